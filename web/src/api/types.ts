@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the HTTP API answers, as far as the console reads it.
+
+export type Labels = Readonly<Record<string, string>>;
+
+// [boundary rule, lower, upper, count]
+export type HistogramBucket = [number, string, string, string];
+export interface Histogram {
+  count: string;
+  sum: string;
+  buckets?: HistogramBucket[];
+}
+
+export type SamplePair = [number, string];
+export type HistogramPair = [number, Histogram];
+
+export interface VectorItem {
+  metric: Labels;
+  value?: SamplePair;
+  histogram?: HistogramPair;
+}
+
+export interface MatrixItem {
+  metric: Labels;
+  values?: SamplePair[];
+  histograms?: HistogramPair[];
+}
+
+export interface QueryStats {
+  timings?: Record<string, number>;
+  samples?: { totalQueryableSamples?: number; peakSamples?: number };
+}
+
+export type QueryData = (
+  | { resultType: 'vector'; result: VectorItem[] }
+  | { resultType: 'matrix'; result: MatrixItem[] }
+  | { resultType: 'scalar' | 'string'; result: SamplePair }
+) & { stats?: QueryStats };
+
+export type TargetHealth = 'up' | 'down' | 'unknown';
+
+export interface Target {
+  discoveredLabels: Labels;
+  labels: Labels;
+  scrapePool: string;
+  scrapeUrl: string;
+  globalUrl: string;
+  lastError: string;
+  lastScrape: string;
+  lastScrapeDuration: number;
+  health: TargetHealth;
+  scrapeInterval: string;
+  scrapeTimeout: string;
+}
+
+export interface Targets {
+  activeTargets: Target[];
+  droppedTargets: unknown[];
+  droppedTargetCounts?: Record<string, number>;
+}
+
+export type RuleHealth = 'ok' | 'err' | 'unknown';
+export type AlertState = 'firing' | 'pending' | 'inactive';
+
+export interface Alert {
+  labels: Labels;
+  annotations: Labels;
+  state: AlertState;
+  activeAt?: string;
+  value: string;
+}
+
+interface RuleBase {
+  name: string;
+  query: string;
+  labels?: Labels;
+  health: RuleHealth;
+  lastError?: string;
+  evaluationTime: number;
+  lastEvaluation: string;
+}
+
+export interface AlertingRule extends RuleBase {
+  type: 'alerting';
+  state: AlertState;
+  duration: number;
+  keepFiringFor?: number;
+  annotations?: Labels;
+  alerts?: Alert[];
+}
+
+export interface RecordingRule extends RuleBase {
+  type: 'recording';
+}
+
+export type Rule = AlertingRule | RecordingRule;
+
+export interface RuleGroup {
+  name: string;
+  file: string;
+  rules: Rule[];
+  interval: number;
+  evaluationTime: number;
+  lastEvaluation: string;
+}
+
+export interface Rules {
+  groups: RuleGroup[];
+}
+
+export interface NameValue {
+  name: string;
+  value: number;
+}
+
+export interface TsdbStatus {
+  headStats: {
+    numSeries: number;
+    numLabelPairs?: number;
+    chunkCount: number;
+    minTime: number;
+    maxTime: number;
+  };
+  seriesCountByMetricName?: NameValue[] | null;
+  labelValueCountByLabelName?: NameValue[] | null;
+  memoryInBytesByLabelName?: NameValue[] | null;
+  seriesCountByLabelValuePair?: NameValue[] | null;
+}
+
+export type StringMap = Record<string, string>;
+export type RuntimeInfo = Record<string, string | number | boolean>;
