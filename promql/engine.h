@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The query engine: text to result. Parses, checks, plans and runs a query over a Queryable, inside
+// limits of samples, time and concurrency.
+#pragma once
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+#include <prometheus/registry.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "model/annotations.h"
+#include "model/clock.h"
+#include "model/labels.h"
+#include "model/sample.h"
+#include "model/storage.h"
+#include "model/time.h"
+
+namespace varve::promql {
+
+// Language and evaluation features, by Prometheus' flag names.
+struct EngineFeatures {
+  bool experimental_functions = false;    // promql-experimental-functions
+  bool extended_range_selectors = false;  // promql-extended-range-selectors
+  bool binop_fill_modifiers = false;      // promql-binop-fill-modifiers
+  bool delayed_name_removal = false;      // promql-delayed-name-removal
+  bool use_start_timestamps = false;      // use-start-timestamps
+  bool type_and_unit_labels = false;      // type-and-unit-labels
+  bool per_step_stats = false;            // promql-per-step-stats
+};
+
+struct EngineOptions {
+  DurationMs lookback_delta = 5 * kMinute;
+  DurationMs timeout = 2 * kMinute;
+  uint64_t max_samples = 50'000'000;
+  int max_concurrency = 20;
+  EngineFeatures features;
+  // Step of subqueries that name none. Empty = one minute. Thread-safe; may change over time (it
+  // is the configuration's evaluation interval).
+  std::function<DurationMs()> default_subquery_step;
+};
+
+// How a query failed, as the HTTP API names it.
+enum class QueryErrorType { kBadData, kExecution, kTimeout, kCanceled, kInternal };
+
+// "bad_data", "execution", "timeout", "canceled", "internal".
+std::string_view QueryErrorTypeText(QueryErrorType type);
+// A failed status with that type; its message is shown to the user as it is.
+absl::Status QueryError(QueryErrorType type, std::string_view message);
+// The type of a failure this engine returned; kInternal for statuses of others.
+QueryErrorType QueryErrorTypeOf(const absl::Status& status);
+
+struct QueryOptions {
+  DurationMs timeout = 0;         // 0 = the engine's; a longer one is cut to the engine's.
+  DurationMs lookback_delta = 0;  // 0 = the engine's.
+  // Series returned at most, 0 = all; a cut adds the warning `results truncated due to limit`.
+  uint64_t limit = 0;
+  // Asked between series: true ends the query with kCanceled. Empty = never. Thread-safe.
+  std::function<bool()> canceled;
+  bool per_step_stats = false;  // Fill QueryStats::samples_per_step.
+};
+
+struct ScalarResult {
+  TimestampMs time = 0;
+  double value = 0;
+};
+
+struct StringResult {
+  TimestampMs time = 0;
+  std::string value;
+};
+
+// One element of an instant vector: a float, or a histogram if there is one.
+struct VectorSample {
+  Labels labels;
+  TimestampMs time = 0;
+  double value = 0;
+  std::shared_ptr<const Histogram> histogram;
+};
+
+struct MatrixSeries {
+  Labels labels;
+  std::vector<FloatSample> floats;
+  std::vector<HistogramSample> histograms;
+};
+
+using Vector = std::vector<VectorSample>;
+using Matrix = std::vector<MatrixSeries>;  // Sorted by labels.
+
+struct QueryStats {
+  uint64_t total_queryable_samples = 0;  // Samples looked at, once per step that used them.
+  uint64_t samples_read = 0;             // Samples read from storage, each once.
+  uint64_t peak_samples = 0;             // Most samples held at one time.
+  std::vector<std::pair<TimestampMs, uint64_t>> total_queryable_samples_per_step;
+  // Seconds.
+  double exec_queue_time = 0;
+  double query_preparation_time = 0;
+  double inner_eval_time = 0;
+  double result_sort_time = 0;
+  double eval_total_time = 0;
+  double exec_total_time = 0;
+};
+
+struct QueryResult {
+  std::variant<ScalarResult, StringResult, Vector, Matrix> value;
+  Annotations annotations;
+  QueryStats stats;
+};
+
+// Thread-safe.
+class Engine {
+ public:
+  // `clock` (deadlines) and `registry` (prometheus_engine_* metrics; may be null) outlive the
+  // engine.
+  Engine(EngineOptions options, Clock& clock, prometheus::Registry* registry = nullptr);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  const EngineOptions& options() const;
+
+  // Evaluates `query` at `time`. Any type of expression; a range vector gives a Matrix of the raw
+  // samples.
+  absl::StatusOr<QueryResult> Instant(const Queryable& storage, std::string_view query,
+                                      TimestampMs time, const QueryOptions& options = {});
+
+  // Evaluates `query` at start, start + step, ... up to `end`; the result is a Matrix.
+  // REQUIRES: step > 0, start <= end.
+  absl::StatusOr<QueryResult> Range(const Queryable& storage, std::string_view query,
+                                    TimestampMs start, TimestampMs end, DurationMs step,
+                                    const QueryOptions& options = {});
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace varve::promql
