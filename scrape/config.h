@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a scrape_config says: where its targets come from, how they are asked and what is done with
+// the samples. Plain values, defaults and inheritance from `global` already applied; two equal
+// configurations need no change at a reload.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/labels.h"
+#include "model/relabel.h"
+#include "model/time.h"
+#include "net/credentials.h"
+
+namespace varve {
+
+// What a target may answer with. Negotiated in the configured order.
+enum class ScrapeProtocol {
+  kPrometheusProto,
+  kOpenMetricsText1_0_0,
+  kOpenMetricsText0_0_1,
+  kPrometheusText1_0_0,
+  kPrometheusText0_0_4,
+};
+
+// 0 = no limit.
+struct ScrapeLimits {
+  uint64_t body_size_bytes = 0;  // As the target sends it, decompressed.
+  uint64_t samples = 0;          // Of one scrape, after relabelling.
+  uint64_t targets = 0;          // Of one pool.
+  uint64_t labels = 0;
+  uint64_t label_name_bytes = 0;
+  uint64_t label_value_bytes = 0;
+  uint64_t keep_dropped_targets = 0;
+
+  friend bool operator==(const ScrapeLimits&, const ScrapeLimits&) = default;
+};
+
+// Targets that share labels, as static_configs and files write them.
+struct StaticConfig {
+  std::vector<std::string> targets;
+  Labels labels;
+
+  friend bool operator==(const StaticConfig&, const StaticConfig&) = default;
+};
+
+struct FileSdConfig {
+  std::vector<std::string> files;  // Absolute, or relative to the working directory.
+  DurationMs refresh_interval = 5 * kMinute;
+
+  friend bool operator==(const FileSdConfig&, const FileSdConfig&) = default;
+};
+
+enum class KubernetesRole { kNode, kPod, kService, kEndpoints, kEndpointSlice, kIngress };
+// "node", "pod", "service", "endpoints", "endpointslice", "ingress".
+std::string_view KubernetesRoleText(KubernetesRole role);
+
+struct KubernetesSelector {
+  KubernetesRole role = KubernetesRole::kPod;
+  std::string label;
+  std::string field;
+
+  friend bool operator==(const KubernetesSelector&, const KubernetesSelector&) = default;
+};
+
+struct KubernetesSdConfig {
+  std::string api_server;  // Empty: the cluster the process runs in.
+  KubernetesRole role = KubernetesRole::kPod;
+  std::string kubeconfig_file;
+  HttpClientConfig http_client;
+  bool own_namespace = false;
+  std::vector<std::string> namespaces;  // Empty: all.
+  std::vector<KubernetesSelector> selectors;
+  bool attach_node = false;
+  bool attach_namespace = false;
+  bool attach_deployment = false;
+  bool attach_job = false;
+  bool attach_cronjob = false;
+
+  friend bool operator==(const KubernetesSdConfig&, const KubernetesSdConfig&) = default;
+};
+
+struct ScrapeConfig {
+  std::string job_name;
+  DurationMs scrape_interval = kMinute;
+  DurationMs scrape_timeout = 10 * kSecond;
+  std::vector<ScrapeProtocol> protocols;          // Never empty.
+  std::vector<ScrapeProtocol> fallback_protocol;  // None or one.
+  std::string metrics_path = "/metrics";
+  std::string scheme = "http";
+  std::vector<std::pair<std::string, std::vector<std::string>>> params;
+  bool honor_labels = false;
+  bool honor_timestamps = true;
+  bool track_timestamps_staleness = false;
+  bool enable_compression = true;
+  bool extra_scrape_metrics = false;
+  bool scrape_native_histograms = false;
+  bool convert_classic_histograms_to_nhcb = false;
+  bool always_scrape_classic_histograms = false;
+  bool legacy_names = false;  // metric_name_validation_scheme: legacy
+  std::string escaping_scheme = "allow-utf-8";
+  ScrapeLimits limits;
+  uint64_t native_histogram_bucket_limit = 0;
+  double native_histogram_min_bucket_factor = 0;
+  std::string scrape_failure_log_file;
+  HttpClientConfig http_client;
+  std::vector<RelabelRule> relabel_rules;
+  std::vector<RelabelRule> metric_relabel_rules;
+  std::vector<StaticConfig> static_configs;
+  std::vector<FileSdConfig> file_sd_configs;
+  std::vector<KubernetesSdConfig> kubernetes_sd_configs;
+
+  friend bool operator==(const ScrapeConfig&, const ScrapeConfig&) = default;
+};
+
+// "PrometheusProto", "OpenMetricsText1.0.0", ...
+std::string_view ScrapeProtocolText(ScrapeProtocol protocol);
+
+}  // namespace varve
