@@ -16,7 +16,7 @@ namespace varve::internal {
 
 }  // namespace varve::internal
 
-#define INVARIANT(condition)                                                        \
-  (__builtin_expect(static_cast<bool>(condition), true)                             \
-       ? static_cast<void>(0)                                                       \
+#define INVARIANT(condition)                            \
+  (__builtin_expect(static_cast<bool>(condition), true) \
+       ? static_cast<void>(0)                           \
        : ::varve::internal::InvariantFailed(#condition, __FILE__, __LINE__))

@@ -29,7 +29,7 @@ inline constexpr size_t kHistogramBucketsMax = 65536;
 enum class ResetHint : uint8_t { kUnknown = 0, kReset = 1, kNotReset = 2, kGauge = 3 };
 
 struct Span {
-  int32_t offset = 0;    // Gap to the previous span; the first span's is the start index.
+  int32_t offset = 0;  // Gap to the previous span; the first span's is the start index.
   uint32_t length = 0;
   friend bool operator==(const Span&, const Span&) = default;
 };

@@ -9,12 +9,12 @@
 
 #include <utility>
 
-#define RETURN_IF_ERROR(expression)                       \
-  do {                                                    \
-    absl::Status status_of_expression = (expression);     \
-    if (!status_of_expression.ok()) [[unlikely]] {        \
-      return status_of_expression;                        \
-    }                                                     \
+#define RETURN_IF_ERROR(expression)                   \
+  do {                                                \
+    absl::Status status_of_expression = (expression); \
+    if (!status_of_expression.ok()) [[unlikely]] {    \
+      return status_of_expression;                    \
+    }                                                 \
   } while (false)
 
 #define VARVE_CONCAT_INNER(a, b) a##b

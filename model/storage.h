@@ -41,7 +41,7 @@ struct SelectHints {
   std::string function;               // Enclosing function or aggregation; "series" = labels only.
   std::vector<std::string> grouping;  // Of the enclosing aggregation.
   bool grouping_by = false;
-  uint64_t limit = 0;                 // Series wanted at most; 0 = all.
+  uint64_t limit = 0;  // Series wanted at most; 0 = all.
 };
 
 // Samples of one series, times rising within each list. The caller owns the buffers and reuses
@@ -153,7 +153,7 @@ enum class AppendError {
   kTooOld,              // `too old sample`: before the out-of-order window
   kInvalidLabels,
   kInvalidHistogram,
-  kLimit,               // a series or memory limit
+  kLimit,  // a series or memory limit
   kOutOfOrderExemplar,
   kDuplicateExemplar,
 };

@@ -34,12 +34,19 @@ absl::StatusOr<DurationMs> ParseDuration(std::string_view text);
 // A negative duration is printed with a leading '-'.
 std::string FormatDuration(DurationMs duration);
 
-// Parses the API's time: float Unix seconds, or RFC 3339 with up to nanoseconds (rounded to ms).
+// The times the API prints for "from the beginning" and "to the end", and what they read back as.
+inline constexpr std::string_view kMinTimeText = "-292273086-05-16T16:47:06Z";
+inline constexpr std::string_view kMaxTimeText = "292277025-08-18T07:12:54.999999999Z";
+inline constexpr TimestampMs kMinApiTime = kMinTimestamp / 1000 * 1000 + 62'135'596'801'000;
+inline constexpr TimestampMs kMaxApiTime = kMaxTimestamp / 1000 * 1000 - 62'135'596'801'000 + 999;
+
+// Parses the API's time: float Unix seconds, or RFC 3339 with up to nanoseconds (cut to ms).
 // InvalidArgument `cannot parse "x" to a valid timestamp`.
 absl::StatusOr<TimestampMs> ParseApiTime(std::string_view text);
 
 // Parses the API's duration: float seconds or a Prometheus duration.
-// InvalidArgument `cannot parse "x" to a valid duration`.
+// InvalidArgument `cannot parse "x" to a valid duration`, with `. It overflows int64` where it
+// does.
 absl::StatusOr<DurationMs> ParseApiDuration(std::string_view text);
 
 // RFC 3339 in UTC with the fraction's trailing zeros cut: `2026-01-02T03:04:05.5Z`.
@@ -53,6 +60,9 @@ std::optional<double> ParseFloat(std::string_view text);
 // `0.1`, `100000000000000000000000`, `NaN`, `+Inf`, `-Inf`.
 std::string FormatFloat(double value);
 void AppendFloat(double value, std::string& out);
+
+// Go's %g: as FormatFloat, but in exponent form below 1e-4 and from 1e21 on.
+std::string FormatShort(double value);
 
 // As FormatFloat, but in exponent form below 1e-6 and from 1e21 on (the HTTP API's form).
 void AppendJsonFloat(double value, std::string& out);

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Matchers on RE2.
+
+#include "model/matcher.h"
+
+#include <fmt/format.h>
+#include <re2/re2.h>
+
+#include "model/check.h"
+#include "model/status_macros.h"
+
+namespace varve {
+namespace {
+
+// Go's wording for what RE2 reports, since users search for it.
+std::string_view GoErrorText(re2::RE2::ErrorCode code) {
+  switch (code) {
+    case re2::RE2::ErrorBadEscape:
+      return "invalid escape sequence";
+    case re2::RE2::ErrorBadCharClass:
+      return "invalid character class";
+    case re2::RE2::ErrorBadCharRange:
+      return "invalid character class range";
+    case re2::RE2::ErrorMissingBracket:
+      return "missing closing ]";
+    case re2::RE2::ErrorMissingParen:
+      return "missing closing )";
+    case re2::RE2::ErrorUnexpectedParen:
+      return "unexpected )";
+    case re2::RE2::ErrorTrailingBackslash:
+      return "trailing backslash at end of expression";
+    case re2::RE2::ErrorRepeatArgument:
+      return "missing argument to repetition operator";
+    case re2::RE2::ErrorRepeatSize:
+      return "invalid repeat count";
+    case re2::RE2::ErrorRepeatOp:
+      return "invalid nested repetition operator";
+    case re2::RE2::ErrorBadPerlOp:
+      return "invalid or unsupported Perl syntax";
+    case re2::RE2::ErrorBadUTF8:
+      return "invalid UTF-8";
+    case re2::RE2::ErrorBadNamedCapture:
+      return "invalid named capture";
+    case re2::RE2::ErrorPatternTooLarge:
+      return "expression too large";
+    default:
+      return "internal error";
+  }
+}
+
+// Go quotes the whole expression where a closing ')' is missing or extra; the anchors that are
+// wrapped around the pattern then show, as they do in Prometheus.
+std::string ErrorArgument(const re2::RE2& regex, std::string_view wrapped) {
+  switch (regex.error_code()) {
+    case re2::RE2::ErrorMissingParen:
+    case re2::RE2::ErrorUnexpectedParen:
+      return std::string(wrapped);
+    default:
+      return regex.error_arg();
+  }
+}
+
+}  // namespace
+
+std::string_view MatchTypeText(MatchType type) {
+  switch (type) {
+    case MatchType::kEqual:
+      return "=";
+    case MatchType::kNotEqual:
+      return "!=";
+    case MatchType::kRegex:
+      return "=~";
+    case MatchType::kNotRegex:
+      return "!~";
+  }
+  INVARIANT(false);
+}
+
+absl::StatusOr<std::shared_ptr<const re2::RE2>> CompileAnchored(std::string_view pattern) {
+  if (pattern.size() > kRegexBytesMax) {
+    return absl::InvalidArgumentError(
+        fmt::format("regular expression of {} bytes exceeds the limit of {} bytes", pattern.size(),
+                    kRegexBytesMax));
+  }
+  re2::RE2::Options options;
+  options.set_log_errors(false);
+  options.set_max_mem(kRegexMemoryBytesMax);
+  options.set_dot_nl(true);
+  const std::string wrapped = fmt::format("^(?s:{})$", pattern);
+  auto regex = std::make_shared<const re2::RE2>(wrapped, options);
+  if (!regex->ok()) {
+    return absl::InvalidArgumentError(fmt::format("error parsing regexp: {}: `{}`",
+                                                  GoErrorText(regex->error_code()),
+                                                  ErrorArgument(*regex, wrapped)));
+  }
+  return regex;
+}
+
+absl::StatusOr<Matcher> Matcher::Create(MatchType type, std::string_view name,
+                                        std::string_view value) {
+  Matcher matcher;
+  matcher.type_ = type;
+  matcher.name_ = name;
+  matcher.value_ = value;
+  if (type == MatchType::kRegex || type == MatchType::kNotRegex) {
+    ASSIGN_OR_RETURN(matcher.regex_, CompileAnchored(value));
+  }
+  matcher.matches_empty_ = matcher.Matches("");
+  return matcher;
+}
+
+Matcher Matcher::Equal(std::string_view name, std::string_view value) {
+  return Create(MatchType::kEqual, name, value).value();
+}
+
+bool Matcher::Matches(std::string_view value) const {
+  const auto full_match = [&] {
+    return re2::RE2::FullMatch(re2::StringPiece(value.data(), value.size()), *regex_);
+  };
+  switch (type_) {
+    case MatchType::kEqual:
+      return value == value_;
+    case MatchType::kNotEqual:
+      return value != value_;
+    case MatchType::kRegex:
+      return full_match();
+    case MatchType::kNotRegex:
+      return !full_match();
+  }
+  INVARIANT(false);
+}
+
+std::string Matcher::ToString() const {
+  std::string out = IsLegacyLabelName(name_) ? name_ : Quoted(name_);
+  out += MatchTypeText(type_);
+  AppendQuoted(value_, out);
+  return out;
+}
+
+bool MatchesAll(const std::vector<Matcher>& matchers, const Labels& labels) {
+  for (const Matcher& matcher : matchers) {
+    if (!matcher.Matches(labels.Get(matcher.name()))) return false;
+  }
+  return true;
+}
+
+}  // namespace varve

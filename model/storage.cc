@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Names and statuses of the storage seam.
+
+#include "model/storage.h"
+
+#include <absl/strings/cord.h>
+
+#include "model/check.h"
+
+namespace varve {
+namespace {
+
+constexpr char kAppendErrorUrl[] = "varve/append-error";
+
+std::string_view StandardText(AppendError error) {
+  switch (error) {
+    case AppendError::kNone:
+      break;
+    case AppendError::kOutOfOrder:
+      return "out of order sample";
+    case AppendError::kDuplicateTimestamp:
+      return "duplicate sample for timestamp";
+    case AppendError::kOutOfBounds:
+      return "out of bounds";
+    case AppendError::kTooOld:
+      return "too old sample";
+    case AppendError::kInvalidLabels:
+      return "invalid labels";
+    case AppendError::kInvalidHistogram:
+      return "invalid histogram";
+    case AppendError::kLimit:
+      return "limit reached";
+    case AppendError::kOutOfOrderExemplar:
+      return "out of order exemplar";
+    case AppendError::kDuplicateExemplar:
+      return "duplicate exemplar";
+  }
+  INVARIANT(false);
+}
+
+absl::StatusCode CodeOf(AppendError error) {
+  switch (error) {
+    case AppendError::kInvalidLabels:
+    case AppendError::kInvalidHistogram:
+      return absl::StatusCode::kInvalidArgument;
+    case AppendError::kLimit:
+      return absl::StatusCode::kResourceExhausted;
+    default:
+      return absl::StatusCode::kFailedPrecondition;
+  }
+}
+
+}  // namespace
+
+void SeriesSamples::Clear() {
+  times.clear();
+  values.clear();
+  start_times.clear();
+  histograms.clear();
+  histogram_start_times.clear();
+}
+
+std::string_view MetricTypeText(MetricType type) {
+  switch (type) {
+    case MetricType::kUnknown:
+      return "unknown";
+    case MetricType::kCounter:
+      return "counter";
+    case MetricType::kGauge:
+      return "gauge";
+    case MetricType::kHistogram:
+      return "histogram";
+    case MetricType::kGaugeHistogram:
+      return "gaugehistogram";
+    case MetricType::kSummary:
+      return "summary";
+    case MetricType::kInfo:
+      return "info";
+    case MetricType::kStateset:
+      return "stateset";
+  }
+  INVARIANT(false);
+}
+
+absl::Status AppendErrorStatus(AppendError error, std::string_view detail) {
+  INVARIANT(error != AppendError::kNone);
+  const std::string_view text = detail.empty() ? StandardText(error) : detail;
+  absl::Status status(CodeOf(error), absl::string_view(text.data(), text.size()));
+  const char code = static_cast<char>(error);
+  status.SetPayload(kAppendErrorUrl, absl::Cord(absl::string_view(&code, 1)));
+  return status;
+}
+
+AppendError AppendErrorOf(const absl::Status& status) {
+  const auto payload = status.GetPayload(kAppendErrorUrl);
+  if (!payload.has_value() || payload->empty()) return AppendError::kNone;
+  return static_cast<AppendError>((*payload)[0]);
+}
+
+}  // namespace varve
