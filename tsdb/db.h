@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The storage engine: model/storage.h on RocksDB. Opens and closes a data directory and owns
+// everything behind it: the head (samples in memory), the log, chunks and index on disk, and the
+// thread that checkpoints, trims and expires them.
+//
+//   ASSIGN_OR_RETURN(std::unique_ptr<Db> db, Db::Open({.path = "data"}, RealClock()));
+//   std::unique_ptr<Appender> appender = db->NewAppender();
+//   ASSIGN_OR_RETURN(SeriesRef ref, appender->Append(kNoSeries, labels, time, value));
+//   RETURN_IF_ERROR(appender->Commit());  // Survives kill -9 from here on.
+//   RETURN_IF_ERROR(db->Close());
+#pragma once
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/clock.h"
+#include "model/storage.h"
+#include "model/time.h"
+
+namespace rocksdb {
+class Env;
+}
+
+namespace varve {
+
+// Where Varve keeps its files below DbOptions::path, so that they may lie beside Prometheus'.
+inline constexpr std::string_view kDataSubdirectory = "varve";
+
+struct DbOptions {
+  std::string path;  // Created if missing.
+
+  // Samples older than the newest one by more than this are deleted, whole files at a time.
+  // 0 keeps everything.
+  DurationMs retention = 15 * kDay;
+
+  // A power cut loses at most the last interval; 0 syncs every commit.
+  DurationMs wal_sync_interval = kSecond;
+
+  // Samples further than this ahead of the clock are refused (kOutOfBounds); 0 = no limit.
+  DurationMs lookahead_limit = 10 * kMinute;
+
+  // How far behind the newest sample of the head a series may still start, or go on.
+  DurationMs head_window = kHour;
+
+  // A log epoch ends at this size or age; a head checkpoint then makes the epochs before it
+  // superfluous, so these bound what a restart replays.
+  uint64_t log_epoch_bytes = 64 << 20;
+  DurationMs log_epoch_age = 4 * kMinute;
+
+  // Closed chunks of one epoch of writing share files, which retention drops together. Shortened
+  // to `retention` if that is less.
+  DurationMs hot_epoch = 2 * kHour;
+
+  // The time a bucket spans, from the next new bucket on. REQUIRES: whole hours.
+  DurationMs bucket_size = kDay;
+
+  uint64_t series_max = 0;            // Series in memory; 0 = no limit.
+  uint64_t exemplars_max = 100'000;   // 0 = exemplars are accepted and forgotten.
+  uint64_t block_cache_bytes = 32 << 20;
+  uint64_t write_buffer_bytes = 4 << 20;  // Of each column family.
+
+  // How often the background thread looks whether a checkpoint, a new epoch or retention is due.
+  DurationMs maintenance_interval = 10 * kSecond;
+  // Off: no background thread; Maintain() does its work. For tests.
+  bool background = true;
+
+  rocksdb::Env* env = nullptr;  // File system to use; null = the system's. Outlives the Db.
+};
+
+// Thread-safe, but for Close().
+class Db : public Queryable, public Appendable, public ExemplarQueryable, public StorageAdmin {
+ public:
+  // Opens `options.path`, or creates it, and recovers what was committed. `clock` outlives the Db.
+  //   Unavailable         another process has the directory open
+  //   PermissionDenied    it cannot be read or written
+  //   FailedPrecondition  a newer version wrote it
+  //   DataLoss            its files are damaged
+  // A Prometheus data directory at the path is named in the log and left untouched.
+  static absl::StatusOr<std::unique_ptr<Db>> Open(const DbOptions& options, Clock& clock);
+
+  // Closes if Close() was not called.
+  ~Db() override = default;
+
+  // Checkpoints and flushes, so that the next Open() replays nothing. Call once no appender is in
+  // use; everything but reading SeriesSets fails afterwards. Idempotent. On failure nothing
+  // committed is lost, but the next start replays it.
+  virtual absl::Status Close() = 0;
+
+  // What the background thread does when it wakes up, at once: WAL sync, log and hot epochs,
+  // checkpoint, retention, removal of series without data.
+  virtual absl::Status Maintain() = 0;
+  // A head checkpoint now; the log before it is dropped.
+  virtual absl::Status Checkpoint() = 0;
+  // Returns when everything committed survives a power cut.
+  virtual absl::Status Sync() = 0;
+
+  virtual void SetRetention(DurationMs retention) = 0;
+  virtual void SetExemplarsMax(uint64_t exemplars_max) = 0;
+
+  // The Prometheus data found at the path, as a sentence for the log; empty if there is none.
+  virtual const std::string& foreign_data() const = 0;
+  // Log records Open() replayed, for the log and tests.
+  virtual uint64_t replayed_records() const = 0;
+};
+
+}  // namespace varve
