@@ -7,7 +7,17 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
+#include <string_view>
 #include <utility>
+
+namespace varve {
+
+// The message as std::string_view, which fmt can print. REQUIRES: `status` outlives the result.
+inline std::string_view MessageOf(const absl::Status& status) {
+  return {status.message().data(), status.message().size()};
+}
+
+}  // namespace varve
 
 #define RETURN_IF_ERROR(expression)                   \
   do {                                                \
