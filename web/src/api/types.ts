@@ -35,7 +35,8 @@ export interface QueryStats {
 export type QueryData = (
   | { resultType: 'vector'; result: VectorItem[] }
   | { resultType: 'matrix'; result: MatrixItem[] }
-  | { resultType: 'scalar' | 'string'; result: SamplePair }
+  | { resultType: 'scalar'; result: SamplePair }
+  | { resultType: 'string'; result: SamplePair }
 ) & { stats?: QueryStats };
 
 export type TargetHealth = 'up' | 'down' | 'unknown';

@@ -27,6 +27,9 @@ export function useApi<T>(load: (signal: AbortSignal) => Promise<Answer<T>>): Re
     setState((last) => ({ ...last, loading: true }));
     load(abort.signal).then(
       (answer) => {
+        if (abort.signal.aborted) {
+          return;
+        }
         setLoadedAt(Date.now());
         setState({ answer, error: null, loading: false });
       },

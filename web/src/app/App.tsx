@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Providers and the table of pages. The query page, with its editor and graph, loads on demand.
+import { MantineProvider } from '@mantine/core';
+import { lazy, Suspense, useEffect, type ReactNode } from 'react';
+import { ErrorBoundary } from '../components/ErrorBoundary';
+import { Loading } from '../components/Loading';
+import { RulesPage } from '../pages/rules/RulesPage';
+import { StatusPage } from '../pages/status/StatusPage';
+import { TargetsPage } from '../pages/targets/TargetsPage';
+import { usePage } from './router';
+import { SettingsProvider } from './settings';
+import { Shell } from './Shell';
+import { theme } from './theme';
+
+const QueryPage = lazy(() => import('../pages/query/QueryPage'));
+
+const PAGES: Record<string, { title: string; element: ReactNode }> = {
+  query: { title: 'Query', element: <QueryPage /> },
+  targets: { title: 'Targets', element: <TargetsPage /> },
+  rules: { title: 'Rules', element: <RulesPage key="rules" only="all" /> },
+  alerts: { title: 'Alerts', element: <RulesPage key="alerts" only="alerting" /> },
+  status: { title: 'Status', element: <StatusPage /> },
+};
+
+function NotFound() {
+  return (
+    <>
+      <h1>Not found</h1>
+      <p>
+        There is no page here. Go to the <a href="query">query page</a>.
+      </p>
+    </>
+  );
+}
+
+function Page() {
+  const page = usePage();
+  const { title, element } = PAGES[page === '' ? 'query' : page] ?? {
+    title: 'Not found',
+    element: <NotFound />,
+  };
+  useEffect(() => {
+    document.title = `${title} · Varve`;
+  }, [title]);
+  return (
+    <ErrorBoundary key={page}>
+      <Suspense fallback={<Loading what="page" />}>{element}</Suspense>
+    </ErrorBoundary>
+  );
+}
+
+export function App() {
+  return (
+    <MantineProvider theme={theme} defaultColorScheme="auto">
+      <SettingsProvider>
+        <Shell>
+          <Page />
+        </Shell>
+      </SettingsProvider>
+    </MantineProvider>
+  );
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Stands in for content that is still on its way.
+import { Loader } from '@mantine/core';
+import classes from './components.module.css';
+
+export function Loading({ what }: { what: string }) {
+  return (
+    <div className={classes.loading} role="status">
+      <Loader size="sm" />
+      <span>Loading {what}…</span>
+    </div>
+  );
+}
