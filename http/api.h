@@ -12,7 +12,7 @@
 //   server->SetReady();
 #pragma once
 
-#include <prometheus/registry.h>
+#include <prometheus/collectable.h>
 
 #include <functional>
 #include <map>
@@ -61,8 +61,10 @@ struct ApiOptions {
   std::string route_prefix;  // As HttpServerOptions' one; for redirects.
   std::string page_title = "Prometheus Time Series Collection and Processing Server";
   promql::ParserOptions parser;
-  // Null members: /metrics is empty; the endpoints answer as if never reloadable.
-  prometheus::Registry* registry = nullptr;
+  // What /metrics shows, in this order: the registry, then values read when asked (storage,
+  // process). All of them outlive the server.
+  std::vector<prometheus::Collectable*> collectables;
+  // Null members: the endpoints answer as if never reloadable.
   std::function<absl::Status()> reload;
   std::function<void()> quit;
   Clock* clock = &RealClock();
