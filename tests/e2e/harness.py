@@ -96,6 +96,27 @@ def temp_dir(name: str = "test") -> pathlib.Path:
     return made
 
 
+def yaml_documents(path) -> list:
+    """Every document of a YAML file; ValueError for a key given twice. Needs python3-yaml."""
+    try:
+        import yaml
+    except ImportError:  # A python3 that is not Debian's; the package is pure Python at heart.
+        import sys
+
+        sys.path.append("/usr/lib/python3/dist-packages")
+        import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node, deep=False):
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            twice = {key for key in keys if keys.count(key) > 1}
+            if twice:
+                raise ValueError(f"{path}: twice in one mapping: {twice}")
+            return super().construct_mapping(node, deep)
+
+    return list(yaml.load_all(pathlib.Path(path).read_text("utf-8"), Loader))
+
+
 # --- HTTP --------------------------------------------------------------------------------------
 
 

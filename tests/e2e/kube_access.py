@@ -5,6 +5,8 @@ import pathlib
 import shutil
 import subprocess
 
+import harness
+
 
 class Certificates:
     """A CA and a server certificate made with the openssl program."""
@@ -14,15 +16,22 @@ class Certificates:
     def __init__(self, directory: pathlib.Path, sans: tuple = SANS):
         directory.mkdir(parents=True, exist_ok=True)
         self.ca, self.cert, self.key = (directory / n for n in ("ca.crt", "server.crt", "server.key"))
-        ca_key, request, extensions = (directory / n for n in ("ca.key", "server.csr", "server.ext"))
-        self._run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                  "-keyout", ca_key, "-out", self.ca, "-days", "30", "-subj", "/CN=test-ca",
-                  "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-        self._run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                  "-keyout", self.key, "-out", request, "-subj", "/CN=kube-apiserver")
+        self._directory = directory
+        self._ca_key = directory / "ca.key"
+        self._run("req", "-x509", *self._KEY, "-keyout", self._ca_key, "-out", self.ca, "-days", "30",
+                  "-subj", "/CN=test-ca", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        self.issue(sans)
+
+    _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+
+    def issue(self, sans: tuple = SANS) -> "Certificates":
+        """A new server certificate of the same CA, for these names."""
+        request, extensions = self._directory / "server.csr", self._directory / "server.ext"
+        self._run("req", *self._KEY, "-keyout", self.key, "-out", request, "-subj", "/CN=kube-apiserver")
         extensions.write_text("subjectAltName=" + ",".join(sans) + "\nextendedKeyUsage=serverAuth\n")
-        self._run("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key, "-CAcreateserial",
+        self._run("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self._ca_key, "-CAcreateserial",
                   "-out", self.cert, "-days", "30", "-extfile", extensions)
+        return self
 
     @staticmethod
     def _run(*words) -> None:
@@ -71,9 +80,7 @@ class Rbac:
     @classmethod
     def from_files(cls, paths) -> "Rbac":
         """Reads every document of the YAML files, whatever else is among them."""
-        import yaml  # Debian's python3-yaml.
-
-        return cls([o for path in paths for o in yaml.safe_load_all(pathlib.Path(path).read_text())])
+        return cls([o for path in paths for o in harness.yaml_documents(path)])
 
     def allowed(self, user: str, verb: str, group: str, resource: str, namespace: str = "",
                 name: str = "", path: str = "") -> bool:

@@ -354,7 +354,8 @@ class AccessTest(ServerCase):
         with self.assertRaises(ssl.SSLCertVerificationError):
             self.client.get("/api/v1/pods")
         harness.wait_until(lambda: self.server.handshake_errors, 5, "the failed handshake noted")
-        self.server.use_certificates(Certificates(self.server.directory / "again"))
+        again = Certificates(self.server.directory / "again", ("DNS:elsewhere.example",)).issue()
+        self.server.use_certificates(again)
         self.assertEqual(self.client.get("/api/v1/pods")[0], 200)
 
     def test_a_service_account_directory_swaps_like_the_kubelets(self):
