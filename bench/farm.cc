@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// farm: many scrape targets on one loopback port, cheap enough not to disturb what scrapes them.
+// Usage: farm PORT TARGETS SERIES OUT_FILE_SD [step_s=5]
+// Target i is http://127.0.0.1:PORT/t/i ; OUT_FILE_SD is a Prometheus file_sd JSON naming them all.
+// All targets serve the same pages (the instance label tells them apart); the page moves on every
+// step_s seconds through 720 pre-rendered states: counters, gauges, a classic histogram, constants.
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+static uint64_t mix(uint64_t x) {
+  x += 0x9e3779b97f4a7c15ULL;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+  return x ^ (x >> 31);
+}
+static double u(uint64_t a, uint64_t b) { return (mix(a * 1000003 + b) >> 11) * 0x1p-53; }
+
+static std::string page(int series, int state) {
+  std::string o;
+  char b[256];
+  int n = 0;
+  for (int m = 0; n < series; m++) {
+    int kind = m % 5;
+    const char* type = kind == 0 ? "counter" : kind == 4 ? "histogram" : "gauge";
+    snprintf(b, sizeof b,
+             "# HELP farm_metric_%d%s A metric of the target farm, number %d.\n# TYPE "
+             "farm_metric_%d%s %s\n",
+             m, kind == 0 ? "_total" : "", m, m, kind == 0 ? "_total" : "", type);
+    o += b;
+    if (kind == 4) {
+      double sum = 0;
+      for (int l = 0; l < 10 && n < series; l++, n++) {
+        double v = std::floor((state + 1) * (l + 1) * 3.7);
+        sum = v * 0.31;
+        snprintf(b, sizeof b, "farm_metric_%d_bucket{path=\"/api/v1/things\",le=\"%g\"} %.17g\n", m,
+                 0.005 * std::pow(2, l), v);
+        o += b;
+      }
+      snprintf(b, sizeof b, "farm_metric_%d_sum{path=\"/api/v1/things\"} %.9g\n", m, sum);
+      o += b;
+      n++;
+    } else
+      for (int i = 0; i < 10 && n < series; i++, n++) {
+        double v = kind == 0   ? std::floor((state + 1) * (i % 3 ? 17.0 * (i + 1) + u(m, i) : 0))
+                   : kind == 1 ? 4096 * std::floor(1e4 * (i + 1) + 500 * u(m * 31 + i, state))
+                   : kind == 2 ? std::round(100 * (40 + i + 5 * u(m * 77 + i, state / 3))) / 100
+                               : double(i % 2);
+        snprintf(b, sizeof b,
+                 "farm_metric_%d%s{cpu=\"%d\",device=\"nvme%dn1\",mode=\"mode-%d\"} %.17g\n", m,
+                 kind == 0 ? "_total" : "", i, i, m % 7, v);
+        o += b;
+      }
+  }
+  char h[160];
+  snprintf(h, sizeof h,
+           "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; "
+           "charset=utf-8\r\nContent-Length: %zu\r\n\r\n",
+           o.size());
+  return h + o;
+}
+
+int main(int argc, char** argv) {
+  if (argc < 5) {
+    fprintf(stderr, "usage: farm PORT TARGETS SERIES OUT_FILE_SD [step_s]\n");
+    return 2;
+  }
+  int port = atoi(argv[1]), targets = atoi(argv[2]), series = atoi(argv[3]),
+      step = argc > 5 ? atoi(argv[5]) : 5;
+  FILE* f = fopen(argv[4], "w");
+  fprintf(f, "[");
+  for (int i = 0; i < targets; i++)
+    fprintf(f,
+            "%s{\"targets\":[\"127.0.0.1:%d\"],\"labels\":{\"__metrics_path__\":\"/t/"
+            "%d\",\"instance\":\"target-%d\",\"zone\":\"z%d\"}}\n",
+            i ? "," : "", port, i, i, i % 3);
+  fprintf(f, "]\n");
+  fclose(f);
+  std::vector<std::string> pages;
+  for (int s = 0; s < 720; s++) pages.push_back(page(series, s));
+  int l = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+  setsockopt(l, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  sockaddr_in a{};
+  a.sin_family = AF_INET;
+  a.sin_port = htons(port);
+  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (bind(l, reinterpret_cast<sockaddr*>(&a), sizeof a) || listen(l, 4096)) {
+    perror("farm");
+    return 1;
+  }
+  int e = epoll_create1(0);
+  epoll_event ev{EPOLLIN, {.fd = l}};
+  epoll_ctl(e, EPOLL_CTL_ADD, l, &ev);
+  struct Conn {
+    std::string in, out;
+    size_t off = 0;
+  };
+  std::unordered_map<int, Conn> cs;
+  printf("farm: %d targets x %d series, page %zu bytes, port %d\n", targets, series,
+         pages[0].size(), port);
+  fflush(stdout);
+  time_t t0 = time(nullptr);
+  epoll_event evs[256];
+  for (;;) {
+    int n = epoll_wait(e, evs, 256, -1);
+    for (int i = 0; i < n; i++) {
+      int fd = evs[i].data.fd;
+      if (fd == l) {
+        int c = accept4(l, nullptr, nullptr, SOCK_NONBLOCK);
+        if (c >= 0) {
+          setsockopt(c, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+          epoll_event x{EPOLLIN, {.fd = c}};
+          epoll_ctl(e, EPOLL_CTL_ADD, c, &x);
+          cs[c];
+        }
+        continue;
+      }
+      Conn& c = cs[fd];
+      bool dead = false;
+      if (evs[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+        char b[16384];
+        ssize_t r = read(fd, b, sizeof b);
+        if (r <= 0)
+          dead = !(r < 0 && errno == EAGAIN);
+        else
+          c.in.append(b, r);
+      }
+      for (size_t p; !dead && (p = c.in.find("\r\n\r\n")) != std::string::npos;) {
+        c.in.erase(0, p + 4);
+        c.out += pages[((time(nullptr) - t0) / step) % pages.size()];
+      }
+      while (!dead && c.off < c.out.size()) {
+        ssize_t w = write(fd, c.out.data() + c.off, c.out.size() - c.off);
+        if (w < 0) {
+          dead = errno != EAGAIN;
+          break;
+        }
+        c.off += w;
+      }
+      if (c.off == c.out.size()) {
+        c.out.clear();
+        c.off = 0;
+      }
+      if (dead) {
+        close(fd);
+        cs.erase(fd);
+        continue;
+      }
+      epoll_event x{c.out.empty() ? uint32_t(EPOLLIN) : uint32_t(EPOLLIN | EPOLLOUT), {.fd = fd}};
+      epoll_ctl(e, EPOLL_CTL_MOD, fd, &x);
+    }
+  }
+}

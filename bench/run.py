@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole-server benchmarks: Varve beside Debian's Prometheus and VictoriaMetrics, same load, same run.
+
+usage: run.py NAME [--targets N] [--hours H] [--seconds S] [--servers varve,prometheus,victoria]
+
+Figures are those of one run on one machine: compare the ratios. `./dev bench` lists the names:
+"""
+# bench storage: remote-write load: CPU and bytes a sample, memory, time to be ready after kill -9
+# bench query: the queries of querybench.py over remote-written data
+# bench scrape: 1,000 scrape targets: CPU a sample and memory
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+import harness  # noqa: E402
+import peers  # noqa: E402
+
+BUILD = ROOT / "build" / "release"
+START = 1_790_000_000  # Where the generated load begins, in Unix seconds.
+STEP = 15
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """One server under test on a free loopback port, with a data directory of its own."""
+
+    def __init__(self, name: str, scrape_config: str | None = None):
+        self.name = name
+        self.port = harness.free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.dir = harness.temp_dir(f"bench-{name}")
+        self.config = self.dir / "prometheus.yml"
+        self.config.write_text(scrape_config or "scrape_configs: []\n")
+        self.scrapes = scrape_config is not None
+        self.data = self.dir / "data"
+        self.process = None
+
+    def command(self) -> list:
+        if self.name == "victoria":
+            command = [peers.path("victoria_metrics"), f"-storageDataPath={self.data}",
+                       "-retentionPeriod=100y", f"-httpListenAddr=127.0.0.1:{self.port}",
+                       "-search.latencyOffset=0s", "-search.disableCache"]
+            return command + ([f"-promscrape.config={self.config}"] if self.scrapes else [])
+        binary = peers.path("prometheus") if self.name == "prometheus" else BUILD / "varve"
+        return [binary, f"--config.file={self.config}", f"--storage.tsdb.path={self.data}",
+                "--storage.tsdb.retention.time=3650d", f"--web.listen-address=127.0.0.1:{self.port}",
+                "--web.enable-remote-write-receiver"]
+
+    def start(self) -> float:
+        """Starts it and returns the seconds until it answers a query."""
+        begin = time.monotonic()
+        self.process = harness.Process(self.name, self.command())
+        harness.wait_until(
+            lambda: harness.get(self.url + "/api/v1/query?query=1", timeout=5).status == 200, 300,
+            f"{self.name} answers", interval=0.01)
+        return time.monotonic() - begin
+
+    def cpu_seconds(self) -> float:
+        text = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text()
+        fields = text.rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory_mb(self, key: str) -> float:
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(key):
+                return int(line.split()[1]) / 1024
+        return 0.0
+
+    def disk_bytes(self) -> int:
+        return sum(f.stat().st_size for f in self.data.rglob("*") if f.is_file())
+
+    def count(self) -> float:
+        """How many samples of `up` are stored, over all time: whether anything was lost."""
+        end = START + 10 * 86400
+        answer = harness.get(f"{self.url}/api/v1/query?query=sum(count_over_time(up[10d]))&time={end}",
+                             timeout=120).json()
+        result = answer["data"]["result"]
+        return float(result[0]["value"][1]) if result else 0.0
+
+    def stop(self) -> None:
+        self.process.stop(120)
+
+
+def push(server: Server, targets: int, hours: float) -> tuple[int, float]:
+    """Sends the load; returns samples and wall seconds."""
+    end = START + int(hours * 3600)
+    done = subprocess.run([BUILD / "bench" / "pushgen", server.url + "/api/v1/write", str(targets),
+                           str(START), str(end), str(STEP)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{server.name}: pushgen failed: {done.stdout} {done.stderr}")
+    words = done.stdout.split()
+    return int(words[1]), float(words[3])
+
+
+def table(rows: list[list[str]]) -> None:
+    print("\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows), flush=True)
+
+
+def bench_storage(options) -> None:
+    rows = [["server", "CPU s per M samples", "bytes per sample, clean stop", "peak RSS MB",
+             "ready after kill -9, s", "samples kept"], ["---"] * 6]
+    for name in options.servers:
+        server = Server(name)
+        server.start()
+        before = server.cpu_seconds()
+        samples, seconds = push(server, options.targets, options.hours)
+        cpu = (server.cpu_seconds() - before) / samples * 1e6
+        peak = server.memory_mb("VmHWM")
+        kept = server.count()
+        server.process.kill()
+        ready = server.start()
+        survived = server.count()
+        server.stop()
+        size = server.disk_bytes() / samples
+        rows.append([name, f"{cpu:.2f}", f"{size:.2f}", f"{peak:.0f}", f"{ready:.2f}",
+                     f"{survived:.0f} of {kept:.0f}"])
+        print(f"{name}: {samples} samples in {seconds:.0f} s", flush=True)
+        harness.cleanup()
+    table(rows)
+
+
+def bench_query(options) -> None:
+    servers = [Server(name) for name in sorted(options.servers, key=lambda n: n != "prometheus")]
+    for server in servers:
+        server.start()
+        samples, seconds = push(server, options.targets, options.hours)
+        print(f"{server.name}: {samples} samples in {seconds:.0f} s", flush=True)
+    end = START + int(options.hours * 3600) - STEP
+    names = [f"{s.name}={s.url},{s.process.pid}" for s in servers]
+    subprocess.run([sys.executable, ROOT / "bench" / "querybench.py", str(START), str(end), *names],
+                   check=False)
+
+
+def bench_scrape(options) -> None:
+    rows = [["server", "CPU s per M samples", "peak RSS MB", "samples per s"], ["---"] * 4]
+    for name in options.servers:
+        targets = harness.temp_dir("farm") / "targets.json"
+        port = harness.free_port()
+        farm = harness.Process("farm", [BUILD / "bench" / "farm", port, options.targets, 500, targets, 10])
+        harness.wait_until(lambda: "farm:" in farm.log(), 120, "the farm serves")
+        server = Server(name, "global:\n  scrape_interval: 10s\nscrape_configs:\n- job_name: farm\n"
+                              f"  file_sd_configs:\n  - files: ['{targets}']\n")
+        server.start()
+        time.sleep(30)  # The first scrapes make the series; the steady state is what is measured.
+        before, begin = server.cpu_seconds(), time.monotonic()
+        time.sleep(options.seconds)
+        seconds = time.monotonic() - begin
+        samples = options.targets * 505 * seconds / 10
+        cpu = (server.cpu_seconds() - before) / samples * 1e6
+        rows.append([name, f"{cpu:.2f}", f"{server.memory_mb('VmHWM'):.0f}", f"{samples / seconds:.0f}"])
+        server.stop()
+        harness.cleanup()
+    table(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1])
+    parser.add_argument("name", choices=["storage", "query", "scrape"])
+    parser.add_argument("--targets", type=int)
+    parser.add_argument("--hours", type=float, default=24)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--servers", default="varve,prometheus,victoria")
+    options = parser.parse_args()
+    options.servers = options.servers.split(",")
+    options.targets = options.targets or (1000 if options.name == "scrape" else 10)
+    subprocess.run(["ninja", "-C", BUILD, "pushgen", "farm"], check=True, stdout=subprocess.DEVNULL)
+    {"storage": bench_storage, "query": bench_query, "scrape": bench_scrape}[options.name](options)
+
+
+if __name__ == "__main__":
+    main()
