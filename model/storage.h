@@ -171,7 +171,8 @@ class Appender {
   virtual ~Appender() = default;
 
   // Adds a float sample and returns its series' ref, which the next Append of the same series may
-  // pass to skip the look-up (kNoSeries = look `labels` up; `labels` must be right either way).
+  // pass to skip the look-up (kNoSeries = look `labels` up). With a ref, `labels` may be empty: if
+  // the ref has become unknown, that is NotFound, and the caller tries again with labels.
   // A refused sample returns AppendErrorStatus and changes nothing else in the batch.
   // `start_time` is the sample's start timestamp, 0 = unknown.
   virtual absl::StatusOr<SeriesRef> Append(SeriesRef ref, const Labels& labels, TimestampMs time,
