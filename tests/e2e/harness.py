@@ -144,7 +144,11 @@ class Response:
         return self.body.decode("utf-8", "replace")
 
     def json(self):
-        return json.loads(self.body)
+        """AssertionError if the body is not JSON: a server that is still starting, say."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise AssertionError(f"answer {self.status} is not JSON: {self.text[:500]}") from None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -160,7 +160,7 @@ def _container(name: str, ports: list, options: dict | None = None) -> dict:
 
 
 def _port(port) -> dict:
-    number, name, protocol = (*port, "TCP")[:3] if isinstance(port, tuple) else (port, "", "TCP")
+    number, name, protocol = (*port, "TCP")[:3] if isinstance(port, (tuple, list)) else (port, "", "TCP")
     made = {"containerPort": number, "protocol": protocol}
     if name:
         made["name"] = name
