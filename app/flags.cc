@@ -70,8 +70,7 @@ Setter Number(uint64_t Flags::*field, uint64_t minimum = 0) {
 Setter Choice(std::string Flags::*field, std::vector<std::string> choices) {
   return [field, choices](Flags& flags, const std::string& text) {
     if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
-      return fmt::format("enum value must be one of {}, got '{}'",
-                         fmt::join(choices, ","), text);
+      return fmt::format("enum value must be one of {}, got '{}'", fmt::join(choices, ","), text);
     }
     flags.*field = text;
     return std::string();
@@ -235,7 +234,8 @@ void AddRow(CLI::App& app, const FlagRow& row, Given& given) {
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     return;
   }
-  CLI::Option* option = app.add_option(name, given.texts, help)->expected(1)->allow_extra_args(false);
+  CLI::Option* option =
+      app.add_option(name, given.texts, help)->expected(1)->allow_extra_args(false);
   option->multi_option_policy(row.kind == Kind::kList ? CLI::MultiOptionPolicy::TakeAll
                                                       : CLI::MultiOptionPolicy::TakeLast);
   if (*row.default_text != '\0') option->default_str(row.default_text);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The command line: Prometheus' flag names, defaults and texts, so that a start script needs no
-// change. Flags that only tune a part of Prometheus that Varve does not have are accepted, and named
-// in a warning at start.
+// change. Flags that only tune a part of Prometheus that Varve does not have are accepted, and
+// named in a warning at start.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Process and storage metrics.
+
+#include "app/self_metrics.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <utility>
+
+namespace varve {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using Kind = prometheus::MetricType;
+
+MetricFamily Family(std::string name, std::string help, Kind type) {
+  MetricFamily family;
+  family.name = std::move(name);
+  family.help = std::move(help);
+  family.type = type;
+  return family;
+}
+
+ClientMetric Value(Kind type, double value, std::vector<ClientMetric::Label> labels = {}) {
+  ClientMetric metric;
+  metric.label = std::move(labels);
+  (type == Kind::Counter ? metric.counter.value : metric.gauge.value) = value;
+  return metric;
+}
+
+// Collects families of one value each.
+class Families {
+ public:
+  void Counter(std::string name, std::string help, double value) {
+    Add(std::move(name), std::move(help), Kind::Counter, value);
+  }
+  void Gauge(std::string name, std::string help, double value) {
+    Add(std::move(name), std::move(help), Kind::Gauge, value);
+  }
+  void Add(MetricFamily family) { families_.push_back(std::move(family)); }
+  std::vector<MetricFamily> Take() { return std::move(families_); }
+
+ private:
+  void Add(std::string name, std::string help, Kind type, double value) {
+    MetricFamily family = Family(std::move(name), std::move(help), type);
+    family.metric.push_back(Value(type, value));
+    families_.push_back(std::move(family));
+  }
+
+  std::vector<MetricFamily> families_;
+};
+
+// Fields of /proc/self/stat from the third on (the second may contain spaces).
+std::vector<std::string> StatFields() {
+  std::ifstream in("/proc/self/stat");
+  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  const size_t end_of_name = text.rfind(')');
+  if (end_of_name == std::string::npos) return {};
+  std::istringstream rest(text.substr(end_of_name + 1));
+  std::vector<std::string> fields;
+  for (std::string field; rest >> field;) fields.push_back(field);
+  return fields;
+}
+
+// Seconds since the epoch at which the system started.
+double BootTime() {
+  std::ifstream in("/proc/stat");
+  for (std::string line; std::getline(in, line);) {
+    if (line.rfind("btime ", 0) == 0) return std::stod(line.substr(6));
+  }
+  return 0;
+}
+
+double OpenFiles() {
+  std::error_code error;
+  double count = 0;
+  for (std::filesystem::directory_iterator it("/proc/self/fd", error), end; !error && it != end;
+       it.increment(error)) {
+    ++count;
+  }
+  return count - 1;  // The directory itself was open.
+}
+
+// Indexes into StatFields(), from proc(5) where the state is field 3.
+constexpr size_t kUserTicks = 11;
+constexpr size_t kSystemTicks = 12;
+constexpr size_t kStartTicks = 19;
+constexpr size_t kVirtualBytes = 20;
+constexpr size_t kResidentPages = 21;
+
+double Seconds(TimestampMs time) { return static_cast<double>(time) / 1000; }
+
+}  // namespace
+
+std::vector<MetricFamily> ProcessMetrics::Collect() const {
+  Families families;
+  const std::vector<std::string> stat = StatFields();
+  if (stat.size() > kResidentPages) {
+    const auto ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
+    families.Counter("process_cpu_seconds_total",
+                     "Total user and system CPU time spent in seconds.",
+                     (std::stod(stat[kUserTicks]) + std::stod(stat[kSystemTicks])) / ticks);
+    families.Gauge("process_start_time_seconds",
+                   "Start time of the process since unix epoch in seconds.",
+                   BootTime() + std::stod(stat[kStartTicks]) / ticks);
+    families.Gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.",
+                   std::stod(stat[kVirtualBytes]));
+    families.Gauge("process_resident_memory_bytes", "Resident memory size in bytes.",
+                   std::stod(stat[kResidentPages]) * static_cast<double>(sysconf(_SC_PAGESIZE)));
+  }
+  families.Gauge("process_open_fds", "Number of open file descriptors.", OpenFiles());
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    families.Gauge("process_max_fds", "Maximum number of open file descriptors.",
+                   static_cast<double>(limit.rlim_cur));
+  }
+  return families.Take();
+}
+
+std::vector<MetricFamily> StorageMetrics::Collect() const {
+  Families families;
+  const HeadStats head = storage_.Head();
+  const StorageCounters counters = storage_.Counters();
+  families.Gauge("prometheus_tsdb_head_series", "Total number of series in the head.",
+                 static_cast<double>(head.series));
+  families.Gauge("prometheus_tsdb_head_chunks", "Total number of chunks in the head.",
+                 static_cast<double>(head.chunks));
+  const bool empty = head.max_time == kMinTimestamp;
+  families.Gauge("prometheus_tsdb_head_min_time",
+                 "Minimum time bound of the head, in milliseconds.",
+                 empty ? 0 : static_cast<double>(head.min_time));
+  families.Gauge("prometheus_tsdb_head_max_time", "Maximum timestamp of the head, in milliseconds.",
+                 empty ? 0 : static_cast<double>(head.max_time));
+  families.Gauge("prometheus_tsdb_head_min_time_seconds", "Minimum time bound of the head.",
+                 empty ? 0 : Seconds(head.min_time));
+  families.Gauge("prometheus_tsdb_head_max_time_seconds", "Maximum timestamp of the head.",
+                 empty ? 0 : Seconds(head.max_time));
+  families.Counter("prometheus_tsdb_head_series_created_total",
+                   "Total number of series created in the head.",
+                   static_cast<double>(counters.series_created));
+  families.Counter("prometheus_tsdb_head_series_removed_total",
+                   "Total number of series removed from the head.",
+                   static_cast<double>(counters.series_removed));
+  MetricFamily appended = Family("prometheus_tsdb_head_samples_appended_total",
+                                 "Total number of appended samples.", Kind::Counter);
+  appended.metric.push_back(Value(
+      Kind::Counter, static_cast<double>(counters.float_samples_appended), {{"type", "float"}}));
+  appended.metric.push_back(Value(Kind::Counter,
+                                  static_cast<double>(counters.histogram_samples_appended),
+                                  {{"type", "histogram"}}));
+  families.Add(std::move(appended));
+  families.Counter("prometheus_tsdb_out_of_order_samples_total",
+                   "Total number of refused samples that were out of order.",
+                   static_cast<double>(counters.out_of_order_samples));
+  families.Counter("prometheus_tsdb_out_of_bound_samples_total",
+                   "Total number of refused samples that were out of bounds.",
+                   static_cast<double>(counters.out_of_bounds_samples));
+  families.Counter("prometheus_tsdb_too_old_samples_total",
+                   "Total number of refused samples that were too old.",
+                   static_cast<double>(counters.too_old_samples));
+  families.Counter("prometheus_tsdb_duplicate_samples_total",
+                   "Total number of refused samples that had another value at the same time.",
+                   static_cast<double>(counters.duplicate_samples));
+  families.Counter("prometheus_tsdb_wal_corruptions_total", "Total number of damaged log records.",
+                   static_cast<double>(counters.corruptions));
+  families.Counter("prometheus_tsdb_time_retentions_total",
+                   "Files' worth of data dropped because it was older than the retention time.",
+                   static_cast<double>(counters.buckets_dropped_by_retention));
+  families.Gauge("prometheus_tsdb_storage_blocks_bytes", "Bytes of all stored data.",
+                 static_cast<double>(counters.disk_bytes));
+  families.Gauge("prometheus_tsdb_wal_storage_size_bytes", "Bytes of the log.",
+                 static_cast<double>(counters.log_bytes));
+  families.Gauge("prometheus_tsdb_head_active_appenders", "Number of active appenders.",
+                 static_cast<double>(counters.active_appenders));
+  families.Gauge("prometheus_tsdb_retention_limit_seconds", "How long samples are kept.",
+                 Seconds(retention_));
+  return families.Take();
+}
+
+}  // namespace varve
