@@ -81,14 +81,14 @@ struct ResolvedCredentials {
 };
 
 // Reads the files of `config`. The errors name the file and are in Prometheus' words
-// ("unable to read authorization credentials file /x: open /x: no such file or directory").
+// ("unable to read authorization credentials: unable to read file /x: open /x: no such file ...").
 absl::StatusOr<ResolvedCredentials> ResolveCredentials(const HttpClientConfig& config);
 
 // The contents of `path`, at most kCredentialFileBytesMax. NotFound, PermissionDenied or
 // ResourceExhausted with "open PATH: reason".
 absl::StatusOr<std::string> ReadCredentialFile(const std::string& path);
 
-// `url` with its password replaced by `xxxxx`, as Go prints it.
+// `url` with its password replaced by `***`, as Go's HTTP errors print it.
 std::string RedactUrl(std::string_view url);
 
 }  // namespace varve

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <thread>
@@ -82,6 +83,8 @@ class EventLoop {
   void UnwatchFd(int fd);
 
  private:
+  static constexpr int64_t kNotArmed = std::numeric_limits<int64_t>::min();
+
   struct TimerKey {
     int64_t nanos;
     uint64_t id;
@@ -108,7 +111,7 @@ class EventLoop {
 
   // The loop thread's own.
   absl::flat_hash_map<int, FdHandler*> handlers_;
-  int64_t armed_nanos_ = 0;  // What timer_fd_ is set to; 0: not set.
+  int64_t armed_nanos_ = kNotArmed;  // What timer_fd_ is set to.
 
   Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// libcurl's multi interface driven by the event loop: libcurl says which sockets and which timeout
+// to wait for, the loop tells it what happened.
+#include "net/client.h"
+
+#include <absl/container/flat_hash_map.h>
+#include <curl/curl.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <charconv>
+#include <ctime>
+
+#include "model/check.h"
+#include "model/status_macros.h"
+#include "net/error_text.h"
+#include "net/transfer.h"
+
+namespace varve {
+namespace {
+
+constexpr size_t kIdleHandlesMax = 256;
+
+// Thread-safe: libcurl's own initialisation is, and this happens once.
+absl::Status InitialiseCurl() {
+  static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (code == CURLE_OK) return absl::OkStatus();
+  return absl::InternalError("initialising libcurl failed");
+}
+
+absl::Status StoppedError() { return absl::CancelledError("the HTTP client is stopped"); }
+
+}  // namespace
+
+class HttpClient::Impl : public FdHandler {
+ public:
+  explicit Impl(Options options)
+      : options_(std::move(options)),
+        clock_(options_.clock != nullptr ? *options_.clock : RealClock()) {}
+  ~Impl() override;
+
+  absl::Status Open();
+  void Stop();
+  TransferId Start(ClientRequest request, DoneCallback done);
+  void Cancel(TransferId id);
+  EventLoop& loop() { return *loop_; }
+
+ private:
+  static int OnSocket(CURL* easy, curl_socket_t socket, int what, void* self, void* known);
+  static int OnTimeout(CURLM* multi, long timeout_ms, void* self);
+  void OnReady(int fd, uint32_t events) override;
+
+  void Begin(std::unique_ptr<Transfer> transfer);
+  void ReapFinished();
+  void OnFinished(Transfer& transfer, CURLcode code);
+  void ScheduleTimeouts(Transfer& transfer);
+  void OnTransferTimer(uint64_t id);
+  void Complete(Transfer& transfer, absl::StatusOr<ClientResponse> result);
+  void Shutdown();
+
+  // Constant after Open().
+  const Options options_;
+  Clock& clock_;
+  std::unique_ptr<EventLoop> loop_;
+
+  std::atomic<uint64_t> next_id_{1};
+
+  // The loop thread's own.
+  CURLM* multi_ = nullptr;
+  int timer_fd_ = -1;  // libcurl's timeouts are real time, whatever the clock is.
+  absl::flat_hash_map<uint64_t, std::unique_ptr<Transfer>> transfers_;
+  std::vector<CURL*> idle_handles_;
+  bool stopped_ = false;
+};
+
+absl::Status HttpClient::Impl::Open() {
+  RETURN_IF_ERROR(InitialiseCurl());
+  timer_fd_ = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  if (timer_fd_ < 0) return absl::ErrnoToStatus(errno, "creating a timer");
+  multi_ = curl_multi_init();
+  if (multi_ == nullptr) return absl::InternalError("initialising libcurl failed");
+  curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Impl::OnSocket);
+  curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
+  curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &Impl::OnTimeout);
+  curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
+  // libcurl's default follows the number of transfers of the moment, and between two scrapes that
+  // is zero.
+  curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(options_.idle_connections_max));
+  EventLoop::Options loop_options;
+  loop_options.thread_name = options_.thread_name;
+  loop_options.wait_max = options_.wait_max;
+  ASSIGN_OR_RETURN(loop_, EventLoop::Open(clock_, std::move(loop_options)));
+  loop_->Post([this] {
+    const absl::Status status = loop_->WatchFd(timer_fd_, EPOLLIN, *this);
+    INVARIANT(status.ok());
+  });
+  return absl::OkStatus();
+}
+
+HttpClient::Impl::~Impl() {
+  Stop();
+  if (timer_fd_ >= 0) close(timer_fd_);
+}
+
+void HttpClient::Impl::Stop() {
+  if (loop_ == nullptr) {
+    if (multi_ != nullptr) curl_multi_cleanup(std::exchange(multi_, nullptr));
+    return;
+  }
+  loop_->Post([this] { Shutdown(); });
+  loop_->Stop();
+}
+
+void HttpClient::Impl::Shutdown() {
+  if (stopped_) return;
+  stopped_ = true;
+  while (!transfers_.empty()) {
+    Transfer& transfer = *transfers_.begin()->second;
+    Complete(transfer, transfer.Abort(StoppedError()));
+  }
+  for (CURL* handle : idle_handles_) curl_easy_cleanup(handle);
+  idle_handles_.clear();
+  curl_multi_cleanup(std::exchange(multi_, nullptr));
+  loop_->UnwatchFd(timer_fd_);
+}
+
+TransferId HttpClient::Impl::Start(ClientRequest request, DoneCallback done) {
+  const uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
+  auto transfer =
+      std::make_unique<Transfer>(id, std::move(request), std::move(done), clock_.MonotonicNanos());
+  transfer->clock = &clock_;
+  absl::Status resolved = transfer->Resolve();
+  // Kept here too, since a loop that is stopping drops what is posted.
+  auto shared = std::make_shared<std::unique_ptr<Transfer>>(std::move(transfer));
+  const bool posted = loop_->Post([this, shared, resolved = std::move(resolved)] {
+    if (resolved.ok()) {
+      Begin(std::move(*shared));
+    } else {
+      (*shared)->done(resolved);
+    }
+  });
+  if (!posted) (*shared)->done((*shared)->Abort(StoppedError()));
+  return TransferId{id};
+}
+
+void HttpClient::Impl::Begin(std::unique_ptr<Transfer> owned) {
+  Transfer& transfer = *owned;
+  transfers_.emplace(transfer.id(), std::move(owned));
+  if (stopped_) {
+    Complete(transfer, transfer.Abort(StoppedError()));
+    return;
+  }
+  CURL* handle = nullptr;
+  if (idle_handles_.empty()) {
+    handle = curl_easy_init();
+  } else {
+    handle = idle_handles_.back();
+    idle_handles_.pop_back();
+  }
+  if (handle == nullptr) {
+    Complete(transfer, transfer.Abort(absl::ResourceExhaustedError("out of memory")));
+    return;
+  }
+  const absl::Status status = transfer.Begin(handle, options_.user_agent);
+  if (!status.ok()) {
+    Complete(transfer, transfer.Abort(status));
+    return;
+  }
+  ScheduleTimeouts(transfer);
+  // libcurl asks for a timeout of 0 now, which starts the transfer from the loop.
+  curl_multi_add_handle(multi_, handle);
+}
+
+void HttpClient::Impl::Cancel(TransferId id) {
+  loop_->Post([this, id] {
+    const auto it = transfers_.find(static_cast<uint64_t>(id));
+    if (it == transfers_.end()) return;
+    Complete(*it->second, it->second->Abort(absl::CancelledError("context canceled")));
+  });
+}
+
+int HttpClient::Impl::OnSocket(CURL* /*easy*/, curl_socket_t socket, int what, void* self,
+                               void* /*known*/) {
+  auto* impl = static_cast<Impl*>(self);
+  if (what == CURL_POLL_REMOVE) {
+    impl->loop_->UnwatchFd(socket);
+    return 0;
+  }
+  const uint32_t events = ((what & CURL_POLL_IN) != 0 ? uint32_t{EPOLLIN} : 0) |
+                          ((what & CURL_POLL_OUT) != 0 ? uint32_t{EPOLLOUT} : 0);
+  return impl->loop_->WatchFd(socket, events, *impl).ok() ? 0 : -1;
+}
+
+int HttpClient::Impl::OnTimeout(CURLM* /*multi*/, long timeout_ms, void* self) {
+  itimerspec spec{};
+  if (timeout_ms >= 0) {
+    spec.it_value.tv_sec = timeout_ms / 1000;
+    spec.it_value.tv_nsec = (timeout_ms % 1000) * 1'000'000;
+    if (timeout_ms == 0) spec.it_value.tv_nsec = 1;  // Zero would disarm the timer.
+  }
+  timerfd_settime(static_cast<Impl*>(self)->timer_fd_, 0, &spec, nullptr);
+  return 0;
+}
+
+void HttpClient::Impl::OnReady(int fd, uint32_t events) {
+  int running = 0;
+  if (fd == timer_fd_) {
+    uint64_t expirations = 0;
+    [[maybe_unused]] const ssize_t bytes = read(timer_fd_, &expirations, sizeof expirations);
+    curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &running);
+  } else {
+    const int mask = ((events & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0) |
+                     ((events & EPOLLOUT) != 0 ? CURL_CSELECT_OUT : 0) |
+                     ((events & (EPOLLERR | EPOLLHUP)) != 0 ? CURL_CSELECT_ERR : 0);
+    curl_multi_socket_action(multi_, fd, mask, &running);
+  }
+  ReapFinished();
+}
+
+void HttpClient::Impl::ReapFinished() {
+  int left = 0;
+  while (const CURLMsg* message = curl_multi_info_read(multi_, &left)) {
+    if (message->msg != CURLMSG_DONE) continue;
+    const CURLcode code = message->data.result;
+    void* transfer = nullptr;
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+    OnFinished(*static_cast<Transfer*>(transfer), code);
+  }
+}
+
+void HttpClient::Impl::OnFinished(Transfer& transfer, CURLcode code) {
+  if (code == CURLE_OK) {
+    curl_multi_remove_handle(multi_, transfer.easy());
+    const absl::StatusOr<bool> followed = transfer.FollowRedirect();
+    if (!followed.ok()) {
+      Complete(transfer, followed.status());
+      return;
+    }
+    if (*followed) {
+      curl_multi_add_handle(multi_, transfer.easy());
+      return;
+    }
+  }
+  Complete(transfer, transfer.Finish(code, clock_.MonotonicNanos()));
+}
+
+void HttpClient::Impl::ScheduleTimeouts(Transfer& transfer) {
+  const int64_t deadline = transfer.NextDeadline();
+  if (deadline == Transfer::kNoDeadline) return;
+  transfer.timer = loop_->RunAt(deadline, [this, id = transfer.id()] { OnTransferTimer(id); });
+}
+
+void HttpClient::Impl::OnTransferTimer(uint64_t id) {
+  const auto it = transfers_.find(id);
+  if (it == transfers_.end()) return;
+  Transfer& transfer = *it->second;
+  const absl::Status status = transfer.CheckTimeouts(clock_.MonotonicNanos());
+  if (status.ok()) {
+    ScheduleTimeouts(transfer);  // Bytes have arrived since it was set.
+  } else {
+    Complete(transfer, transfer.Abort(status));
+  }
+}
+
+void HttpClient::Impl::Complete(Transfer& transfer, absl::StatusOr<ClientResponse> result) {
+  if (transfer.timer != kNoTimer) loop_->Cancel(transfer.timer);
+  if (CURL* easy = transfer.easy(); easy != nullptr) {
+    curl_multi_remove_handle(multi_, easy);  // Does nothing for one that is out already.
+    transfer.Release();
+    if (idle_handles_.size() < kIdleHandlesMax) {
+      idle_handles_.push_back(easy);
+    } else {
+      curl_easy_cleanup(easy);
+    }
+  }
+  const auto it = transfers_.find(transfer.id());
+  const std::unique_ptr<Transfer> owned = std::move(it->second);
+  transfers_.erase(it);
+  owned->done(std::move(result));
+}
+
+// ------------------------------------------------------------------------------------ public face
+
+HttpClient::HttpClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+HttpClient::~HttpClient() { Stop(); }
+
+absl::StatusOr<std::unique_ptr<HttpClient>> HttpClient::Open(Options options) {
+  auto impl = std::make_unique<Impl>(std::move(options));
+  RETURN_IF_ERROR(impl->Open());
+  return std::unique_ptr<HttpClient>(new HttpClient(std::move(impl)));
+}
+
+void HttpClient::Stop() { impl_->Stop(); }
+
+TransferId HttpClient::Start(ClientRequest request, DoneCallback done) {
+  return impl_->Start(std::move(request), std::move(done));
+}
+
+void HttpClient::Cancel(TransferId transfer) { impl_->Cancel(transfer); }
+
+EventLoop& HttpClient::loop() { return impl_->loop(); }
+
+absl::StatusOr<ClientResponse> HttpClient::Fetch(ClientRequest request) {
+  INVARIANT(!loop().OnLoopThread());
+  // Shared, so that the callback may still be notifying while this function returns.
+  struct State {
+    Mutex mutex;
+    CondVar done;
+    std::optional<absl::StatusOr<ClientResponse>> result ABSL_GUARDED_BY(mutex);
+  };
+  const auto state = std::make_shared<State>();
+  Start(std::move(request), [state](absl::StatusOr<ClientResponse> response) {
+    MutexLock lock(state->mutex);
+    state->result = std::move(response);
+    state->done.NotifyAll();
+  });
+  MutexLock lock(state->mutex);
+  while (!state->result.has_value()) state->done.Wait(state->mutex);
+  return *std::move(state->result);
+}
+
+std::string_view ClientResponse::Header(std::string_view name) const {
+  for (const HttpHeader& header : headers) {
+    if (header.name == name) return header.value;
+  }
+  return "";
+}
+
+std::optional<std::chrono::seconds> ClientResponse::RetryAfter(TimestampMs now) const {
+  const std::string value(Header("retry-after"));
+  if (value.empty()) return std::nullopt;
+  int64_t seconds = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), seconds);
+  if (error == std::errc() && end == value.data() + value.size()) {
+    return std::chrono::seconds(std::max<int64_t>(0, seconds));
+  }
+  const time_t when = curl_getdate(value.c_str(), nullptr);
+  if (when < 0) return std::nullopt;
+  return std::chrono::seconds(std::max<int64_t>(0, static_cast<int64_t>(when) - now / 1000));
+}
+
+}  // namespace varve
