@@ -36,8 +36,8 @@
 
 namespace varve {
 
-// The most bytes of response headers, all redirects' answers counted one by one.
-inline constexpr size_t kResponseHeaderBytesMax = 1 << 20;
+// The most bytes of one answer's headers. libcurl itself gives up a little later, less clearly.
+inline constexpr size_t kResponseHeaderBytesMax = 256 << 10;
 inline constexpr int kRedirectsMax = 10;
 
 struct HttpHeader {
