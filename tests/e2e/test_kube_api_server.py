@@ -16,7 +16,7 @@ import harness
 import kube_objects
 import peers
 from kube_access import Certificates, Rbac
-from kube_api_server import Control, Fault, Options, Server
+from kube_api_server import Fault, Options, Server
 from kube_store import BadSelector, RESOURCES, Store, field_selector, label_selector
 
 ROLES = [
@@ -544,7 +544,8 @@ def test_store_keeps_every_version_whatever_the_order():
             store.delete("Pod", name)
             del model[name]
         else:
-            store.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"n": str(step)}}})
+            meta = {"name": name, "labels": {"n": str(step)}}
+            store.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta})
             model[name] = str(step)
         history.append((store.version(), dict(model)))
     for version, expected in history:

@@ -13,13 +13,14 @@ import peers
 from kube_access import Certificates, Rbac
 from kube_api_server import Fault, Server
 from kube_meta import pod_targets
-from kube_store import Store
+from kube_store import RESOURCES, Store
 
 GOLDEN = pathlib.Path(__file__).with_name("golden")
 ROLES = sorted((harness.ROOT / "deploy" / "kubernetes").glob("*.yaml"))
 CHART = (GOLDEN / "annotations.yml").read_text("utf-8")
 SCRAPE = {"prometheus.io/scrape": "true"}
 JOB = "kubernetes-pods"
+PODS = RESOURCES[0]
 # How long a change may take to show: discovery hands changes on every 5 s, retries wait up to 30 s.
 SOON, AFTER_RETRIES = 30, 75
 
@@ -135,7 +136,8 @@ class GoldenTest(ClusterCase):
         groups = [{"targets": [labels.pop("__address__")], "labels": {k: v for k, v in labels.items() if v}}
                   for case in cases for pod in case["pods"] for labels in pod_targets(store.apply(pod))]
         (directory / "pods.json").write_text(json.dumps(groups))
-        config = re.sub(r"kubernetes_sd_configs:\n\s+- role: pod", f"file_sd_configs: [{{files: [{directory}/pods.json]}}]", CHART)
+        from_file = f"file_sd_configs: [{{files: [{directory}/pods.json]}}]"
+        config = re.sub(r"kubernetes_sd_configs:\n\s+- role: pod", from_file, CHART)
         (directory / "prometheus.yml").write_text(config)
         port = harness.free_port()
         harness.Process("prometheus", [
@@ -374,15 +376,17 @@ class ProtocolTest(ClusterCase):
         self.store.apply(kube_objects.namespace("default"))
         self.store.apply(kube_objects.service("web", [(80, "http")]))
         self.add("a")
+        attach = {"pod": ", attach_metadata: {node: true, namespace: true}"}
         jobs = "".join(f"""
   - job_name: {role}
-    kubernetes_sd_configs: [{{role: {role}{', attach_metadata: {node: true, namespace: true}' if role == 'pod' else ''}}}]"""
+    kubernetes_sd_configs: [{{role: {role}{attach.get(role, "")}}}]"""
                        for role in ("node", "pod", "service", "endpoints", "endpointslice", "ingress"))
         varve = self.varve(config="scrape_configs:" + jobs)
         harness.wait_until(lambda: {"node", "pod", "service"} <= {t["scrapePool"] for t in varve.targets()},
                            SOON, "targets of three roles")
         asked = {"nodes", "pods", "services", "endpoints", "endpointslices", "ingresses", "namespaces"}
-        harness.wait_until(lambda: {r.resource for r in self.server.requests} >= asked, SOON, "every resource asked for")
+        harness.wait_until(lambda: {r.resource for r in self.server.requests} >= asked, SOON,
+                           "every resource asked for")
         self.assertEqual({r.status for r in self.server.requests if r.status}, {200})
 
     def test_a_random_history_ends_in_the_same_targets(self):
@@ -413,7 +417,7 @@ class ProtocolTest(ClusterCase):
             pause.wait(0.02)  # Spreads the history over a few watches; nothing depends on it.
         self.wait_pods(varve, names, 2 * AFTER_RETRIES)
         expected = {(i["metadata"]["name"], str(i["spec"]["containers"][0]["ports"][0]["containerPort"]))
-                    for i in self.store.snapshot(next(iter(self.store._versions)))[1]}
+                    for i in self.store.snapshot(PODS)[1]}
 
         def same():
             seen = {(t["labels"]["pod"], t["labels"]["instance"].rsplit(":", 1)[1]) for t in varve.targets()}
