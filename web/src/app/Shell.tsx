@@ -83,10 +83,14 @@ export function Shell({ children }: { children: ReactNode }) {
 
   return (
     <>
-      <a className={classes.skip} href="#main" onClick={(event) => {
-        event.preventDefault();
-        main.current?.focus();
-      }}>
+      <a
+        className={classes.skip}
+        href="#main"
+        onClick={(event) => {
+          event.preventDefault();
+          main.current?.focus();
+        }}
+      >
         Skip to content
       </a>
       <header className={classes.header}>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Colours and sizes of the console: lake teal for what can be acted on, stone greys for the rest.
-import { createTheme, type MantineColorsTuple } from '@mantine/core';
+import { Button, createTheme, Input, type MantineColorsTuple } from '@mantine/core';
 
 const teal: MantineColorsTuple = [
   '#eef8f7',
@@ -45,8 +45,7 @@ const night: MantineColorsTuple = [
 export const theme = createTheme({
   colors: { teal, gray: stone, dark: night },
   primaryColor: 'teal',
-  primaryShade: { light: 7, dark: 4 },
-  autoContrast: true,
+  primaryShade: 7,
   fontFamily:
     'Inter, ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif',
   fontFamilyMonospace:
@@ -56,4 +55,22 @@ export const theme = createTheme({
   radius: { xs: '3px', sm: '4px', md: '6px', lg: '10px', xl: '16px' },
   cursorType: 'pointer',
   respectReducedMotion: true,
+  components: {
+    Button: Button.extend({
+      vars: (_, { size }) => ({
+        root: size === 'xs' ? {} : { '--button-height': '34px', '--button-padding-x': '14px' },
+      }),
+    }),
+    Input: Input.extend({
+      vars: () => ({
+        wrapper: {
+          '--input-height': '34px',
+          '--input-fz': '0.8125rem',
+          '--input-bg': 'var(--v-surface)',
+          '--input-bd': 'var(--v-border-strong)',
+          '--input-bd-focus': 'var(--v-focus)',
+        },
+      }),
+    }),
+  },
 });

@@ -7,7 +7,7 @@ import classes from './components.module.css';
 export function Loading({ what }: { what: string }) {
   return (
     <div className={classes.loading} role="status">
-      <Loader size="sm" />
+      <Loader size="sm" color="var(--v-accent)" />
       <span>Loading {what}…</span>
     </div>
   );

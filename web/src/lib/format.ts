@@ -20,7 +20,7 @@ export function formatShort(value: number): string {
   if (!Number.isFinite(value) || size >= 1e15) {
     return value.toPrecision(3);
   }
-  if (size < 1e-3) {
+  if (size < 1e-4) {
     return String(Number(value.toPrecision(3)).toExponential());
   }
   const [unit, suffix] = SI.find(([limit]) => size >= limit) ?? [1, ''];

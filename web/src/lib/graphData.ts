@@ -77,11 +77,75 @@ export function isolatedPoints(values: ArrayLike<number | null | undefined>): nu
   return found;
 }
 
-// Twelve hues told apart on light and on dark ground; longer lists vary in lightness.
-const HUES = [187, 28, 262, 130, 340, 48, 212, 95, 300, 10, 165, 235];
+// Told apart from each other and from the ground in both schemes; further series get computed hues.
+const LIGHT = [
+  '#0d8480',
+  '#bb5f12',
+  '#6446c0',
+  '#c02f4a',
+  '#2163c4',
+  '#8f7000',
+  '#a93596',
+  '#2c8436',
+  '#7b4a2a',
+  '#0a7fae',
+  '#5d7010',
+  '#55636d',
+];
+const DARK = [
+  '#4cc9c0',
+  '#f0a35e',
+  '#a992f5',
+  '#ff7f8f',
+  '#6aa9ff',
+  '#e3c04a',
+  '#ea86d8',
+  '#74cf7c',
+  '#d29a72',
+  '#5fcbf2',
+  '#b5c950',
+  '#a3b4bf',
+];
+const GOLDEN_ANGLE = 137.508;
 
 export function seriesColor(index: number, dark: boolean): string {
-  const round = Math.floor(index / HUES.length) % 3;
-  const lightness = dark ? 64 - round * 12 : 38 + round * 10;
-  return `hsl(${HUES[index % HUES.length]} ${dark ? 62 : 66}% ${lightness}%)`;
+  const chosen = (dark ? DARK : LIGHT)[index];
+  const hue = Math.round(index * GOLDEN_ANGLE) % 360;
+  return chosen ?? (dark ? `hsl(${hue} 60% 66%)` : `hsl(${hue} 62% 38%)`);
+}
+
+// The same colour, mostly transparent, for the area below a line.
+export function areaColor(color: string): string {
+  return color.startsWith('#') ? `${color}4d` : color.replace(')', ' / 30%)');
+}
+
+export interface Summary {
+  last: number;
+  average: number;
+  min: number;
+  max: number;
+}
+
+// Of the samples there are; null without any.
+export function summarize(values: readonly (number | null)[]): Summary | null {
+  let [count, sum, min, max, last] = [0, 0, Infinity, -Infinity, 0];
+  for (const value of values) {
+    if (value !== null) {
+      count += 1;
+      sum += value;
+      min = Math.min(min, value);
+      max = Math.max(max, value);
+      last = value;
+    }
+  }
+  return count === 0 ? null : { last, average: sum / count, min, max };
+}
+
+// What a click on the legend's row `index` leaves shown: it alone (or all again), or all but it.
+export function toggleShown(shown: readonly boolean[], index: number, only: boolean): boolean[] {
+  if (!only) {
+    return shown.map((on, i) => (i === index ? !on : on));
+  }
+  const alone = shown.every((on, i) => on === (i === index));
+  return shown.map((_, i) => alone || i === index);
 }

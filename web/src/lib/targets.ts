@@ -11,16 +11,9 @@ export interface Pool {
   total: number;
 }
 
-export type HealthFilter = 'all' | 'unhealthy' | 'up' | 'down' | 'unknown';
+export type HealthFilter = 'all' | Target['health'];
 
 const RANK = { down: 0, unknown: 1, up: 2 } as const;
-
-function matchesHealth(target: Target, filter: string): boolean {
-  if (filter === 'unhealthy') {
-    return target.health !== 'up';
-  }
-  return filter === 'all' || target.health === filter;
-}
 
 // Pools with failing targets come first, and in each pool the failing targets. Pools left without
 // a target are dropped; `up` and `total` count the whole pool, filtered or not.
@@ -32,8 +25,12 @@ export function groupTargets(targets: readonly Target[], filter: string, search:
     pools.set(name, pool);
     pool.total += 1;
     pool.up += target.health === 'up' ? 1 : 0;
-    const text = () => `${name} ${target.scrapeUrl} ${formatSeries(target.labels)} ${target.lastError}`;
-    if (matchesHealth(target, filter) && (search === '' || matchesSearch(text(), search))) {
+    const text = () =>
+      `${name} ${target.scrapeUrl} ${formatSeries(target.labels)} ${target.lastError}`;
+    if (
+      (filter === 'all' || target.health === filter) &&
+      (search === '' || matchesSearch(text(), search))
+    ) {
       pool.targets.push(target);
     }
   }

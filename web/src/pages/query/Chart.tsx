@@ -9,7 +9,7 @@ import 'uplot/dist/uPlot.min.css';
 import { LabelTags } from '../../components/LabelSet';
 import { useSettings } from '../../app/settings';
 import { formatShort } from '../../lib/format';
-import { isolatedPoints, seriesColor, stack, type GraphData } from '../../lib/graphData';
+import { areaColor, isolatedPoints, seriesColor, stack, type GraphData } from '../../lib/graphData';
 import { formatTime } from '../../lib/time';
 import classes from './query.module.css';
 
@@ -49,6 +49,16 @@ function readPalette(dark: boolean): Palette {
   };
 }
 
+// uPlot's table of tick texts: step, text, then what a new year, day or minute adds to it.
+const TIME_TEXTS: uPlot.Axis.Values = [
+  [365 * 86400, '{YYYY}', null, null, null, null, null, null, 1],
+  [28 * 86400, '{MMM}', '\n{YYYY}', null, null, null, null, null, 1],
+  [86400, '{MM}-{DD}', '\n{YYYY}', null, null, null, null, null, 1],
+  [60, '{HH}:{mm}', '\n{YYYY}-{MM}-{DD}', null, '\n{MM}-{DD}', null, null, null, 1],
+  [1, '{HH}:{mm}:{ss}', '\n{YYYY}-{MM}-{DD}', null, '\n{MM}-{DD}', null, null, null, 1],
+  [0.001, ':{ss}.{fff}', '\n{YYYY}-{MM}-{DD} {HH}:{mm}', null, '\n{MM}-{DD}', null, null, null, 1],
+];
+
 function axes({ axis, grid }: Palette): uPlot.Axis[] {
   const shared = {
     stroke: axis,
@@ -57,7 +67,7 @@ function axes({ axis, grid }: Palette): uPlot.Axis[] {
     ticks: { stroke: grid, width: 1 },
   };
   return [
-    { ...shared, space: 80 },
+    { ...shared, space: 80, values: TIME_TEXTS },
     {
       ...shared,
       size: (_, values) => 24 + 7 * Math.max(3, ...(values ?? []).map((text) => text.length)),
@@ -121,7 +131,7 @@ function options(props: ChartProps, palette: Palette, utc: boolean, width: numbe
           show: shown[i] ?? true,
           stroke,
           width: 1.5,
-          ...(stacked ? { fill: stroke.replace(')', ' / 30%)') } : {}),
+          ...(stacked ? { fill: areaColor(stroke) } : {}),
           points: {
             size: 4,
             fill: stroke,

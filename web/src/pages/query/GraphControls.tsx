@@ -4,7 +4,7 @@
 import { ActionIcon, Checkbox, NativeSelect } from '@mantine/core';
 import { MinusIcon, PlusIcon } from '../../components/icons';
 import { effectiveStep, type Density, type PanelState } from '../../lib/queryState';
-import { formatDuration } from '../../lib/time';
+import { formatElapsed } from '../../lib/time';
 import { DurationField } from './DurationField';
 import { TimeField } from './TimeField';
 import classes from './query.module.css';
@@ -48,7 +48,7 @@ export function GraphControls({ panel, onChange }: GraphControlsProps) {
       <div className={classes.joined} role="group" aria-label="Range">
         <ActionIcon
           variant="default"
-          size={30}
+          size={34}
           aria-label="Shorter range"
           disabled={shorter === undefined}
           onClick={() => shorter !== undefined && onChange({ rangeMs: shorter })}
@@ -62,7 +62,7 @@ export function GraphControls({ panel, onChange }: GraphControlsProps) {
         />
         <ActionIcon
           variant="default"
-          size={30}
+          size={34}
           aria-label="Longer range"
           disabled={longer === undefined}
           onClick={() => longer !== undefined && onChange({ rangeMs: longer })}
@@ -89,7 +89,7 @@ export function GraphControls({ panel, onChange }: GraphControlsProps) {
         ]}
       />
       {stepMs === null ? (
-        <span className="dim num">step {formatDuration(effectiveStep(panel) * 1000)}</span>
+        <span className="dim num">step {formatElapsed(effectiveStep(panel) * 1000)}</span>
       ) : (
         <DurationField
           label="Step, as 15s"

@@ -17,7 +17,7 @@ export function HistoryMenu({ history, onPick, onClear }: HistoryMenuProps) {
     <Menu position="bottom-end" width={560} shadow="md">
       <Menu.Target>
         <Tooltip label="Query history">
-          <ActionIcon variant="default" size={34} aria-label="Query history">
+          <ActionIcon variant="default" size={38} aria-label="Query history">
             <HistoryIcon />
           </ActionIcon>
         </Tooltip>

@@ -20,7 +20,12 @@ import { useQuery, type QueryResult } from './useQuery';
 import classes from './query.module.css';
 
 const MOMENT_STEP_MS = 10 * 60e3;
-const EXAMPLES = ['up', 'count by (job) (up)', 'scrape_duration_seconds', 'topk(10, count by (__name__) ({job!=""}))'];
+const EXAMPLES = [
+  'up',
+  'count by (job) (up)',
+  'scrape_duration_seconds',
+  'topk(10, count by (__name__) ({job!=""}))',
+];
 
 interface QueryPanelProps {
   panel: PanelState;
@@ -129,7 +134,7 @@ export function QueryPanel(props: QueryPanelProps) {
             onExecute={() => execute(draft)}
           />
         </div>
-        <Button size="sm" h={34} onClick={() => execute(draft)} aria-keyshortcuts="Control+Enter">
+        <Button size="sm" h={38} onClick={() => execute(draft)} aria-keyshortcuts="Control+Enter">
           Execute
         </Button>
         <HistoryMenu
@@ -144,7 +149,7 @@ export function QueryPanel(props: QueryPanelProps) {
           <Tooltip label="Remove this query">
             <ActionIcon
               variant="default"
-              size={34}
+              size={38}
               aria-label={`Remove query ${number}`}
               onClick={onRemove}
             >
@@ -155,6 +160,7 @@ export function QueryPanel(props: QueryPanelProps) {
       </div>
 
       <Tabs
+        color="var(--v-accent)"
         value={panel.tab}
         onChange={(tab) => onChange({ tab: tab as Tab }, 'replace')}
         keepMounted={false}
@@ -169,7 +175,7 @@ export function QueryPanel(props: QueryPanelProps) {
             </Tabs.Tab>
           </Tabs.List>
           <div className={classes.state}>
-            {loading && <Loader size={16} aria-label="Running" />}
+            {loading && <Loader size={16} color="var(--v-accent)" aria-label="Running" />}
             {current !== null && <Stats result={current} />}
           </div>
         </div>

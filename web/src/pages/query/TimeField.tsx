@@ -36,7 +36,7 @@ export function TimeField({ label, valueMs, stepMs, onChange }: TimeFieldProps) 
     <div className={classes.joined} role="group" aria-label={label}>
       <ActionIcon
         variant="default"
-        size={30}
+        size={34}
         aria-label={`${label}: earlier`}
         onClick={() => move(-stepMs)}
       >
@@ -72,7 +72,7 @@ export function TimeField({ label, valueMs, stepMs, onChange }: TimeFieldProps) 
       />
       <ActionIcon
         variant="default"
-        size={30}
+        size={34}
         aria-label={`${label}: later`}
         onClick={() => move(stepMs)}
       >

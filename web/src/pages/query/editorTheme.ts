@@ -14,7 +14,7 @@ const base = EditorView.theme({
     maxHeight: '40vh',
     overflow: 'auto',
   },
-  '.cm-content': { padding: '8px 0', caretColor: 'var(--v-accent)' },
+  '.cm-content': { padding: '7px 0', caretColor: 'var(--v-accent)' },
   '.cm-line': { padding: '0 12px' },
   '.cm-cursor': { borderLeftColor: 'var(--v-accent)', borderLeftWidth: '2px' },
   '.cm-placeholder': { color: 'var(--v-dim)' },
@@ -42,6 +42,7 @@ const base = EditorView.theme({
     boxShadow: 'var(--v-shadow-float)',
     overflow: 'hidden',
   },
+  '.cm-tooltip.cm-tooltip-autocomplete': { marginTop: '5px' },
   '.cm-tooltip.cm-tooltip-autocomplete > ul': {
     maxHeight: '320px',
     fontFamily: 'var(--mantine-font-family-monospace)',

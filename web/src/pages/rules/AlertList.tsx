@@ -3,6 +3,7 @@
 // The active alerts of one rule.
 import type { Alert } from '../../api/types';
 import { useSettings } from '../../app/settings';
+import { Annotations } from '../../components/Annotations';
 import { LabelTags } from '../../components/LabelSet';
 import { Pill } from '../../components/Pill';
 import { useGradual } from '../../components/useGradual';
@@ -33,6 +34,9 @@ export function AlertList({ alerts, now }: { alerts: readonly Alert[]; now: numb
             <tr key={i}>
               <td>
                 <LabelTags labels={alert.labels} />
+                {Object.keys(alert.annotations).length > 0 && (
+                  <Annotations annotations={alert.annotations} />
+                )}
               </td>
               <td className={classes.narrow}>
                 <Pill tone={alert.state === 'firing' ? 'bad' : 'warn'}>

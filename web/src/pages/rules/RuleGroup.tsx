@@ -2,6 +2,7 @@
 //
 // One group's rules.
 import type { AlertingRule, Labels, Rule, RuleGroup as Group } from '../../api/types';
+import { Annotations } from '../../components/Annotations';
 import { Card } from '../../components/Card';
 import { LabelTags } from '../../components/LabelSet';
 import { Pill, type Tone } from '../../components/Pill';
@@ -24,19 +25,6 @@ const TONES: Record<RuleState, Tone> = {
 
 const isEmpty = (labels: Labels | undefined) => Object.keys(labels ?? {}).length === 0;
 
-function Annotations({ annotations }: { annotations: Labels }) {
-  return (
-    <dl className={classes.annotations}>
-      {Object.entries(annotations).map(([name, text]) => (
-        <div key={name} style={{ display: 'contents' }}>
-          <dt>{name}</dt>
-          <dd>{text}</dd>
-        </div>
-      ))}
-    </dl>
-  );
-}
-
 function AlertingDetails({ rule, now }: { rule: AlertingRule; now: number }) {
   const { annotations, alerts = [], duration, keepFiringFor = 0 } = rule;
   return (
@@ -47,7 +35,8 @@ function AlertingDetails({ rule, now }: { rule: AlertingRule; now: number }) {
           {keepFiringFor > 0 && <span>keep firing for {formatDuration(keepFiringFor * 1000)}</span>}
         </div>
       )}
-      {annotations !== undefined && !isEmpty(annotations) && (
+      {/* Templates; an active alert shows its own, expanded. */}
+      {alerts.length === 0 && annotations !== undefined && !isEmpty(annotations) && (
         <Annotations annotations={annotations} />
       )}
       {alerts.length > 0 && <AlertList alerts={alerts} now={now} />}

@@ -5,7 +5,7 @@ import { api } from '../../api/client';
 import { BuildCard, RuntimeCard } from './InfoCards';
 import { ConfigCard } from './ConfigCard';
 import { FlagsCard } from './FlagsCard';
-import { StorageCards } from './StorageCards';
+import { CardinalityCards, HeadCard } from './StorageCards';
 import { useApi } from '../../api/useApi';
 import { Notice } from '../../components/Notice';
 import { RefreshButton } from '../../components/RefreshButton';
@@ -41,9 +41,10 @@ export function StatusPage() {
         {runtime.answer !== null && (
           <RuntimeCard info={runtime.answer.data} now={runtime.loadedAt} />
         )}
+        {tsdb.answer !== null && <HeadCard status={tsdb.answer.data} />}
         {build.answer !== null && <BuildCard info={build.answer.data} />}
       </div>
-      {tsdb.answer !== null && <StorageCards status={tsdb.answer.data} />}
+      {tsdb.answer !== null && <CardinalityCards status={tsdb.answer.data} />}
       {config.answer !== null && <ConfigCard yaml={config.answer.data.yaml} />}
       {flags.answer !== null && <FlagsCard flags={flags.answer.data} />}
     </div>

@@ -42,46 +42,49 @@ function TopList({ title, column, rows }: TopListProps) {
   );
 }
 
-export function StorageCards({ status }: { status: TsdbStatus }) {
+export function HeadCard({ status }: { status: TsdbStatus }) {
   const { utc } = useSettings();
   const { numSeries, numLabelPairs, chunkCount, minTime, maxTime } = status.headStats;
   // An empty head has its bounds the wrong way round.
   const time = (ms: number) => (minTime <= maxTime ? formatTime(ms, utc) : '–');
   return (
-    <>
-      <Card title="Head">
-        <Facts
-          facts={[
-            ['Series', numSeries.toLocaleString('en')],
-            ['Chunks', chunkCount.toLocaleString('en')],
-            ['Label pairs', numLabelPairs?.toLocaleString('en') ?? '–'],
-            ['Oldest sample', time(minTime)],
-            ['Newest sample', time(maxTime)],
-          ]}
-        />
-      </Card>
-      <div className={classes.columns}>
-        <TopList
-          title="Metrics with most series"
-          column="Series"
-          rows={status.seriesCountByMetricName}
-        />
-        <TopList
-          title="Labels with most values"
-          column="Values"
-          rows={status.labelValueCountByLabelName}
-        />
-        <TopList
-          title="Label pairs with most series"
-          column="Series"
-          rows={status.seriesCountByLabelValuePair}
-        />
-        <TopList
-          title="Labels with most memory"
-          column="Bytes"
-          rows={status.memoryInBytesByLabelName}
-        />
-      </div>
-    </>
+    <Card title="Storage head">
+      <Facts
+        facts={[
+          ['Series', numSeries.toLocaleString('en')],
+          ['Chunks', chunkCount.toLocaleString('en')],
+          ['Label pairs', numLabelPairs?.toLocaleString('en') ?? '–'],
+          ['Oldest sample', time(minTime)],
+          ['Newest sample', time(maxTime)],
+        ]}
+      />
+    </Card>
+  );
+}
+
+export function CardinalityCards({ status }: { status: TsdbStatus }) {
+  return (
+    <div className={classes.pairs}>
+      <TopList
+        title="Metrics with most series"
+        column="Series"
+        rows={status.seriesCountByMetricName}
+      />
+      <TopList
+        title="Labels with most values"
+        column="Values"
+        rows={status.labelValueCountByLabelName}
+      />
+      <TopList
+        title="Label pairs with most series"
+        column="Series"
+        rows={status.seriesCountByLabelValuePair}
+      />
+      <TopList
+        title="Labels with most memory"
+        column="Bytes"
+        rows={status.memoryInBytesByLabelName}
+      />
+    </div>
   );
 }

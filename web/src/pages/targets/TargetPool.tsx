@@ -70,7 +70,7 @@ export function TargetPool({ pool, dropped, now }: TargetPoolProps) {
       }
     >
       <div className={classes.scroll}>
-        <table className={classes.table}>
+        <table className={`${classes.table} ${classes.targets}`}>
           <thead>
             <tr>
               <th scope="col">Endpoint</th>

@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the console must do, seen from outside: each case gets a page of its own.
+import assert from 'node:assert/strict';
+
+const query = (fields) => `query?${new URLSearchParams(fields)}`;
+const GRAPH = { 'g0.expr': 'scrape_duration_seconds', 'g0.tab': 'graph', 'g0.range_input': '15m' };
+
+const editor = (page) => page.locator('.cm-content').first();
+const table = (page) => page.getByRole('tabpanel', { name: 'Table' });
+
+// `ready` is there once the page has its data.
+const PAGES = [
+  { name: 'query, empty', path: 'query', ready: 'text=To begin with' },
+  { name: 'query, table', path: query({ 'g0.expr': 'up' }), ready: 'td:has-text("up{")' },
+  { name: 'query, graph', path: query(GRAPH), ready: '.uplot canvas' },
+  { name: 'targets', path: 'targets', ready: 'td:has-text("/metrics")' },
+  { name: 'rules', path: 'rules', ready: 'td a code' },
+  { name: 'alerts', path: 'alerts', ready: 'td a code, p:has-text("No alerts")' },
+  { name: 'status', path: 'status', ready: 'pre:has-text("scrape_configs")' },
+];
+
+async function seriousFindings(page, axeScript) {
+  await page.evaluate(axeScript);
+  const findings = await page.evaluate(async () => {
+    const { violations } = await window.axe.run(document);
+    return violations
+      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+      .map(({ id, nodes }) => `${id} at ${nodes.map((node) => node.target.join(' ')).join(', ')}`);
+  });
+  return findings;
+}
+
+function pageCase({ name, path, ready }, theme) {
+  return {
+    name: `page ${name}, ${theme}`,
+    theme,
+    async run({ page, problems, axeScript, open, screenshot }) {
+      await open(path);
+      await page.locator(ready).first().waitFor();
+      await page.locator('[aria-busy="true"]').waitFor({ state: 'detached' });
+      const scheme = await page.locator('html').getAttribute('data-mantine-color-scheme');
+      assert.equal(scheme, theme, 'the colour scheme follows the system');
+      await screenshot(`${name.replaceAll(', ', '-')}-${theme}`);
+      assert.deepEqual(await seriousFindings(page, axeScript), [], 'axe-core');
+      assert.deepEqual(problems, []);
+    },
+  };
+}
+
+// Pixels of the chart that carry colour: the axes and the grid are nearly grey.
+function colouredPixels(page) {
+  return page
+    .locator('.uplot canvas')
+    .first()
+    .evaluate((canvas) => {
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      let count = 0;
+      for (let i = 0; i < data.length; i += 4) {
+        const [r, g, b, a] = data.subarray(i, i + 4);
+        if (a > 128 && Math.max(r, g, b) - Math.min(r, g, b) > 70) {
+          count += 1;
+        }
+      }
+      return count;
+    });
+}
+
+async function until(what, check, deadlineMs = 15_000) {
+  const end = Date.now() + deadlineMs;
+  for (;;) {
+    if (await check()) {
+      return;
+    }
+    if (Date.now() > end) {
+      throw new Error(`waited in vain: ${what}`);
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+// Describes the focused element; "" when the page itself has the focus.
+function focused(page) {
+  return page.evaluate(() => {
+    const element = document.activeElement;
+    if (element === null || element === document.body) {
+      return '';
+    }
+    const text = element.getAttribute('aria-label') ?? element.textContent ?? '';
+    return `${element.tagName.toLowerCase()} ${text.trim()}`;
+  });
+}
+
+// Whether what has the focus looks different without it: itself, what surrounds it, its label.
+function focusIsVisible(page) {
+  return page.evaluate(() => {
+    const element = document.activeElement;
+    const around = [element, element.nextElementSibling].filter(Boolean);
+    for (let up = element.parentElement; up !== null && around.length < 7; up = up.parentElement) {
+      around.push(up);
+    }
+    const looks = () =>
+      around
+        .map((one) => getComputedStyle(one))
+        .map(({ outline, boxShadow, borderColor }) => `${outline} ${boxShadow} ${borderColor}`)
+        .join();
+    const withFocus = looks();
+    element.blur();
+    const without = looks();
+    element.focus();
+    return withFocus !== without;
+  });
+}
+
+async function tabTo(page, wanted, limit = 60) {
+  const seen = [];
+  for (let i = 0; i < limit; i++) {
+    await page.keyboard.press('Tab');
+    const now = await focused(page);
+    seen.push(now);
+    if (wanted.test(now)) {
+      assert.ok(await focusIsVisible(page), `focus cannot be seen on ${now}`);
+      return;
+    }
+  }
+  throw new Error(`Tab never came to ${wanted}; it went ${seen.join(' > ')}`);
+}
+
+// Follows Tab from the top of the page to its end; returns the controls that never got the focus,
+// and those that did not show it.
+async function unreachable(page) {
+  const total = await page.evaluate(() => {
+    const controls = [
+      ...document.querySelectorAll(
+        'a[href], button, input, select, textarea, summary, [tabindex="0"], [contenteditable="true"]',
+      ),
+    ].filter(
+      (element) =>
+        element.tabIndex >= 0 &&
+        !element.disabled &&
+        element.checkVisibility() &&
+        // One button of a radio group takes the focus, the arrows move on from it.
+        !(element.type === 'radio' && !element.checked) &&
+        !(element.getAttribute('role') === 'tab' && element.ariaSelected !== 'true'),
+    );
+    controls.forEach((element) => element.setAttribute('data-unreached', ''));
+    return controls.length;
+  });
+  const unseen = [];
+  for (let i = 0; i < total + 5; i++) {
+    await page.keyboard.press('Tab');
+    const now = await focused(page);
+    if (now !== '' && !(await focusIsVisible(page))) {
+      unseen.push(`unseen: ${now}`);
+    }
+    await page.evaluate(() => document.activeElement?.removeAttribute('data-unreached'));
+  }
+  const missed = await page.evaluate(() =>
+    [...document.querySelectorAll('[data-unreached]')].map(
+      (element) => element.getAttribute('aria-label') ?? element.outerHTML.slice(0, 120),
+    ),
+  );
+  return [...unseen, ...missed];
+}
+
+const behaviour = [
+  {
+    name: 'a query is typed, completed and run',
+    async run({ page, problems, open, screenshot }) {
+      await open('query');
+      await editor(page).waitFor();
+      await page.keyboard.press('/');
+      await page.keyboard.type('scrape_dur');
+      const option = page.locator('.cm-tooltip-autocomplete li', {
+        hasText: 'scrape_duration_seconds',
+      });
+      await option.first().waitFor();
+      await screenshot('completion');
+      await until('the wanted metric is the selected completion', async () =>
+        (await page.locator('.cm-tooltip-autocomplete li[aria-selected]').allTextContents())
+          .join()
+          .includes('scrape_duration_seconds'),
+      );
+      // CodeMirror lets a just opened list alone for a moment, so that Enter is not taken by it.
+      await until('the completion is taken', async () => {
+        await page.keyboard.press('Tab');
+        return (await editor(page).innerText()).includes('scrape_duration_seconds');
+      });
+      await page.keyboard.press('Enter');
+      await table(page).locator('td', { hasText: 'scrape_duration_seconds{' }).first().waitFor();
+      assert.match(page.url(), /g0\.expr=scrape_duration_seconds/);
+      assert.match(await page.getByRole('status').first().innerText(), /series/);
+      assert.deepEqual(problems, []);
+    },
+  },
+  {
+    name: 'Shift+Enter writes a line, Ctrl+Enter runs',
+    async run({ page, open }) {
+      await open('query');
+      await editor(page).click();
+      await page.keyboard.type('1 +');
+      await page.keyboard.press('Shift+Enter');
+      await page.keyboard.type('41');
+      await page.keyboard.press('Control+Enter');
+      await table(page).locator('td', { hasText: /^42$/ }).waitFor();
+      assert.equal(new URL(page.url()).searchParams.get('g0.expr').replace(/\s+/g, ' '), '1 + 41');
+    },
+  },
+  {
+    name: 'the graph draws, and its legend hides and shows',
+    async run({ page, problems, open, screenshot }) {
+      await open(query(GRAPH));
+      await page.locator('.uplot canvas').first().waitFor();
+      await until('coloured lines in the chart', async () => (await colouredPixels(page)) > 200);
+      const series = page.locator('table button[aria-pressed]');
+      const count = await series.count();
+      assert.ok(count >= 1, 'a series in the legend');
+      await series.first().click({ modifiers: ['Control'] });
+      assert.equal(await series.first().getAttribute('aria-pressed'), 'false');
+      await series.first().click({ modifiers: ['Control'] });
+      assert.equal(await series.first().getAttribute('aria-pressed'), 'true');
+      if (count > 1) {
+        await series.nth(1).click();
+        assert.equal(await page.locator('table button[aria-pressed="true"]').count(), 1);
+        await series.nth(1).click();
+      }
+      const box = await page.locator('.u-over').boundingBox();
+      await until('a tooltip over a line', async () => {
+        // Down the newest third of the chart, where there are samples.
+        for (let y = 0; y <= box.height; y += 20) {
+          await page.mouse.move(box.x + box.width - 12, box.y + y);
+          if ((await page.getByText(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/).count()) > 0) {
+            return true;
+          }
+        }
+        return false;
+      });
+      await screenshot('graph-tooltip');
+      assert.deepEqual(problems, []);
+    },
+  },
+  {
+    name: 'dragging over the graph zooms, the back button returns',
+    async run({ page, open }) {
+      await open(query(GRAPH));
+      const box = await page.locator('.u-over').boundingBox();
+      await page.mouse.move(box.x + box.width * 0.5, box.y + 60);
+      await page.mouse.down();
+      await page.mouse.move(box.x + box.width * 0.9, box.y + 60, { steps: 4 });
+      await page.mouse.up();
+      await page.waitForURL(/g0\.end_input=/);
+      const range = page.getByLabel('Range, as 1h30m');
+      assert.notEqual(await range.inputValue(), '15m');
+      await page.goBack();
+      await until('the old range', async () => (await range.inputValue()) === '15m');
+    },
+  },
+  {
+    name: 'a wrong query shows the parse error',
+    async run({ page, open, screenshot }) {
+      await open('query');
+      await editor(page).click();
+      await page.keyboard.insertText('sum(up');
+      await page.keyboard.press('Control+Enter');
+      const alert = page.getByRole('alert');
+      await alert.waitFor();
+      assert.match(await alert.innerText(), /parse error: unclosed left parenthesis/);
+      await screenshot('parse-error');
+    },
+  },
+  {
+    name: 'a shared address restores its state',
+    async run({ page, open }) {
+      const shared = {
+        'g0.expr': 'up + 0',
+        'g0.tab': 'graph',
+        'g0.range_input': '30m',
+        'g0.end_input': '2026-01-02 03:04:05',
+        'g0.res_type': 'custom',
+        'g0.res_step': '20s',
+        'g0.display_mode': 'stacked',
+        'g1.expr': 'vector(7)',
+        'g1.tab': 'table',
+      };
+      await open(query(shared));
+      await editor(page).waitFor();
+      assert.equal(await editor(page).innerText(), 'up + 0');
+      const first = page.getByRole('region', { name: 'Query 1' });
+      assert.equal(
+        await first.getByRole('tab', { name: 'Graph' }).getAttribute('aria-selected'),
+        'true',
+      );
+      assert.equal(await first.getByLabel('Range, as 1h30m').inputValue(), '30m');
+      assert.equal(
+        await first.getByLabel('End time, as 2026-01-31 12:00:00').inputValue(),
+        '2026-01-02 03:04:05',
+      );
+      assert.equal(await first.getByLabel('Step, as 15s').inputValue(), '20s');
+      assert.ok(await first.getByLabel('Stacked').isChecked());
+      const second = page.getByRole('region', { name: 'Query 2' });
+      await second.locator('td', { hasText: /^7$/ }).waitFor();
+
+      // What is changed from there is in the address again.
+      await second.getByRole('tab', { name: 'Graph' }).click();
+      await page.waitForURL(/g1\.tab=graph/);
+      const params = new URL(page.url()).searchParams;
+      for (const [name, value] of Object.entries({ ...shared, 'g1.tab': 'graph' })) {
+        assert.equal(params.get(name), value, name);
+      }
+    },
+  },
+  {
+    name: 'the keyboard alone is enough',
+    async run({ page, problems, open }) {
+      await open('query');
+      await editor(page).waitFor();
+      await tabTo(page, /^a Skip to content/, 1);
+      await page.keyboard.press('Enter');
+      await tabTo(page, /PromQL expression/, 2);
+      await page.keyboard.type('vector(3)');
+      await page.keyboard.press('Escape');
+      await tabTo(page, /^button Execute/, 3);
+      await page.keyboard.press('Enter');
+      await table(page).locator('td', { hasText: /^3$/ }).waitFor();
+      await tabTo(page, /^button Table/);
+      await page.keyboard.press('ArrowRight');
+      await page.locator('.uplot canvas').first().waitFor();
+      assert.match(page.url(), /g0\.tab=graph/);
+      await tabTo(page, /^button Shorter range/);
+      await page.keyboard.press('Enter');
+      await page.waitForURL(/g0\.range_input=30m/);
+
+      await open('query');
+      await tabTo(page, /^a Targets/);
+      await page.keyboard.press('Enter');
+      await page.getByRole('heading', { name: 'Targets', level: 1 }).waitFor();
+      assert.match(await page.title(), /^Targets/);
+      await page.locator('summary').first().waitFor();
+      await page.keyboard.press('/');
+      assert.match(await focused(page), /Filter targets/);
+      await tabTo(page, /^summary Discovered labels/);
+      await page.keyboard.press('Enter');
+      await page.locator('details[open]', { hasText: '__address__' }).waitFor();
+      assert.deepEqual(problems, []);
+    },
+  },
+  ...PAGES.map(({ name, path, ready }) => ({
+    name: `Tab reaches every control of ${name}`,
+    async run({ page, open }) {
+      await open(path);
+      await page.locator(ready).first().waitFor();
+      assert.deepEqual(await unreachable(page), []);
+    },
+  })),
+  {
+    name: 'the colour scheme is chosen, and remembered',
+    async run({ page, open }) {
+      await open('query');
+      const toggle = page.getByRole('button', { name: /Colour scheme/ });
+      await toggle.click();
+      await toggle.click();
+      const scheme = () => page.locator('html').getAttribute('data-mantine-color-scheme');
+      assert.equal(await scheme(), 'dark');
+      await page.reload();
+      await page.getByRole('button', { name: /Colour scheme: dark/ }).waitFor();
+      assert.equal(await scheme(), 'dark');
+    },
+  },
+  {
+    name: 'targets are filtered by state and text',
+    async run({ page, open }) {
+      await open('targets');
+      const rows = page.locator('tbody tr');
+      await rows.first().waitFor();
+      const all = await rows.count();
+      await page.getByLabel('Filter targets').fill('no such target anywhere');
+      await page.getByText('No target matches the filters.').waitFor();
+      await page.getByLabel('Filter targets').fill('');
+      await until('all rows again', async () => (await rows.count()) === all);
+      await page.getByText(/^Up \d+$/).click();
+      await page.waitForURL(/health=up/);
+      const states = await page.locator('tbody tr td:nth-child(2)').allInnerTexts();
+      assert.ok(states.length > 0 && states.every((text) => text === 'UP'), states.join());
+      await page.reload();
+      await rows.first().waitFor();
+      assert.equal(await rows.count(), states.length);
+    },
+  },
+  {
+    name: "a rule's expression opens as a query",
+    async run({ page, open }) {
+      await open('rules');
+      const link = page.locator('td a:has(code)').first();
+      const expression = await link.innerText();
+      await link.click();
+      await editor(page).waitFor();
+      assert.equal(await editor(page).innerText(), expression);
+    },
+  },
+  {
+    name: 'the history brings a query back',
+    async run({ page, open }) {
+      await open('query');
+      await page.getByRole('button', { name: 'scrape_duration_seconds' }).click();
+      await table(page).locator('td', { hasText: 'scrape_duration_seconds{' }).first().waitFor();
+      await editor(page).click();
+      await page.keyboard.press('Control+a');
+      await page.keyboard.insertText('vector(5)');
+      await page.keyboard.press('Control+Enter');
+      await table(page).locator('td', { hasText: /^5$/ }).waitFor();
+      await page.getByRole('button', { name: 'Query history' }).click();
+      await page.getByRole('menuitem', { name: 'scrape_duration_seconds' }).click();
+      await table(page).locator('td', { hasText: 'scrape_duration_seconds{' }).first().waitFor();
+    },
+  },
+  {
+    name: 'markup in a label stays text',
+    async run({ page, problems, open }) {
+      const label = '<img src=x onerror=alert(1)>';
+      await open(query({ 'g0.expr': `label_replace(up, "x", "${label}", "", "")` }));
+      await table(page).locator('td', { hasText: label }).first().waitFor();
+      assert.equal(await page.locator('main img').count(), 0);
+      assert.deepEqual(problems, []);
+    },
+  },
+  {
+    name: 'a huge result is capped and stays responsive',
+    async run({ page, open }) {
+      const result = Array.from({ length: 50_000 }, (_, i) => ({
+        metric: { __name__: 'huge', instance: `host-${i}`, job: 'many', zone: 'eu-west-1' },
+        value: [1, String(i)],
+      }));
+      const body = JSON.stringify({ status: 'success', data: { resultType: 'vector', result } });
+      await page.route('**/api/v1/query', (route) =>
+        route.fulfill({ contentType: 'application/json', body }),
+      );
+      await open(query({ 'g0.expr': 'huge' }));
+      await page.getByText('longer than 10,000 rows').waitFor();
+      const rows = table(page).locator('tbody tr');
+      assert.ok((await rows.count()) <= 1000, 'rows are drawn as they are needed');
+      const before = await rows.count();
+      await rows.last().scrollIntoViewIfNeeded();
+      await until('more rows after scrolling', async () => (await rows.count()) > before);
+      const started = Date.now();
+      await page.getByRole('button', { name: /^Value/ }).click();
+      await rows.filter({ hasText: 'host-9999"' }).first().waitFor();
+      assert.ok(Date.now() - started < 5000, 'sorting answers within five seconds');
+    },
+  },
+  {
+    name: 'a page that is not there says so',
+    async run({ page, open }) {
+      await open('query');
+      await page.evaluate(() => history.pushState(null, '', 'nothing-here'));
+      await page.evaluate(() => window.dispatchEvent(new PopStateEvent('popstate')));
+      await page.getByRole('heading', { name: 'Not found' }).waitFor();
+    },
+  },
+];
+
+export const cases = [
+  ...PAGES.flatMap((page) => ['light', 'dark'].map((theme) => pageCase(page, theme))),
+  ...behaviour,
+];
