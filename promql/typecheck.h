@@ -4,20 +4,15 @@
 #pragma once
 
 #include <optional>
-#include <string>
+#include <string_view>
 
 #include "promql/ast.h"
+#include "promql/parse_error.h"
 
 namespace varve::promql {
 
-// What is wrong with a query, and where. Shown as `LINE:COL: parse error: MESSAGE`.
-struct ParseError {
-  int position = 0;  // A byte of the query.
-  std::string message;
-};
-
-// Sets every node's type, gives set operators their cardinality, drops vector matching from
-// operations between scalars. Returns the first error, in the order Prometheus checks.
+// Checks a tree whose nodes have their types already. Makes set operators many-to-many and drops
+// vector matching where an operand is a scalar. Returns the first error, in Prometheus' order.
 std::optional<ParseError> TypeCheck(Expr& expr, std::string_view query);
 
 }  // namespace varve::promql

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Plain arithmetic on seconds.
+#include "promql/duration.h"
+
+#include <cmath>
+
+#include "model/check.h"
+#include "model/status_macros.h"
+
+namespace varve::promql {
+namespace {
+
+absl::StatusOr<double> Evaluate(const Expr& expr, const DurationContext& context) {
+  if (const auto* number = TryAs<NumberLiteral>(expr)) return number->value;
+  INVARIANT(expr.kind == ExprKind::kDuration);
+  const auto& duration = As<DurationExpr>(expr);
+  double lhs = 0;
+  double rhs = 0;
+  if (duration.lhs) {
+    ASSIGN_OR_RETURN(lhs, Evaluate(*duration.lhs, context));
+  }
+  if (duration.rhs) {
+    ASSIGN_OR_RETURN(rhs, Evaluate(*duration.rhs, context));
+  }
+  switch (duration.op) {
+    case DurationOp::kAdd:
+      return lhs + rhs;
+    case DurationOp::kSub:
+      return lhs - rhs;
+    case DurationOp::kMul:
+      return lhs * rhs;
+    case DurationOp::kDiv:
+      if (rhs == 0) return absl::InvalidArgumentError("division by zero");
+      return lhs / rhs;
+    case DurationOp::kMod:
+      if (rhs == 0) return absl::InvalidArgumentError("modulo by zero");
+      return std::fmod(lhs, rhs);
+    case DurationOp::kPow:
+      return std::pow(lhs, rhs);
+    case DurationOp::kStep:
+      return static_cast<double>(context.step_ms) / kSecond;
+    case DurationOp::kRange:
+      return static_cast<double>(context.range_ms) / kSecond;
+    case DurationOp::kMinOf:
+      return std::fmin(lhs, rhs);
+    case DurationOp::kMaxOf:
+      return std::fmax(lhs, rhs);
+  }
+  INVARIANT(false);
+  return 0.0;
+}
+
+}  // namespace
+
+absl::StatusOr<DurationMs> EvaluateDuration(const DurationExpr& expr,
+                                            const DurationContext& context, DurationSign sign) {
+  ASSIGN_OR_RETURN(const double seconds, Evaluate(expr, context));
+  if (!std::isfinite(seconds)) return absl::InvalidArgumentError("duration is NaN or infinite");
+  if (seconds <= 0 && sign == DurationSign::kPositive) {
+    return absl::InvalidArgumentError("duration must be greater than 0");
+  }
+  constexpr double kSecondsMax = 9223372036854775808.0 / 1e9;  // 2^63 ns
+  if (seconds >= kSecondsMax || seconds <= -kSecondsMax) {
+    return absl::InvalidArgumentError("duration is out of range");
+  }
+  return static_cast<DurationMs>(seconds * kSecond);
+}
+
+}  // namespace varve::promql
