@@ -93,8 +93,8 @@ def node(name: str, ip: str = "127.0.0.1", labels: dict | None = None, port: int
             "allocatable": {"cpu": "3920m", "memory": "15360256Ki", "pods": "110"},
             "conditions": [_condition("MemoryPressure", False), _condition("DiskPressure", False),
                            _condition("PIDPressure", False), _condition("Ready", True)],
-            "addresses": addresses or [{"type": "InternalIP", "address": ip},
-                                       {"type": "Hostname", "address": name}],
+            "addresses": addresses if addresses is not None else [
+                {"type": "InternalIP", "address": ip}, {"type": "Hostname", "address": name}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
             "nodeInfo": {"kernelVersion": "6.1.0-28-amd64", "osImage": "Debian GNU/Linux 12",
                          "containerRuntimeVersion": "containerd://1.7.24", "kubeletVersion": "v1.34.2",
@@ -124,6 +124,63 @@ def service(name: str, ports: list, *, namespace: str = "default", annotations: 
                      "ports": [{"name": p[1], "port": p[0], "targetPort": p[0],
                                 "protocol": p[2] if len(p) > 2 else "TCP"} for p in ports]},
             "status": {"loadBalancer": {}}}
+
+
+def external_service(name: str, target: str, ports: list, namespace: str = "default") -> dict:
+    made = service(name, ports, namespace=namespace)
+    made["spec"] = {"type": "ExternalName", "externalName": target, "ports": made["spec"]["ports"]}
+    return made
+
+
+def endpoints(name: str, pods: list, ports: list, *, namespace: str = "default", not_ready: tuple = (),
+              others: tuple = ()) -> dict:
+    """Of these pods (objects), those named in `not_ready` apart, and of bare addresses in `others`."""
+    ready, waiting = [], []
+    for one in pods:
+        address = {"ip": one["status"]["podIP"], "nodeName": one["spec"]["nodeName"], "targetRef": _ref(one)}
+        (waiting if one["metadata"]["name"] in not_ready else ready).append(address)
+    subset: dict = {"ports": [{"name": n, "port": number, "protocol": "TCP"} for number, n in ports]}
+    if ready or others:
+        subset["addresses"] = ready + [{"ip": ip, "hostname": f"host-{i}"} for i, ip in enumerate(others)]
+    if waiting:
+        subset["notReadyAddresses"] = waiting
+    return {"apiVersion": "v1", "kind": "Endpoints",
+            "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}}, "subsets": [subset]}
+
+
+def endpointslice(name: str, service_name: str, pods: list, ports: list, *, namespace: str = "default",
+                  not_ready: tuple = ()) -> dict:
+    listed = [{"addresses": [one["status"]["podIP"]], "nodeName": one["spec"]["nodeName"], "zone": "zone-a",
+               "conditions": {"ready": one["metadata"]["name"] not in not_ready, "serving": True,
+                              "terminating": False},
+               "targetRef": _ref(one)} for one in pods]
+    return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": name, "namespace": namespace,
+                         "labels": {"kubernetes.io/service-name": service_name,
+                                    "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}},
+            "endpoints": listed,
+            "ports": [{"name": n, "port": number, "protocol": "TCP"} for number, n in ports]}
+
+
+def ingress(name: str, rules: list, *, namespace: str = "default", tls: tuple = (), class_name: str = "") -> dict:
+    """Rules are (host, paths)."""
+    backend = {"service": {"name": "web", "port": {"number": 80}}}
+    spec: dict = {"rules": []}
+    for host, paths in rules:
+        rule: dict = {"host": host}
+        if paths:
+            rule["http"] = {"paths": [{"path": path, "pathType": "Prefix", "backend": backend} for path in paths]}
+        spec["rules"].append(rule)
+    if tls:
+        spec["tls"] = [{"hosts": list(tls), "secretName": "cert"}]
+    if class_name:
+        spec["ingressClassName"] = class_name
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}}, "spec": spec}
+
+
+def _ref(one: dict) -> dict:
+    return {"kind": "Pod", "namespace": one["metadata"]["namespace"], "name": one["metadata"]["name"]}
 
 
 def secret(name: str, namespace: str = "default") -> dict:

@@ -8,11 +8,11 @@ import threading
 import unittest
 
 import harness
+import kube_meta
 import kube_objects
 import peers
 from kube_access import Certificates, Rbac
 from kube_api_server import Fault, Server
-from kube_meta import pod_targets
 from kube_store import RESOURCES, Store
 
 GOLDEN = pathlib.Path(__file__).with_name("golden")
@@ -112,7 +112,8 @@ class GoldenTest(ClusterCase):
             return sorted(sorted((k, v) for k, v in s.items() if v) for s in label_sets)
 
         # Two targets may only differ in discovered labels, then one of them is shown.
-        expected = {s["__meta_kubernetes_pod_uid"] + s["__address__"]: s for pod in pods for s in pod_targets(pod)}
+        expected = {s["__meta_kubernetes_pod_uid"] + s["__address__"]: s
+                    for pod in pods for s in kube_meta.pod_targets(pod)}
         defaults = {"job": JOB, "__metrics_path__": "/metrics", "__scheme__": "http",
                     "__scrape_interval__": "1s", "__scrape_timeout__": "1s"}
         by_address: dict = {}
@@ -134,7 +135,7 @@ class GoldenTest(ClusterCase):
         """Debian's Prometheus 2.42 knows no Kubernetes: it gets the discovered labels from a file."""
         store, directory, cases = Store(harness.SEED), harness.temp_dir("oracle"), golden_cases()
         groups = [{"targets": [labels.pop("__address__")], "labels": {k: v for k, v in labels.items() if v}}
-                  for case in cases for pod in case["pods"] for labels in pod_targets(store.apply(pod))]
+                  for case in cases for pod in case["pods"] for labels in kube_meta.pod_targets(store.apply(pod))]
         (directory / "pods.json").write_text(json.dumps(groups))
         from_file = f"file_sd_configs: [{{files: [{directory}/pods.json]}}]"
         config = re.sub(r"kubernetes_sd_configs:\n\s+- role: pod", from_file, CHART)
@@ -164,6 +165,93 @@ def in_2_x(url: str, labels: list) -> list:
         url = f"http://{bare[1]}:80{bare[2]}"
         labels = [(k, v + ":80" if k == "instance" else v) for k, v in labels]
     return [url, labels]
+
+
+class RolesTest(ClusterCase):
+    """Every role finds what other code finds in the same objects, at first and after changes."""
+
+    FINDERS = {
+        "node": ("Node", lambda one, _: kube_meta.node_targets(one)),
+        "pod": ("Pod", lambda one, _: kube_meta.pod_targets(one)),
+        "service": ("Service", lambda one, _: kube_meta.service_targets(one)),
+        "ingress": ("Ingress", lambda one, _: kube_meta.ingress_targets(one)),
+        "endpoints": ("Endpoints", lambda one, cluster: kube_meta.endpoints_targets(
+            one, cluster["Service"], cluster["Pod"])),
+        "endpointslice": ("EndpointSlice", lambda one, cluster: kube_meta.endpointslice_targets(
+            one, cluster["Service"], cluster["Pod"])),
+    }
+
+    def found_by_role(self) -> dict:
+        """The labels of each role's targets after `labelmap __meta_kubernetes_(.+)`."""
+        objects, found = {r.kind: self.store.snapshot(r)[1] for r in RESOURCES}, {}
+        for role, (kind, finder) in self.FINDERS.items():
+            sets = set()
+            for one in objects[kind]:
+                for target in finder(one, objects):
+                    labels = {name.removeprefix("__meta_kubernetes_"): value for name, value in target.items()}
+                    address = labels.pop("__address__")
+                    sets.add(tuple(sorted(({"instance": address, "job": role} | labels).items())))
+            found[role] = sets
+        return found
+
+    def matches(self, varve: harness.Varve, what: str) -> None:
+        expected = self.found_by_role()
+
+        def same(role):
+            seen = {tuple(sorted(t["labels"].items())) for t in varve.targets() if t["scrapePool"] == role}
+            missing, unwanted = expected[role] - seen, seen - expected[role]
+            assert not missing and not unwanted, f"missing {sorted(missing)[:2]}, unwanted {sorted(unwanted)[:2]}"
+            return True
+
+        for role in self.FINDERS:
+            self.assertTrue(expected[role], role)
+            with self.subTest(f"{role}, {what}"):
+                harness.wait_until(lambda role=role: same(role), SOON, f"{role}, {what}")
+
+    def test_every_role(self):
+        apply = self.store.apply
+        apply(kube_objects.node("node-1", "127.0.0.1", labels={"zone": "a"}))
+        apply(kube_objects.node("node-2", addresses=[{"type": "Hostname", "address": "node-2"},
+                                                     {"type": "ExternalIP", "address": "127.0.0.3"}]))
+        apply(kube_objects.node("node-3", addresses=[]))
+        pods = [apply(kube_objects.pod(f"web-{i}", f"127.0.2.{i + 1}",
+                                       containers=[("app", [(80, "http"), (81, "admin")])],
+                                       init_containers=[("mesh", [(15090, "envoy")])])) for i in range(3)]
+        apply(kube_objects.pod("alone", "127.0.2.9", namespace="team",
+                               containers=[("a", []), ("b", [(1, "x", "UDP")])]))
+        apply(kube_objects.service("web", [(80, "http"), (443, "https")], annotations=SCRAPE))
+        apply(kube_objects.external_service("far", "db.example", [(5432, "sql")]))
+        apply(kube_objects.endpoints("web", pods, [(80, "http")], not_ready=("web-2",), others=("127.0.3.1",)))
+        apply(kube_objects.endpoints("no-service", pods[:1], [(80, "http")]))
+        apply(kube_objects.endpointslice("web-x7", "web", pods, [(80, "http")], not_ready=("web-1",)))
+        apply(kube_objects.ingress("front", [("a.example", ["/", "/x"]), ("b.c.example", []), ("c.example", ["/"])],
+                                   tls=("*.c.example", "a.example"), class_name="nginx"))
+        # Every role's pool shows what it found.
+        jobs = "".join(f"""
+  - job_name: {role}
+    kubernetes_sd_configs: [{{role: {role}}}]
+    relabel_configs: [{{action: labelmap, regex: __meta_kubernetes_(.+)}}]""" for role in self.FINDERS)
+        varve = self.varve(config="global: {scrape_interval: 1h}\nscrape_configs:" + jobs)
+        self.matches(varve, "at first")
+
+        # What becomes of a pod shows once its endpoints change, as their controllers see to.
+        pods[1] = apply(kube_objects.pod("web-1", "127.0.2.2", containers=[("app", [(80, "http"), (82, "other")])],
+                                         ready=False))
+        apply(kube_objects.endpoints("web", pods, [(80, "http")], not_ready=("web-1",)))
+        apply(kube_objects.endpointslice("web-x7", "web", pods, [(80, "http")], not_ready=("web-1", "web-2")))
+        # A change of the service shows at once.
+        apply(kube_objects.service("web", [(80, "http")], annotations={"team": "shop"}))
+        apply(kube_objects.node("node-1", "127.0.0.1", labels={"zone": "b"}))
+        apply(kube_objects.ingress("front", [("a.example", ["/y"])]))
+        self.matches(varve, "after changes")
+
+        self.store.delete("Pod", "web-0")
+        apply(kube_objects.endpoints("web", pods[1:], [(80, "http")]))
+        apply(kube_objects.endpointslice("web-x7", "web", pods[1:], [(80, "http")]))
+        self.store.delete("Service", "web")
+        self.store.delete("Node", "node-2")
+        self.store.delete("Endpoints", "no-service")
+        self.matches(varve, "after deletions")
 
 
 class InClusterTest(ClusterCase):
