@@ -39,8 +39,8 @@ class Router {
   void Add(std::string_view method, std::string_view pattern, HttpHandler handler,
            RouteOptions options = {});
   // The same handler for several methods.
-  void Add(const std::vector<std::string>& methods, std::string_view pattern, HttpHandler handler,
-           RouteOptions options = {});
+  void AddAll(const std::vector<std::string>& methods, std::string_view pattern,
+              HttpHandler handler, RouteOptions options = {});
 
   // The route of `request`, whose path_values are filled in, or null. `*path_known` says whether
   // the path has a route for another method.

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// /query, /query_range and /query_exemplars.
+#include <fmt/format.h>
+
+#include <memory>
+#include <variant>
+
+#include "http/api_context.h"
+#include "model/status_macros.h"
+#include "promql/ast.h"
+
+namespace varve {
+namespace {
+
+using promql::Matrix;
+using promql::QueryResult;
+using promql::QueryStats;
+using promql::ScalarResult;
+using promql::StringResult;
+using promql::Vector;
+
+constexpr int64_t kPointsMax = 11'000;
+
+std::string Message(const absl::Status& status) {
+  return std::string(status.message().data(), status.message().size());
+}
+
+void WriteScalar(JsonWriter& json, const ScalarResult& scalar) {
+  json.FloatPair(scalar.time, scalar.value);
+}
+
+void WriteString(JsonWriter& json, const StringResult& text) {
+  json.BeginArray();
+  json.Timestamp(text.time);
+  json.String(text.value);
+  json.EndArray();
+}
+
+void WriteVector(JsonWriter& json, const Vector& vector) {
+  json.BeginArray();
+  for (const promql::VectorSample& sample : vector) {
+    if (!json.alive()) break;
+    json.BeginObject();
+    json.Key("metric");
+    json.LabelSet(sample.labels);
+    if (sample.histogram != nullptr) {
+      json.Key("histogram");
+      json.HistogramPair(sample.time, *sample.histogram);
+    } else {
+      json.Key("value");
+      json.FloatPair(sample.time, sample.value);
+    }
+    json.EndObject();
+  }
+  json.EndArray();
+}
+
+void WriteMatrix(JsonWriter& json, const Matrix& matrix) {
+  json.BeginArray();
+  for (const promql::MatrixSeries& series : matrix) {
+    if (!json.alive()) break;
+    json.BeginObject();
+    json.Key("metric");
+    json.LabelSet(series.labels);
+    if (!series.floats.empty()) {
+      json.Key("values");
+      json.BeginArray();
+      for (const FloatSample& sample : series.floats) json.FloatPair(sample.time, sample.value);
+      json.EndArray();
+    }
+    if (!series.histograms.empty()) {
+      json.Key("histograms");
+      json.BeginArray();
+      for (const HistogramSample& sample : series.histograms) {
+        json.HistogramPair(sample.time, *sample.histogram);
+      }
+      json.EndArray();
+    }
+    json.EndObject();
+  }
+  json.EndArray();
+}
+
+void WriteStats(JsonWriter& json, const QueryStats& stats) {
+  json.Key("stats");
+  json.BeginObject();
+  json.Key("timings");
+  json.BeginObject();
+  json.Member("evalTotalTime", stats.eval_total_time);
+  json.Member("resultSortTime", stats.result_sort_time);
+  json.Member("queryPreparationTime", stats.query_preparation_time);
+  json.Member("innerEvalTime", stats.inner_eval_time);
+  json.Member("execQueueTime", stats.exec_queue_time);
+  json.Member("execTotalTime", stats.exec_total_time);
+  json.EndObject();
+  json.Key("samples");
+  json.BeginObject();
+  if (!stats.total_queryable_samples_per_step.empty()) {
+    json.Key("totalQueryableSamplesPerStep");
+    json.BeginArray();
+    for (const auto& [time, count] : stats.total_queryable_samples_per_step) {
+      json.BeginArray();
+      json.Timestamp(time);
+      json.Uint(count);
+      json.EndArray();
+    }
+    json.EndArray();
+  }
+  json.Member("totalQueryableSamples", stats.total_queryable_samples);
+  json.Member("samplesRead", stats.samples_read);
+  json.Member("peakSamples", stats.peak_samples);
+  json.EndObject();
+  json.EndObject();
+}
+
+struct ResultWriter {
+  JsonWriter& json;
+  std::string_view Type(const ScalarResult&) const { return "scalar"; }
+  std::string_view Type(const StringResult&) const { return "string"; }
+  std::string_view Type(const Vector&) const { return "vector"; }
+  std::string_view Type(const Matrix&) const { return "matrix"; }
+  void Write(const ScalarResult& value) const { WriteScalar(json, value); }
+  void Write(const StringResult& value) const { WriteString(json, value); }
+  void Write(const Vector& value) const { WriteVector(json, value); }
+  void Write(const Matrix& value) const { WriteMatrix(json, value); }
+};
+
+// The result is written while it is sent: a large matrix is never held as text.
+void AnswerResult(QueryResult result, bool with_stats, HttpResponse& response) {
+  auto shared = std::make_shared<const QueryResult>(std::move(result));
+  response.content_type = "application/json";
+  response.stream = [shared, with_stats](const BodySink& sink) {
+    JsonWriter json(sink);
+    BeginEnvelope(json);
+    json.BeginObject();
+    const ResultWriter writer{json};
+    std::visit(
+        [&](const auto& value) {
+          json.Member("resultType", writer.Type(value));
+          json.Key("result");
+          writer.Write(value);
+        },
+        shared->value);
+    if (with_stats) WriteStats(json, shared->stats);
+    json.EndObject();
+    EndEnvelope(json, shared->annotations);
+    json.Finish();
+  };
+}
+
+// The parameters /query and /query_range share. Answers and returns nothing if one is bad.
+std::optional<promql::QueryOptions> CommonOptions(const ApiContext& context,
+                                                  const HttpRequest& request,
+                                                  HttpResponse& response) {
+  promql::QueryOptions options;
+  const absl::StatusOr<uint64_t> limit = LimitParameter(request);
+  if (!limit.ok()) {
+    AnswerInvalidParameter("limit", Message(limit.status()), response);
+    return std::nullopt;
+  }
+  options.limit = *limit;
+  for (const auto& [name, target] : {std::pair{"timeout", &options.timeout},
+                                     std::pair{"lookback_delta", &options.lookback_delta}}) {
+    const std::string_view text = request.params.Get(name);
+    if (text.empty()) continue;
+    const absl::StatusOr<DurationMs> duration = ParseApiDuration(text);
+    if (!duration.ok()) {
+      AnswerInvalidParameter(name, Message(duration.status()), response);
+      return std::nullopt;
+    }
+    *target = *duration;
+  }
+  options.canceled = [cancelled = request.cancelled] { return cancelled->load(); };
+  options.per_step_stats = request.params.Get("stats") == "all" &&
+                           context.backends.engine->options().features.per_step_stats;
+  return options;
+}
+
+void Query(const ApiContext& context, const HttpRequest& request, HttpResponse& response) {
+  const auto options = CommonOptions(context, request, response);
+  if (!options.has_value()) return;
+  const absl::StatusOr<TimestampMs> time =
+      TimeParameter(request, "time", context.options.clock->Now());
+  if (!time.ok()) return AnswerInvalidParameter("time", Message(time.status()), response);
+  absl::StatusOr<QueryResult> result = context.backends.engine->Instant(
+      *context.backends.storage, request.params.Get("query"), *time, *options);
+  if (!result.ok()) return AnswerQueryError(result.status(), response);
+  AnswerResult(std::move(*result), !request.params.Get("stats").empty(), response);
+}
+
+struct RangeParameters {
+  TimestampMs start = 0;
+  TimestampMs end = 0;
+  DurationMs step = 0;
+};
+
+std::optional<RangeParameters> ReadRange(const HttpRequest& request, HttpResponse& response) {
+  RangeParameters range;
+  for (const auto& [name, target] :
+       {std::pair{"start", &range.start}, std::pair{"end", &range.end}}) {
+    const absl::StatusOr<TimestampMs> time = ParseApiTime(request.params.Get(name));
+    if (!time.ok()) {
+      AnswerInvalidParameter(name, Message(time.status()), response);
+      return std::nullopt;
+    }
+    *target = *time;
+    if (name == std::string_view("end") && range.end < range.start) {
+      AnswerInvalidParameter("end", "end timestamp must not be before start time", response);
+      return std::nullopt;
+    }
+  }
+  const absl::StatusOr<DurationMs> step = ParseApiDuration(request.params.Get("step"));
+  if (!step.ok()) {
+    AnswerInvalidParameter("step", Message(step.status()), response);
+    return std::nullopt;
+  }
+  range.step = *step;
+  if (range.step <= 0) {
+    AnswerInvalidParameter("step",
+                           "zero or negative query resolution step widths are not accepted. Try a "
+                           "positive integer",
+                           response);
+    return std::nullopt;
+  }
+  // Unsigned: the span of two API times may not fit a signed one.
+  const uint64_t span = static_cast<uint64_t>(range.end) - static_cast<uint64_t>(range.start);
+  if (span / static_cast<uint64_t>(range.step) > kPointsMax) {
+    AnswerBadData(
+        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query "
+        "resolution (?step=XX)",
+        response);
+    return std::nullopt;
+  }
+  return range;
+}
+
+void QueryRange(const ApiContext& context, const HttpRequest& request, HttpResponse& response) {
+  const auto range = ReadRange(request, response);
+  if (!range.has_value()) return;
+  const auto options = CommonOptions(context, request, response);
+  if (!options.has_value()) return;
+  absl::StatusOr<QueryResult> result =
+      context.backends.engine->Range(*context.backends.storage, request.params.Get("query"),
+                                     range->start, range->end, range->step, *options);
+  if (!result.ok()) return AnswerQueryError(result.status(), response);
+  AnswerResult(std::move(*result), !request.params.Get("stats").empty(), response);
+}
+
+void CollectSelectors(const promql::Expr& expr, std::vector<std::vector<Matcher>>& sets) {
+  if (const auto* selector = promql::TryAs<promql::VectorSelector>(expr)) {
+    sets.push_back(selector->matchers);
+  } else if (const auto* matrix = promql::TryAs<promql::MatrixSelector>(expr)) {
+    sets.push_back(matrix->selector->matchers);
+  }
+  for (const promql::Expr* child : promql::Children(expr)) CollectSelectors(*child, sets);
+}
+
+void WriteExemplars(JsonWriter& json, const std::vector<SeriesExemplars>& series) {
+  json.BeginArray();
+  for (const SeriesExemplars& item : series) {
+    json.BeginObject();
+    json.Key("seriesLabels");
+    json.LabelSet(item.series);
+    json.Key("exemplars");
+    json.BeginArray();
+    for (const Exemplar& exemplar : item.exemplars) {
+      json.BeginObject();
+      json.Key("labels");
+      json.LabelSet(exemplar.labels);
+      json.Key("value");
+      json.FloatString(exemplar.value);
+      json.Key("timestamp");
+      json.Timestamp(exemplar.time);
+      json.EndObject();
+    }
+    json.EndArray();
+    json.EndObject();
+  }
+  json.EndArray();
+}
+
+void QueryExemplars(const ApiContext& context, const HttpRequest& request, HttpResponse& response) {
+  const auto start = TimeParameter(request, "start", kMinTimestamp);
+  if (!start.ok()) return AnswerInvalidParameter("start", Message(start.status()), response);
+  const auto end = TimeParameter(request, "end", kMaxTimestamp);
+  if (!end.ok()) return AnswerInvalidParameter("end", Message(end.status()), response);
+  if (*end < *start) {
+    return AnswerInvalidParameter("end", "end timestamp must not be before start timestamp",
+                                  response);
+  }
+  const auto expr = promql::Parse(request.params.Get("query"), context.options.parser);
+  if (!expr.ok()) return AnswerBadData(Message(expr.status()), response);
+  std::vector<std::vector<Matcher>> sets;
+  CollectSelectors(**expr, sets);
+  if (sets.empty()) {
+    response.status = 204;
+    return;
+  }
+  absl::StatusOr<std::vector<SeriesExemplars>> found = std::vector<SeriesExemplars>();
+  if (context.backends.exemplars != nullptr) {
+    found = context.backends.exemplars->SelectExemplars(*start, *end, sets);
+  }
+  if (!found.ok()) {
+    return AnswerError({ApiErrorType::kExecution, Message(found.status())}, response);
+  }
+  AnswerData(response, [&](JsonWriter& json) { WriteExemplars(json, *found); });
+}
+
+}  // namespace
+
+void AddQueryRoutes(ApiContext& context, Router& router) {
+  const auto add = [&](std::string_view path, auto handler) {
+    router.AddAll({"GET", "POST"}, path,
+                  [&context, handler](const HttpRequest& request, HttpResponse& response) {
+                    handler(context, request, response);
+                  },
+                  {.gated = true});
+  };
+  add("/api/v1/query", Query);
+  add("/api/v1/query_range", QueryRange);
+  add("/api/v1/query_exemplars", QueryExemplars);
+}
+
+}  // namespace varve

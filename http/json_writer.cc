@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Everything appends to one buffer; a sink drains it now and then.
+#include "http/json_writer.h"
+
+#include <charconv>
+#include <cmath>
+
+namespace varve {
+namespace {
+
+constexpr size_t kDrainBytes = 32 << 10;
+
+template <typename Integer>
+void AppendInteger(Integer value, std::string& out) {
+  char text[24];
+  const auto result = std::to_chars(text, text + sizeof(text), value);
+  out.append(text, result.ptr);
+}
+
+// Bytes of the UTF-8 character `text` starts with, 0 if it is malformed.
+size_t Utf8Length(std::string_view text) {
+  const auto lead = static_cast<unsigned char>(text[0]);
+  const size_t length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  if (text.size() < length || !IsValidUtf8(text.substr(0, length))) return 0;
+  return length;
+}
+
+void AppendUnicodeEscape(unsigned byte, std::string& out) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  out.append("\\u00");
+  out.push_back(kDigits[byte >> 4]);
+  out.push_back(kDigits[byte & 15]);
+}
+
+bool NeedsNoEscape(unsigned char c, bool html) {
+  if (c < 0x20 || c == '"' || c == '\\' || c >= 0x80) return false;
+  return !html || (c != '<' && c != '>' && c != '&');
+}
+
+void AppendEscapedAscii(unsigned char c, std::string& out) {
+  switch (c) {
+    case '"':
+      out.append("\\\"");
+      return;
+    case '\\':
+      out.append("\\\\");
+      return;
+    case '\n':
+      out.append("\\n");
+      return;
+    case '\r':
+      out.append("\\r");
+      return;
+    case '\t':
+      out.append("\\t");
+      return;
+    default:
+      AppendUnicodeEscape(c, out);
+  }
+}
+
+int BoundaryRule(const BucketView& bucket) {
+  if (bucket.lower_inclusive) return bucket.upper_inclusive ? 3 : 1;
+  return bucket.upper_inclusive ? 0 : 2;
+}
+
+}  // namespace
+
+void JsonWriter::Separate() {
+  if (comma_) out_.push_back(',');
+  comma_ = true;
+}
+
+void JsonWriter::Open(char bracket) {
+  Separate();
+  out_.push_back(bracket);
+  comma_ = false;
+}
+
+void JsonWriter::Close(char bracket) {
+  out_.push_back(bracket);
+  comma_ = true;
+  if (sink_ != nullptr && out_.size() >= kDrainBytes) Drain();
+}
+
+void JsonWriter::Drain() {
+  if (alive_) alive_ = (*sink_)(out_);
+  out_.clear();
+}
+
+void JsonWriter::Finish() {
+  if (sink_ != nullptr) Drain();
+}
+
+void JsonWriter::Key(std::string_view key) {
+  Separate();
+  out_.push_back('"');
+  out_.append(key);
+  out_.append("\":");
+  comma_ = false;
+}
+
+void JsonWriter::TextKey(std::string_view key) {
+  Separate();
+  Escape(key, true);
+  out_.push_back(':');
+  comma_ = false;
+}
+
+void JsonWriter::Escape(std::string_view text, bool html) {
+  out_.push_back('"');
+  size_t plain = 0;
+  size_t at = 0;
+  while (at < text.size()) {
+    const auto c = static_cast<unsigned char>(text[at]);
+    if (NeedsNoEscape(c, html)) {
+      ++at;
+      continue;
+    }
+    const size_t length = c < 0x80 ? 1 : Utf8Length(text.substr(at));
+    // U+2028 and U+2029 end lines in JavaScript.
+    const bool line_end = html && length == 3 && text.substr(at, 2) == "\xE2\x80" &&
+                          (text[at + 2] == '\xA8' || text[at + 2] == '\xA9');
+    if (length > 1 && !line_end) {
+      at += length;
+      continue;
+    }
+    out_.append(text.substr(plain, at - plain));
+    if (c < 0x80) {
+      AppendEscapedAscii(c, out_);
+    } else if (line_end) {
+      out_.append(text[at + 2] == '\xA8' ? "\\u2028" : "\\u2029");
+    } else {
+      out_.append("\\ufffd");
+    }
+    at += length == 0 ? 1 : length;
+    plain = at;
+  }
+  out_.append(text.substr(plain));
+  out_.push_back('"');
+}
+
+void JsonWriter::String(std::string_view text) {
+  Separate();
+  Escape(text, true);
+}
+
+void JsonWriter::LabelString(std::string_view text) {
+  Separate();
+  Escape(text, false);
+}
+
+void JsonWriter::Int(int64_t value) {
+  Separate();
+  AppendInteger(value, out_);
+}
+
+void JsonWriter::Uint(uint64_t value) {
+  Separate();
+  AppendInteger(value, out_);
+}
+
+void JsonWriter::Double(double value) {
+  if (!std::isfinite(value)) return Null();
+  Separate();
+  AppendJsonFloat(value, out_);
+}
+
+void JsonWriter::Bool(bool value) {
+  Separate();
+  out_.append(value ? "true" : "false");
+}
+
+void JsonWriter::Null() {
+  Separate();
+  out_.append("null");
+}
+
+void JsonWriter::Timestamp(TimestampMs time) {
+  Separate();
+  uint64_t magnitude = static_cast<uint64_t>(time);
+  if (time < 0) {
+    out_.push_back('-');
+    magnitude = 0 - magnitude;
+  }
+  AppendInteger(magnitude / 1000, out_);
+  const auto fraction = static_cast<unsigned>(magnitude % 1000);
+  if (fraction == 0) return;
+  out_.push_back('.');
+  out_.push_back(static_cast<char>('0' + fraction / 100));
+  out_.push_back(static_cast<char>('0' + fraction / 10 % 10));
+  out_.push_back(static_cast<char>('0' + fraction % 10));
+}
+
+void JsonWriter::FloatString(double value) {
+  Separate();
+  out_.push_back('"');
+  AppendJsonFloat(value, out_);
+  out_.push_back('"');
+}
+
+void JsonWriter::Time(TimestampMs time) {
+  String(time == 0 ? "0001-01-01T00:00:00Z" : FormatRfc3339(time));
+}
+
+void JsonWriter::LabelSet(const Labels& labels) {
+  BeginObject();
+  for (const LabelView& label : labels) {
+    Separate();
+    Escape(label.name, false);
+    out_.push_back(':');
+    Escape(label.value, false);
+  }
+  EndObject();
+}
+
+void JsonWriter::HistogramValue(const Histogram& histogram) {
+  BeginObject();
+  Key("count");
+  FloatString(histogram.count);
+  Key("sum");
+  FloatString(histogram.sum);
+  const std::vector<BucketView> buckets = histogram.AllBuckets();
+  if (!buckets.empty()) {
+    Key("buckets");
+    BeginArray();
+    for (const BucketView& bucket : buckets) {
+      BeginArray();
+      Int(BoundaryRule(bucket));
+      FloatString(bucket.lower);
+      FloatString(bucket.upper);
+      FloatString(bucket.count);
+      EndArray();
+    }
+    EndArray();
+  }
+  EndObject();
+}
+
+void JsonWriter::FloatPair(TimestampMs time, double value) {
+  BeginArray();
+  Timestamp(time);
+  FloatString(value);
+  EndArray();
+}
+
+void JsonWriter::HistogramPair(TimestampMs time, const Histogram& histogram) {
+  BeginArray();
+  Timestamp(time);
+  HistogramValue(histogram);
+  EndArray();
+}
+
+}  // namespace varve

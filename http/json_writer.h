@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Writes JSON as Prometheus does: floats as strings in Go's shortest form, times as seconds with
+// three digits of fraction, text escaped for HTML except in labels.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+#include "http/message.h"
+#include "model/histogram.h"
+#include "model/labels.h"
+#include "model/sample.h"
+#include "model/time.h"
+
+namespace varve {
+
+// Commas are put in by the writer. Not thread-safe.
+class JsonWriter {
+ public:
+  // Keeps everything for Take().
+  JsonWriter() = default;
+  // Hands pieces to `sink` as they fill up; `sink` outlives the writer. Finish() hands over the
+  // rest.
+  explicit JsonWriter(const BodySink& sink) : sink_(&sink) {}
+  JsonWriter(const JsonWriter&) = delete;
+  JsonWriter& operator=(const JsonWriter&) = delete;
+
+  void BeginObject() { Open('{'); }
+  void EndObject() { Close('}'); }
+  void BeginArray() { Open('['); }
+  void EndArray() { Close(']'); }
+  // The next value is the member `key`, which must need no escapes.
+  void Key(std::string_view key);
+  // The same for any text.
+  void TextKey(std::string_view key);
+
+  void String(std::string_view text);       // Escaped for HTML.
+  void LabelString(std::string_view text);  // Not escaped for HTML.
+  void Int(int64_t value);
+  void Uint(uint64_t value);
+  void Double(double value);  // A JSON number; NaN and infinities become null.
+  void Bool(bool value);
+  void Null();
+  // Milliseconds as seconds: `1700000000.1`, the fraction always three digits if there is one.
+  void Timestamp(TimestampMs time);
+  void FloatString(double value);  // `"0.1"`, `"NaN"`.
+  // RFC 3339; 0 is Go's zero time, `0001-01-01T00:00:00Z`.
+  void Time(TimestampMs time);
+
+  void Member(std::string_view key, std::string_view text) { Key(key), String(text); }
+  void Member(std::string_view key, const std::string& text) { Key(key), String(text); }
+  void Member(std::string_view key, const char* text) { Key(key), String(text); }
+  void Member(std::string_view key, bool value) { Key(key), Bool(value); }
+  void Member(std::string_view key, int64_t value) { Key(key), Int(value); }
+  void Member(std::string_view key, uint64_t value) { Key(key), Uint(value); }
+  void Member(std::string_view key, double value) { Key(key), Double(value); }
+
+  void LabelSet(const Labels& labels);
+  void HistogramValue(const Histogram& histogram);
+  // `[t,"v"]` and `[t,{...}]`.
+  void FloatPair(TimestampMs time, double value);
+  void HistogramPair(TimestampMs time, const Histogram& histogram);
+
+  // False once the sink reported that the client is gone; further output is dropped.
+  bool alive() const { return alive_; }
+  void Finish();
+  // REQUIRES: no sink.
+  std::string Take() { return std::move(out_); }
+
+ private:
+  void Open(char bracket);
+  void Close(char bracket);
+  void Separate();
+  void Escape(std::string_view text, bool html);
+  void Drain();
+
+  std::string out_;
+  const BodySink* sink_ = nullptr;
+  bool comma_ = false;  // A value stands before, so the next one needs a comma.
+  bool alive_ = true;
+};
+
+}  // namespace varve
