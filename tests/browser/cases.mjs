@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 
 const query = (fields) => `query?${new URLSearchParams(fields)}`;
-const GRAPH = { 'g0.expr': 'scrape_duration_seconds', 'g0.tab': 'graph', 'g0.range_input': '15m' };
+const GRAPH = { 'g0.expr': 'scrape_duration_seconds', 'g0.tab': 'graph', 'g0.range_input': '1m' };
 
 const editor = (page) => page.locator('.cm-content').first();
 const table = (page) => page.getByRole('tabpanel', { name: 'Table' });
@@ -250,9 +250,9 @@ const behaviour = [
       await page.mouse.up();
       await page.waitForURL(/g0\.end_input=/);
       const range = page.getByLabel('Range, as 1h30m');
-      assert.notEqual(await range.inputValue(), '15m');
+      assert.notEqual(await range.inputValue(), '1m');
       await page.goBack();
-      await until('the old range', async () => (await range.inputValue()) === '15m');
+      await until('the old range', async () => (await range.inputValue()) === '1m');
     },
   },
   {
@@ -445,6 +445,23 @@ const behaviour = [
       await page.getByRole('button', { name: /^Value/ }).click();
       await rows.filter({ hasText: 'host-9999"' }).first().waitFor();
       assert.ok(Date.now() - started < 5000, 'sorting answers within five seconds');
+    },
+  },
+  {
+    name: "addresses of Prometheus' other pages lead somewhere",
+    async run({ page, open }) {
+      for (const [path, title] of [
+        ['', 'Query'],
+        ['config', 'Status'],
+        ['flags', 'Status'],
+        ['tsdb-status', 'Status'],
+        ['service-discovery', 'Targets'],
+        ['graph?g0.expr=up&g0.tab=1', 'Query'],
+      ]) {
+        await open(path);
+        await page.locator('h1', { hasText: title }).waitFor();
+      }
+      await table(page).locator('td', { hasText: 'up{' }).first().waitFor();
     },
   },
   {

@@ -10,7 +10,7 @@
 // web/node_modules.
 import { mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { parseArgs } from 'node:util';
+import { parseArgs, stripVTControlCharacters } from 'node:util';
 import { cases } from './cases.mjs';
 
 const WAIT_MS = 15_000;
@@ -106,6 +106,11 @@ async function runCase({ name, theme = 'light', run }) {
   }
 }
 
+// Without line ends and terminal colours.
+function oneLine(text) {
+  return stripVTControlCharacters(text).replace(/\s+/g, ' ').trim();
+}
+
 let passed = 0;
 let failed = 0;
 for (const one of cases.filter(({ name }) => name.includes(args.only))) {
@@ -115,7 +120,7 @@ for (const one of cases.filter(({ name }) => name.includes(args.only))) {
     console.log(`ok ${one.name}`);
   } else {
     failed += 1;
-    console.log(`FAIL ${one.name}: ${error.message}`);
+    console.log(`FAIL ${one.name}: ${oneLine(error.message)}`);
   }
 }
 await browser.close();

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the browser tests against the real binary that scrapes itself, a node exporter and a target
-that is down, with a rule file.
+"""Runs the browser tests against the real binary: itself, a node exporter and a closed port as
+targets, a recording and an alerting rule.
 
-    python3 tests/browser/run.py [--screenshots DIR]
+    python3 tests/browser/run.py [--screenshots DIR] [--only TEXT]
 
-The last line is `N passed, M failed`.
+Arguments go on to run.mjs, whose output and exit code these are.
 """
 
 import pathlib
@@ -17,40 +17,56 @@ sys.path.insert(0, str(HERE.parent / "e2e"))
 import harness  # noqa: E402
 import peers  # noqa: E402
 
-RULES = """groups:
-- name: console
+RULES = """
+groups:
+- name: node
   rules:
-  - record: job:up:sum
-    expr: sum by (job) (up)
-  - record: instance:node_cpu:rate
-    expr: sum by (mode) (rate(node_cpu_seconds_total[30s]))
+  - record: instance:node_cpu:rate1m
+    expr: sum by (instance) (rate(node_cpu_seconds_total{mode!="idle"}[1m]))
+    labels: {team: infra}
+- name: availability
+  rules:
+  - alert: TargetDown
+    expr: up == 0
+    labels: {severity: page}
+    annotations: {summary: "{{ $labels.instance }} is down"}
 """
 
 
-def start() -> harness.Varve:
-    exporter = f"127.0.0.1:{harness.free_port()}"
-    harness.Process("node-exporter", [peers.path("node_exporter"), f"--web.listen-address={exporter}"])
+def start_server() -> harness.Varve:
+    exporter_port = harness.free_port()
+    exporter = f"127.0.0.1:{exporter_port}"
+    harness.Process("node-exporter",
+                    [peers.path("node_exporter"), f"--web.listen-address={exporter}"])
     rules = harness.temp_dir("rules") / "rules.yml"
-    rules.write_text(RULES)
-    port = harness.free_port()
-    down = harness.free_port()
-    config = (f"global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{rules}']\n"
-              "scrape_configs:\n"
-              f"- job_name: varve\n  static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n"
-              f"- job_name: node\n  static_configs: [{{targets: ['{exporter}']}}]\n"
-              f"- job_name: down\n  static_configs: [{{targets: ['127.0.0.1:{down}']}}]\n")
-    varve = harness.Varve(config=config, port=port).start()
-    harness.wait_until(lambda: len(varve.query("up == 1")) == 2, 60, "two targets are up")
-    harness.wait_until(lambda: varve.query("count_over_time(up{job='node'}[5m]) >= 10"), 60,
-                       "ten scrapes")
-    harness.wait_until(lambda: varve.query("job:up:sum"), 60, "the rules' results")
+    rules.write_text(RULES, encoding="utf-8")
+    own_port = harness.free_port()
+    config = f"""
+global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+rule_files: ['{rules}']
+scrape_configs:
+- job_name: varve
+  static_configs: [{{targets: ['127.0.0.1:{own_port}']}}]
+- job_name: node
+  static_configs: [{{targets: ['{exporter}'], labels: {{env: test}}}}]
+- job_name: closed
+  static_configs: [{{targets: ['127.0.0.1:{harness.free_port()}']}}]
+"""
+    varve = harness.Varve(config=config, port=own_port).start()
+    harness.wait_until(lambda: len(varve.query("count_over_time(up[1m]) >= 8")) == 3, 60,
+                       "eight scrapes of each target")
+    harness.wait_until(lambda: varve.query("instance:node_cpu:rate1m"), 30, "a rule's result")
     return varve
 
 
 def main() -> int:
-    varve = start()
+    varve = start_server()
     command = ["node", str(HERE / "run.mjs"), "--url", varve.url, *sys.argv[1:]]
-    return subprocess.run(command, check=False, timeout=900).returncode
+    code = subprocess.run(command, check=False).returncode
+    if code != 0:
+        print(harness.log_tails(), file=sys.stderr)
+    harness.cleanup()
+    return code
 
 
 if __name__ == "__main__":

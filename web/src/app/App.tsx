@@ -8,7 +8,7 @@ import { Loading } from '../components/Loading';
 import { RulesPage } from '../pages/rules/RulesPage';
 import { StatusPage } from '../pages/status/StatusPage';
 import { TargetsPage } from '../pages/targets/TargetsPage';
-import { usePage } from './router';
+import { navigate, usePage } from './router';
 import { SettingsProvider } from './settings';
 import { Shell } from './Shell';
 import { theme } from './theme';
@@ -21,6 +21,16 @@ const PAGES: Record<string, { title: string; element: ReactNode }> = {
   rules: { title: 'Rules', element: <RulesPage key="rules" only="all" /> },
   alerts: { title: 'Alerts', element: <RulesPage key="alerts" only="alerting" /> },
   status: { title: 'Status', element: <StatusPage /> },
+};
+
+// Pages of Prometheus' console whose content is part of another page here.
+const MOVED: Record<string, string> = {
+  '': 'query',
+  graph: 'query',
+  config: 'status',
+  flags: 'status',
+  'tsdb-status': 'status',
+  'service-discovery': 'targets',
 };
 
 function NotFound() {
@@ -36,15 +46,18 @@ function NotFound() {
 
 function Page() {
   const page = usePage();
-  const { title, element } = PAGES[page === '' ? 'query' : page] ?? {
-    title: 'Not found',
-    element: <NotFound />,
-  };
+  const moved = MOVED[page];
+  const { title, element } = PAGES[moved ?? page] ?? { title: 'Not found', element: <NotFound /> };
+  useEffect(() => {
+    if (moved !== undefined) {
+      navigate(`${moved}${window.location.search}`, 'replace');
+    }
+  }, [moved]);
   useEffect(() => {
     document.title = `${title} · Varve`;
   }, [title]);
   return (
-    <ErrorBoundary key={page}>
+    <ErrorBoundary key={moved ?? page}>
       <Suspense fallback={<Loading what="page" />}>{element}</Suspense>
     </ErrorBoundary>
   );
