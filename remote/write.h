@@ -21,7 +21,6 @@ namespace varve {
 // Limits of one request.
 inline constexpr size_t kWriteBodyBytesMax = 32 << 20;      // As it arrives.
 inline constexpr size_t kWriteDecodedBytesMax = 128 << 20;  // Declared by the snappy header.
-inline constexpr size_t kWriteLabelsMax = 1000;             // Of one series.
 
 struct WriteAnswer {
   int status = 204;

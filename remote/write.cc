@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Decompress, read, append, commit. The first sample that cannot be stored rolls the request back,
+// as Prometheus' receiver of version 1.0 does.
+#include "remote/write.h"
+
+#include <fmt/format.h>
+#include <prometheus/counter.h>
+#include <snappy.h>
+#include <spdlog/spdlog.h>
+
+#include <memory>
+
+#include "model/status_macros.h"
+#include "remote/write_reader.h"
+
+namespace varve {
+namespace {
+
+constexpr std::string_view kMessageV1 = "prometheus.WriteRequest";
+
+std::string Message(const absl::Status& status) {
+  return std::string(status.message().data(), status.message().size());
+}
+
+std::string_view Trim(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+// Empty if the type is one we take.
+std::string RefuseContentType(std::string_view content_type) {
+  if (content_type.empty()) return "";
+  size_t semicolon = std::min(content_type.find(';'), content_type.size());
+  const std::string_view media = Trim(content_type.substr(0, semicolon));
+  if (media != "application/x-protobuf") {
+    return fmt::format(
+        "expected application/x-protobuf as the first (media) part, got {} content-type",
+        content_type);
+  }
+  while (semicolon < content_type.size()) {
+    content_type.remove_prefix(semicolon + 1);
+    semicolon = std::min(content_type.find(';'), content_type.size());
+    const std::string_view parameter = Trim(content_type.substr(0, semicolon));
+    if (!parameter.starts_with("proto=")) continue;
+    const std::string_view proto = parameter.substr(6);
+    if (proto != kMessageV1) {
+      return fmt::format("{} protobuf message is not accepted by this server; only accepts {}",
+                         proto, kMessageV1);
+    }
+  }
+  return "";
+}
+
+// Samples of exponential histograms finer than storage keeps lose resolution: each halving of the
+// schema merges two neighbouring buckets.
+void ReduceSide(Buckets& side, int32_t halvings) {
+  Buckets reduced;
+  int32_t last_index = 0;
+  side.ForEach([&](int32_t index, double count) {
+    const int32_t target = ((index - 1) >> halvings) + 1;
+    if (!reduced.counts.empty() && target == last_index) {
+      reduced.counts.back() += count;
+      return;
+    }
+    if (!reduced.counts.empty() && target == last_index + 1) {
+      ++reduced.spans.back().length;
+    } else {
+      // A span's offset counts from the end of the one before.
+      const int32_t from = reduced.counts.empty() ? 0 : last_index + 1;
+      reduced.spans.push_back({.offset = target - from, .length = 1});
+    }
+    reduced.counts.push_back(count);
+    last_index = target;
+  });
+  side = std::move(reduced);
+}
+
+absl::Status CheckedSide(const Buckets& side) {
+  size_t length = 0;
+  for (const Span& span : side.spans) length += span.length;
+  if (length != side.counts.size() || length > kHistogramBucketsMax) {
+    return absl::InvalidArgumentError("histogram spans do not match its buckets");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReduceResolution(Histogram& histogram) {
+  if (histogram.schema <= kExponentialSchemaMax || histogram.schema > 52) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckedSide(histogram.positive));
+  RETURN_IF_ERROR(CheckedSide(histogram.negative));
+  const int32_t halvings = histogram.schema - kExponentialSchemaMax;
+  ReduceSide(histogram.positive, halvings);
+  ReduceSide(histogram.negative, halvings);
+  histogram.schema = kExponentialSchemaMax;
+  return absl::OkStatus();
+}
+
+class WriteReceiverImpl : public WriteReceiver {
+ public:
+  WriteReceiverImpl(Appendable& appendable, prometheus::Registry* registry)
+      : appendable_(appendable) {
+    if (registry == nullptr) return;
+    invalid_labels_ = &prometheus::BuildCounter()
+                           .Name("prometheus_api_remote_write_invalid_labels_samples_total")
+                           .Help(
+                               "The total number of received remote write samples and histogram "
+                               "samples which contained invalid labels.")
+                           .Register(*registry)
+                           .Add({});
+  }
+
+  WriteAnswer Write(std::string_view content_type, std::string_view content_encoding,
+                    std::string_view body) override {
+    const std::string refusal = RefuseContentType(content_type);
+    if (!refusal.empty()) return {.status = 415, .message = refusal};
+    if (!content_encoding.empty() && content_encoding != "snappy") {
+      return {.status = 415,
+              .message = fmt::format("{} encoding (compression) is not accepted by this server; "
+                                     "only snappy is acceptable",
+                                     content_encoding)};
+    }
+    size_t decoded_bytes = 0;
+    if (!snappy::GetUncompressedLength(body.data(), body.size(), &decoded_bytes)) {
+      return {.status = 400, .message = "snappy: corrupt input"};
+    }
+    if (decoded_bytes > kWriteDecodedBytesMax) {
+      return {.status = 413,
+              .message = fmt::format("decoded message of {} bytes exceeds {} bytes", decoded_bytes,
+                                     kWriteDecodedBytesMax)};
+    }
+    // Not a std::string: its bytes would be zeroed first.
+    const std::unique_ptr<char[]> decoded(new char[decoded_bytes]);
+    if (!snappy::RawUncompress(body.data(), body.size(), decoded.get())) {
+      return {.status = 400, .message = "snappy: corrupt input"};
+    }
+    return Store(std::string_view(decoded.get(), decoded_bytes));
+  }
+
+ private:
+  WriteAnswer Store(std::string_view message) {
+    const std::unique_ptr<Appender> appender = appendable_.NewAppender();
+    WriteAnswer answer;
+    WriteRequestReader reader(message);
+    WriteSeries series;
+    absl::Status status;
+    while (status.ok()) {
+      const absl::StatusOr<bool> more = reader.Next(series);
+      if (!more.ok()) {
+        appender->Rollback();
+        return {.status = 400, .message = Message(more.status())};
+      }
+      if (!*more) break;
+      status = AppendSeries(*appender, series, answer);
+    }
+    if (!status.ok()) {
+      appender->Rollback();
+    } else {
+      status = appender->Commit();
+    }
+    if (status.ok()) return answer;
+    return Refusal(status);
+  }
+
+  static WriteAnswer Refusal(const absl::Status& status) {
+    switch (AppendErrorOf(status)) {
+      case AppendError::kNone:
+      case AppendError::kLimit:
+        spdlog::error("\"remote write failed\" err=\"{}\"", Message(status));
+        return {.status = 500, .message = Message(status)};
+      default:
+        return {.status = 400, .message = Message(status)};
+    }
+  }
+
+  absl::Status AppendSeries(Appender& appender, WriteSeries& series, WriteAnswer& answer) {
+    if (!series.valid_labels) {
+      if (invalid_labels_ != nullptr) {
+        invalid_labels_->Increment(
+            static_cast<double>(series.samples.size() + series.histograms.size()));
+      }
+      return absl::OkStatus();
+    }
+    SeriesRef ref = kNoSeries;
+    for (const FloatSample& sample : series.samples) {
+      ASSIGN_OR_RETURN(ref, appender.Append(ref, series.labels, sample.time, sample.value));
+      ++answer.samples;
+    }
+    for (TimedHistogram& item : series.histograms) {
+      RETURN_IF_ERROR(CheckHistogram(item.histogram));
+      ASSIGN_OR_RETURN(ref,
+                       appender.AppendHistogram(ref, series.labels, item.time, item.histogram));
+      ++answer.histograms;
+    }
+    for (const Exemplar& exemplar : series.exemplars) {
+      // An exemplar that cannot be kept costs only itself.
+      if (appender.AppendExemplar(ref, series.labels, exemplar).ok()) ++answer.exemplars;
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::Status CheckHistogram(Histogram& histogram) {
+    absl::Status status = ReduceResolution(histogram);
+    if (status.ok() && !histogram.IsStale()) status = histogram.Validate();
+    if (status.ok()) return status;
+    return AppendErrorStatus(AppendError::kInvalidHistogram, Message(status));
+  }
+
+  Appendable& appendable_;
+  prometheus::Counter* invalid_labels_ = nullptr;
+};
+
+}  // namespace
+
+std::unique_ptr<WriteReceiver> WriteReceiver::Create(Appendable& appendable, Clock&,
+                                                     prometheus::Registry* registry) {
+  return std::make_unique<WriteReceiverImpl>(appendable, registry);
+}
+
+}  // namespace varve

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Field numbers are those of prompb's types.proto. Senders write labels sorted, so they are put
+// into the canonical encoding as they come; only an unsorted set is taken apart and sorted.
+#include "remote/write_reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <protozero/pbf_reader.hpp>
+
+#include "model/status_macros.h"
+
+namespace varve {
+namespace {
+
+using LabelPair = std::pair<std::string_view, std::string_view>;
+
+std::string_view View(const protozero::data_view& view) { return {view.data(), view.size()}; }
+
+LabelPair ReadLabel(protozero::pbf_reader label) {
+  LabelPair pair;
+  while (label.next()) {
+    switch (label.tag_and_type()) {
+      case protozero::tag_and_type(1, protozero::pbf_wire_type::length_delimited):
+        pair.first = View(label.get_view());
+        break;
+      case protozero::tag_and_type(2, protozero::pbf_wire_type::length_delimited):
+        pair.second = View(label.get_view());
+        break;
+      default:
+        label.skip();
+    }
+  }
+  return pair;
+}
+
+FloatSample ReadSample(protozero::pbf_reader message) {
+  FloatSample sample;
+  while (message.next()) {
+    switch (message.tag_and_type()) {
+      case protozero::tag_and_type(1, protozero::pbf_wire_type::fixed64):
+        sample.value = message.get_double();
+        break;
+      case protozero::tag_and_type(2, protozero::pbf_wire_type::varint):
+        sample.time = message.get_int64();
+        break;
+      default:
+        message.skip();
+    }
+  }
+  return sample;
+}
+
+Span ReadSpan(protozero::pbf_reader message) {
+  Span span;
+  while (message.next()) {
+    switch (message.tag_and_type()) {
+      case protozero::tag_and_type(1, protozero::pbf_wire_type::varint):
+        span.offset = message.get_sint32();
+        break;
+      case protozero::tag_and_type(2, protozero::pbf_wire_type::varint):
+        span.length = message.get_uint32();
+        break;
+      default:
+        message.skip();
+    }
+  }
+  return span;
+}
+
+// Deltas become absolute counts: the first is the count of the first bucket.
+void ReadDeltas(protozero::pbf_reader& message, std::vector<double>& counts) {
+  if (message.wire_type() != protozero::pbf_wire_type::length_delimited) return message.skip();
+  int64_t count = 0;
+  for (const int64_t delta : message.get_packed_sint64()) {
+    count = static_cast<int64_t>(static_cast<uint64_t>(count) + static_cast<uint64_t>(delta));
+    counts.push_back(static_cast<double>(count));
+    if (counts.size() > kHistogramBucketsMax) return;
+  }
+}
+
+void ReadDoubles(protozero::pbf_reader& message, std::vector<double>& values) {
+  if (message.wire_type() != protozero::pbf_wire_type::length_delimited) return message.skip();
+  for (const double value : message.get_packed_double()) {
+    values.push_back(value);
+    if (values.size() > kHistogramBucketsMax) return;
+  }
+}
+
+void ReadSpanInto(protozero::pbf_reader& message, std::vector<Span>& spans) {
+  if (message.wire_type() != protozero::pbf_wire_type::length_delimited) return message.skip();
+  if (spans.size() <= kHistogramBucketsMax) {
+    spans.push_back(ReadSpan(message.get_message()));
+  } else {
+    message.skip();
+  }
+}
+
+// Reads one field of the scalar kind; false if it is another one.
+bool ReadHistogramScalar(protozero::pbf_reader& message, TimedHistogram& out) {
+  Histogram& histogram = out.histogram;
+  using Wire = protozero::pbf_wire_type;
+  switch (message.tag_and_type()) {
+    case protozero::tag_and_type(1, Wire::varint):
+      histogram.count = static_cast<double>(message.get_uint64());
+      histogram.integer_counts = true;
+      return true;
+    case protozero::tag_and_type(2, Wire::fixed64):
+      histogram.count = message.get_double();
+      histogram.integer_counts = false;
+      return true;
+    case protozero::tag_and_type(3, Wire::fixed64):
+      histogram.sum = message.get_double();
+      return true;
+    case protozero::tag_and_type(4, Wire::varint):
+      histogram.schema = message.get_sint32();
+      return true;
+    case protozero::tag_and_type(5, Wire::fixed64):
+      histogram.zero_threshold = message.get_double();
+      return true;
+    case protozero::tag_and_type(6, Wire::varint):
+      histogram.zero_count = static_cast<double>(message.get_uint64());
+      return true;
+    case protozero::tag_and_type(7, Wire::fixed64):
+      histogram.zero_count = message.get_double();
+      return true;
+    case protozero::tag_and_type(14, Wire::varint): {
+      const int32_t hint = message.get_int32();
+      histogram.reset_hint =
+          hint >= 1 && hint <= 3 ? static_cast<ResetHint>(hint) : ResetHint::kUnknown;
+      return true;
+    }
+    case protozero::tag_and_type(15, Wire::varint):
+      out.time = message.get_int64();
+      return true;
+    default:
+      return false;
+  }
+}
+
+TimedHistogram ReadHistogram(protozero::pbf_reader message) {
+  TimedHistogram out;
+  Histogram& histogram = out.histogram;
+  while (message.next()) {
+    if (ReadHistogramScalar(message, out)) continue;
+    switch (message.tag()) {
+      case 8:
+        ReadSpanInto(message, histogram.negative.spans);
+        break;
+      case 9:
+        ReadDeltas(message, histogram.negative.counts);
+        break;
+      case 10:
+        ReadDoubles(message, histogram.negative.counts);
+        break;
+      case 11:
+        ReadSpanInto(message, histogram.positive.spans);
+        break;
+      case 12:
+        ReadDeltas(message, histogram.positive.counts);
+        break;
+      case 13:
+        ReadDoubles(message, histogram.positive.counts);
+        break;
+      case 16:
+        ReadDoubles(message, histogram.custom_bounds);
+        break;
+      default:
+        message.skip();
+    }
+  }
+  return out;
+}
+
+void AppendText(std::string_view text, std::string& out) {
+  if (text.size() < 255) {
+    out.push_back(static_cast<char>(text.size()));
+  } else {
+    out.push_back(static_cast<char>(0xFF));
+    out.push_back(static_cast<char>(text.size() & 0xFF));
+    out.push_back(static_cast<char>((text.size() >> 8) & 0xFF));
+    out.push_back(static_cast<char>((text.size() >> 16) & 0xFF));
+  }
+  out.append(text);
+}
+
+// Whether a set of these labels can be stored. `pairs` is sorted by name.
+bool ValidLabels(const std::vector<LabelPair>& pairs) {
+  bool named = false;
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    const auto& [name, value] = pairs[i];
+    if (name.empty() || !IsValidUtf8(name) || !IsValidUtf8(value)) return false;
+    if (i > 0 && pairs[i - 1].first == name) return false;
+    named = named || (name == kMetricName && !value.empty());
+  }
+  return named;
+}
+
+absl::Status BuildLabels(std::vector<LabelPair>& pairs, std::string& bytes, WriteSeries& series) {
+  const auto by_name = [](const LabelPair& a, const LabelPair& b) { return a.first < b.first; };
+  if (!std::is_sorted(pairs.begin(), pairs.end(), by_name)) {
+    std::stable_sort(pairs.begin(), pairs.end(), by_name);
+  }
+  series.valid_labels = ValidLabels(pairs);
+  if (!series.valid_labels) return absl::OkStatus();
+  bytes.clear();
+  for (const auto& [name, value] : pairs) {
+    if (value.empty()) continue;
+    AppendText(name, bytes);
+    AppendText(value, bytes);
+  }
+  ASSIGN_OR_RETURN(series.labels, Labels::FromBytes(bytes));
+  return absl::OkStatus();
+}
+
+absl::Status AddLabel(protozero::pbf_reader& message, std::vector<LabelPair>& pairs) {
+  if (pairs.size() >= kWriteLabelsMax) {
+    return absl::InvalidArgumentError(
+        fmt::format("a series has more than {} labels", kWriteLabelsMax));
+  }
+  const LabelPair pair = ReadLabel(message.get_message());
+  if (pair.first.size() > kLabelTextBytesMax || pair.second.size() > kLabelTextBytesMax) {
+    return absl::InvalidArgumentError("a label is too long");
+  }
+  pairs.push_back(pair);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Exemplar> ReadExemplar(protozero::pbf_reader message) {
+  Exemplar exemplar;
+  std::vector<LabelPair> views;
+  while (message.next()) {
+    switch (message.tag_and_type()) {
+      case protozero::tag_and_type(1, protozero::pbf_wire_type::length_delimited):
+        RETURN_IF_ERROR(AddLabel(message, views));
+        break;
+      case protozero::tag_and_type(2, protozero::pbf_wire_type::fixed64):
+        exemplar.value = message.get_double();
+        break;
+      case protozero::tag_and_type(3, protozero::pbf_wire_type::varint):
+        exemplar.time = message.get_int64();
+        exemplar.has_time = true;
+        break;
+      default:
+        message.skip();
+    }
+  }
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const auto& [name, value] : views) pairs.emplace_back(name, value);
+  exemplar.labels = Labels::FromPairs(std::move(pairs));
+  return exemplar;
+}
+
+absl::Status ReadSeries(protozero::pbf_reader message, std::vector<LabelPair>& pairs,
+                        std::string& label_bytes, WriteSeries& series) {
+  pairs.clear();
+  series.samples.clear();
+  series.histograms.clear();
+  series.exemplars.clear();
+  while (message.next()) {
+    if (message.wire_type() != protozero::pbf_wire_type::length_delimited) {
+      message.skip();
+      continue;
+    }
+    switch (message.tag()) {
+      case 1:
+        RETURN_IF_ERROR(AddLabel(message, pairs));
+        break;
+      case 2:
+        series.samples.push_back(ReadSample(message.get_message()));
+        break;
+      case 3: {
+        ASSIGN_OR_RETURN(Exemplar exemplar, ReadExemplar(message.get_message()));
+        series.exemplars.push_back(std::move(exemplar));
+        break;
+      }
+      case 4:
+        series.histograms.push_back(ReadHistogram(message.get_message()));
+        break;
+      default:
+        message.skip();
+    }
+  }
+  return BuildLabels(pairs, label_bytes, series);
+}
+
+}  // namespace
+
+absl::StatusOr<bool> WriteRequestReader::Next(WriteSeries& series) {
+  try {
+    protozero::pbf_reader request(rest_.data(), rest_.size());
+    while (request.next()) {
+      if (request.tag_and_type() !=
+          protozero::tag_and_type(1, protozero::pbf_wire_type::length_delimited)) {
+        request.skip();
+        continue;
+      }
+      const protozero::data_view message = request.get_view();
+      const size_t used = static_cast<size_t>(message.data() + message.size() - rest_.data());
+      rest_.remove_prefix(used);
+      RETURN_IF_ERROR(ReadSeries(protozero::pbf_reader(message), pairs_, label_bytes_, series));
+      return true;
+    }
+    rest_ = {};
+    return false;
+  } catch (const protozero::exception& error) {
+    return absl::InvalidArgumentError(fmt::format("malformed protobuf: {}", error.what()));
+  }
+}
+
+}  // namespace varve
