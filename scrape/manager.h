@@ -84,8 +84,8 @@ class ScrapeManager {
   virtual ~ScrapeManager() = default;
 
   // Makes `configs` what is scraped. Pools whose configuration is unchanged go on as they are, the
-  // others keep the targets that stay the same. Fails without changing anything if a discovery
-  // cannot start, e.g. no cluster to ask.
+  // others keep the targets that stay the same. A discovery that cannot start, for instance since
+  // there is no cluster to ask, is logged and costs its own targets only. Fails after Stop().
   virtual absl::Status ApplyConfig(std::vector<ScrapeConfig> configs, Labels external_labels) = 0;
 
   // Ends every scrape; answers under way are dropped. Series get no staleness markers, so that a

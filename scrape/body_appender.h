@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From one scrape's body to samples in the storage: labels of the target added, metrics relabelled,
+// limits kept, series that are gone ended. Lines known from the last scrape go from their hash
+// straight to their SeriesRef.
+#pragma once
+
+#include <absl/status/status.h>
+
+#include <cstdint>
+#include <string_view>
+
+#include "model/labels.h"
+#include "model/storage.h"
+#include "scrape/config.h"
+#include "scrape/metadata_store.h"
+#include "scrape/series_cache.h"
+#include "scrape/text_parser.h"
+
+namespace varve {
+
+struct AppendCounts {
+  uint64_t scraped = 0;       // Samples in the body.
+  uint64_t post_relabel = 0;  // Those left after relabelling.
+  uint64_t series_added = 0;
+  // Refused by the storage without failing the scrape.
+  uint64_t out_of_order = 0;
+  uint64_t duplicate_timestamp = 0;
+  uint64_t out_of_bounds = 0;
+  // What failed the scrape, if it was one of these.
+  bool sample_limit_exceeded = false;
+  bool label_limit_exceeded = false;
+};
+
+// Appends the scrapes of one target. Not thread-safe; what it refers to outlives it.
+class BodyAppender {
+ public:
+  BodyAppender(const ScrapeConfig& config, const Labels& target_labels, SeriesCache& cache,
+               TargetMetadataStore& metadata)
+      : config_(config), target_labels_(target_labels), cache_(cache), metadata_(metadata) {}
+
+  // Appends every sample of `body`, and staleness markers for the series that are gone. A status
+  // that is not OK fails the scrape: its batch is to be rolled back and AppendFailure() to be
+  // called with a new one. Its text is Prometheus'.
+  absl::Status AppendBody(std::string_view body, TextFormat format, TimestampMs scrape_time,
+                          Appender& appender, AppendCounts& counts);
+
+  // Ends every series of the last scrape.
+  void AppendFailure(TimestampMs scrape_time, Appender& appender);
+
+ private:
+  struct Scrape {
+    TextParser& parser;
+    Appender& appender;
+    TimestampMs time;
+    AppendCounts& counts;
+  };
+
+  absl::Status AppendLines(Scrape& scrape);
+  absl::Status AppendNextLine(Scrape& scrape, bool& at_end);
+  bool AppendExpectedLine(Scrape& scrape, absl::Status& status);
+  absl::Status AppendSample(Scrape& scrape, SeriesCache::Entry& entry, bool is_new);
+  // The sample goes to the storage; false if it was refused without failing the scrape.
+  absl::StatusOr<bool> Store(Scrape& scrape, SeriesCache::Entry& entry, const Labels& labels,
+                             TimestampMs time);
+  absl::Status StoreExemplar(Scrape& scrape, const SeriesCache::Entry& entry);
+  // The labels the current line is stored with; empty if relabelling dropped it.
+  absl::StatusOr<Labels> BuildLabels(TextParser& parser, AppendCounts& counts) const;
+  void AddTargetLabels(TextParser::LabelPairs& pairs) const;
+  absl::Status CheckLabels(const Labels& labels) const;
+  absl::Status CheckLimits(const Labels& labels, AppendCounts& counts) const;
+
+  const ScrapeConfig& config_;
+  const Labels& target_labels_;
+  SeriesCache& cache_;
+  TargetMetadataStore& metadata_;
+};
+
+}  // namespace varve

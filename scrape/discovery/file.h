@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Targets from JSON or YAML files that other programs write. Files are looked at every few seconds
+// and read when they have changed.
+#pragma once
+
+#include <absl/status/statusor.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/event_loop.h"
+#include "scrape/config.h"
+#include "scrape/discovery/discovery.h"
+#include "scrape/worker_pool.h"
+
+namespace varve {
+
+// The largest file read, and how often files are looked at.
+inline constexpr size_t kTargetFileBytesMax = 256 << 20;
+inline constexpr DurationMs kTargetFileLookInterval = 2 * kSecond;
+
+// A file's groups: a list of {targets: [...], labels: {...}}; JSON is read as the YAML it is.
+// Sources are `FILE:INDEX`, and every group gets __meta_filepath. InvalidArgument names the line.
+absl::StatusOr<std::vector<TargetGroup>> ParseTargetFile(std::string_view text,
+                                                         const std::string& path);
+
+// The files that match the patterns (`*` in the last part of the path), sorted.
+std::vector<std::string> ExpandFilePatterns(const std::vector<std::string>& patterns);
+
+// Timers run on `loop`, files are read by `workers`; both outlive the discovery, and the workers
+// are stopped before either goes. A file that cannot be read keeps its last targets.
+std::unique_ptr<Discovery> NewFileDiscovery(const FileSdConfig& config, EventLoop& loop,
+                                            WorkerPool& workers, TargetGroupsCallback callback);
+
+}  // namespace varve

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Timer callbacks run on the event loop and do little; everything that parses, appends or may wait
+// for a file is a job of the workers.
+#include "scrape/target_loop.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "model/sample.h"
+#include "scrape/scrape_request.h"
+
+namespace varve {
+namespace {
+
+constexpr int64_t kNanosPerMs = 1'000'000;
+constexpr double kNanosPerSecond = 1e9;
+
+// In the order of the report's refs.
+constexpr std::string_view kReportMetrics[] = {
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "scrape_samples_post_metric_relabeling",
+    "scrape_series_added",
+    "scrape_timeout_seconds",
+    "scrape_sample_limit",
+    "scrape_body_size_bytes",
+};
+constexpr size_t kReportMetricsAlways = 5;
+
+// Whether a line may become another series under `b` than it was under `a`.
+bool LinesDiffer(const ScrapeConfig& a, const ScrapeConfig& b) {
+  return !(a.metric_relabel_rules == b.metric_relabel_rules && a.honor_labels == b.honor_labels &&
+           a.legacy_names == b.legacy_names && a.limits == b.limits);
+}
+
+std::string Text(const absl::Status& status) { return std::string(status.message()); }
+
+}  // namespace
+
+std::shared_ptr<const PoolSettings> PoolSettings::Create(ScrapeConfig config) {
+  auto settings = std::make_shared<PoolSettings>();
+  settings->http = std::make_shared<const HttpClientConfig>(config.http_client);
+  settings->accept = AcceptHeader(config);
+  const HttpClientConfig& http = config.http_client;
+  settings->reads_files = http.basic_auth.has_value() || http.authorization.has_value() ||
+                          !http.http_headers.empty() || !(http.tls == TlsConfig());
+  settings->config = std::move(config);
+  return settings;
+}
+
+TargetLoop::TargetLoop(std::shared_ptr<ScrapeContext> context,
+                       std::shared_ptr<ScrapeMetrics::Pool> metrics,
+                       std::shared_ptr<const PoolSettings> settings,
+                       std::shared_ptr<const Target> target)
+    : context_(std::move(context)),
+      metrics_(std::move(metrics)),
+      hash_(target->Hash()),
+      metadata_(context_->metadata),
+      settings_(std::move(settings)),
+      target_(std::move(target)) {}
+
+TargetLoop::~TargetLoop() {
+  MutexLock lock(scrape_mutex_);
+  metrics_->metadata_entries.Decrement(static_cast<double>(metadata_counted_));
+}
+
+void TargetLoop::Start() {
+  MutexLock lock(mutex_);
+  if (!stopped_) Schedule();
+}
+
+// Sets the timer of the next slot: an interval after the last, unless that has passed, the interval
+// has changed or the clock was set.
+void TargetLoop::Schedule() {
+  const TimestampMs now = context_->clock.Now();
+  const DurationMs interval = target_->interval;
+  const TimestampMs next = slot_ + interval;
+  if (slot_interval_ == interval && next > now && next <= now + 2 * interval) {
+    slot_ = next;
+  } else {
+    slot_ = NextSlotNanos(now * kNanosPerMs, interval, hash_, context_->offset_seed) / kNanosPerMs;
+  }
+  slot_interval_ = interval;
+  timer_ = context_->http.loop().RunAfter(std::chrono::milliseconds(slot_ - now),
+                                          [self = shared_from_this()] { self->OnSlot(); });
+}
+
+void TargetLoop::OnSlot() {
+  Scrape scrape;
+  {
+    MutexLock lock(mutex_);
+    if (stopped_) return;
+    timer_ = kNoTimer;
+    scrape = BeginScrape();
+  }
+  if (!scrape.forced_error.empty() || scrape.settings->reads_files) {
+    context_->workers.Submit([self = shared_from_this(), scrape = std::move(scrape)]() mutable {
+      if (scrape.forced_error.empty()) {
+        self->Fetch(std::move(scrape));
+      } else {
+        self->Finish(scrape, absl::ResourceExhaustedError(scrape.forced_error));
+      }
+    });
+    return;
+  }
+  Fetch(std::move(scrape));
+}
+
+TargetLoop::Scrape TargetLoop::BeginScrape() {
+  Scrape scrape;
+  scrape.settings = settings_;
+  scrape.target = target_;
+  scrape.forced_error = forced_error_;
+  scrape.unlearn = std::exchange(unlearn_, false);
+  scrape.time = ScrapeTime(context_->clock.Now());
+  scrape.start_nanos = context_->clock.MonotonicNanos();
+  if (last_start_nanos_ != 0) {
+    const auto nanos = static_cast<double>(scrape.start_nanos - last_start_nanos_);
+    context_->metrics.ObserveInterval(target_->interval, nanos / kNanosPerSecond);
+  }
+  last_start_nanos_ = scrape.start_nanos;
+  return scrape;
+}
+
+// Times a little off their slot are moved onto it: equal distances compress to almost nothing.
+TimestampMs TargetLoop::ScrapeTime(TimestampMs now) {
+  if (!context_->adjust_timestamps) return now;
+  const DurationMs tolerance =
+      std::min<DurationMs>(slot_interval_ / 100, context_->timestamp_tolerance);
+  const DurationMs off = now > slot_ ? now - slot_ : slot_ - now;
+  return off <= tolerance ? slot_ : now;
+}
+
+void TargetLoop::Fetch(Scrape scrape) {
+  ClientRequest request =
+      ScrapeRequest(scrape.settings->config, *scrape.target, scrape.settings->accept);
+  request.config = scrape.settings->http;
+  auto done = [self = shared_from_this(),
+               scrape = std::move(scrape)](absl::StatusOr<ClientResponse> response) mutable {
+    self->context_->workers.Submit(
+        [self, scrape = std::move(scrape), response = std::move(response)] {
+          self->Finish(scrape, response);
+        });
+  };
+  const TransferId transfer = context_->http.Start(std::move(request), std::move(done));
+  MutexLock lock(mutex_);
+  transfer_ = transfer;
+  if (stopped_) context_->http.Cancel(transfer);
+}
+
+void TargetLoop::Finish(const Scrape& scrape, const absl::StatusOr<ClientResponse>& response) {
+  MutexLock scrape_lock(scrape_mutex_);
+  if (stopped()) return;
+  Report report;
+  AppendScrape(scrape, response, report);
+  const size_t metadata = metadata_.size();
+  if (metadata != metadata_counted_) {
+    metrics_->metadata_entries.Increment(static_cast<double>(metadata) -
+                                         static_cast<double>(metadata_counted_));
+    metadata_counted_ = metadata;
+  }
+  MutexLock lock(mutex_);
+  Record(scrape, report);
+  if (!stopped_) Schedule();
+}
+
+void TargetLoop::AppendScrape(const Scrape& scrape, const absl::StatusOr<ClientResponse>& response,
+                              Report& report) {
+  const ScrapeConfig& config = scrape.settings->config;
+  if (scrape.unlearn) cache_.Unlearn();
+  std::unique_ptr<Appender> appender = context_->storage.NewAppender();
+  BodyAppender body(config, scrape.target->public_labels, cache_, metadata_);
+  absl::Status status = response.status();
+  if (status.ok()) {
+    report.body_bytes = static_cast<int64_t>(response->body.size());
+    const absl::StatusOr<TextFormat> format = AnswerFormat(config, *response);
+    status = format.status();
+    if (status.ok()) {
+      status = body.AppendBody(response->body, *format, scrape.time, *appender, report.counts);
+    }
+    CountRejects(report.counts, status);
+  } else if (config.limits.body_size_bytes > 0 && absl::IsResourceExhausted(status) &&
+             scrape.forced_error.empty()) {
+    report.body_bytes = -1;
+    context_->metrics.body_size_limit_exceeded.Increment();
+  }
+  if (!status.ok()) {
+    report.error = Text(status);
+    appender->Rollback();
+    appender = context_->storage.NewAppender();
+    body.AppendFailure(scrape.time, *appender);
+  }
+  report.seconds =
+      static_cast<double>(context_->clock.MonotonicNanos() - scrape.start_nanos) / kNanosPerSecond;
+  AppendReport(scrape, report, *appender);
+  const absl::Status committed = appender->Commit();
+  if (!committed.ok()) {
+    spdlog::warn("\"Scrape commit failed\" scrape_pool={} target={} err={}", config.job_name,
+                 scrape.target->url, Quoted(Text(committed)));
+    if (report.error.empty()) report.error = Text(committed);
+  }
+}
+
+void TargetLoop::CountRejects(const AppendCounts& counts, const absl::Status& status) {
+  ScrapeMetrics& metrics = context_->metrics;
+  if (counts.out_of_order > 0) metrics.out_of_order.Increment(counts.out_of_order);
+  if (counts.out_of_bounds > 0) metrics.out_of_bounds.Increment(counts.out_of_bounds);
+  if (counts.duplicate_timestamp > 0) {
+    metrics.duplicate_timestamps.Increment(counts.duplicate_timestamp);
+  }
+  if (counts.sample_limit_exceeded) metrics.sample_limit_exceeded.Increment();
+  if (counts.label_limit_exceeded && !status.ok()) metrics.label_limit_exceeded.Increment();
+}
+
+void TargetLoop::AppendReport(const Scrape& scrape, const Report& report, Appender& appender) {
+  const ScrapeConfig& config = scrape.settings->config;
+  const double values[kReportSeriesMax] = {
+      report.error.empty() ? 1.0 : 0.0,
+      report.seconds,
+      static_cast<double>(report.counts.scraped),
+      static_cast<double>(report.counts.post_relabel),
+      static_cast<double>(report.counts.series_added),
+      static_cast<double>(scrape.target->timeout) / kSecond,
+      static_cast<double>(config.limits.samples),
+      static_cast<double>(report.body_bytes),
+  };
+  const size_t count = config.extra_scrape_metrics ? kReportSeriesMax : kReportMetricsAlways;
+  for (size_t i = 0; i < count; ++i) {
+    AppendReportSample(*scrape.target, i, kReportMetrics[i], scrape.time, values[i], appender);
+  }
+}
+
+void TargetLoop::AppendReportSample(const Target& target, size_t index, std::string_view metric,
+                                    TimestampMs time, double value, Appender& appender) {
+  SeriesRef& ref = report_refs_[index];
+  absl::StatusOr<SeriesRef> stored = absl::NotFoundError("");
+  if (ref != kNoSeries) stored = appender.Append(ref, Labels(), time, value);
+  if (absl::IsNotFound(stored.status())) {
+    LabelsBuilder builder(target.public_labels);
+    for (const LabelView& label : target.public_labels) {
+      if (label.name == kMetricName) builder.Set("exported___name__", label.value);
+    }
+    builder.Set(kMetricName, metric);
+    stored = appender.Append(kNoSeries, builder.Build(), time, value);
+  }
+  if (stored.ok()) ref = *stored;
+}
+
+void TargetLoop::Record(const Scrape& scrape, const Report& report) {
+  transfer_ = kNoTransfer;
+  last_scrape_ = scrape.time;
+  last_seconds_ = report.seconds;
+  if (report.error != last_error_ && !report.error.empty()) {
+    spdlog::debug("\"Scrape failed\" scrape_pool={} target={} err={}",
+                  scrape.settings->config.job_name, scrape.target->url, Quoted(report.error));
+  }
+  last_error_ = report.error;
+  health_ = report.error.empty() ? TargetHealth::kUp : TargetHealth::kDown;
+}
+
+void TargetLoop::Stop(bool end_series) {
+  MutexLock lock(mutex_);
+  stopped_ = true;
+  if (timer_ != kNoTimer) context_->http.loop().Cancel(timer_);
+  if (transfer_ != kNoTransfer) context_->http.Cancel(transfer_);
+  timer_ = kNoTimer;
+  if (!end_series) return;
+  const TimestampMs now = context_->clock.Now();
+  const DurationMs interval = target_->interval;
+  const TimestampMs end = slot_ > now ? slot_ : slot_ + interval;
+  const DurationMs delay = end + interval + interval / 10 - now;
+  context_->http.loop().RunAfter(
+      std::chrono::milliseconds(delay), [self = shared_from_this(), end] {
+        self->context_->workers.Submit([self, end] { self->EndSeries(end); });
+      });
+}
+
+void TargetLoop::EndSeries(TimestampMs time) {
+  MutexLock scrape_lock(scrape_mutex_);
+  const std::unique_ptr<Appender> appender = context_->storage.NewAppender();
+  cache_.Fail([&](SeriesRef ref) { (void)appender->Append(ref, Labels(), time, StaleNan()); });
+  for (const SeriesRef ref : report_refs_) {
+    if (ref != kNoSeries) (void)appender->Append(ref, Labels(), time, StaleNan());
+  }
+  const absl::Status committed = appender->Commit();
+  if (!committed.ok()) {
+    spdlog::warn("\"Stale commit failed\" err={}", Quoted(Text(committed)));
+  }
+}
+
+void TargetLoop::Change(std::shared_ptr<const PoolSettings> settings,
+                        std::shared_ptr<const Target> target) {
+  MutexLock lock(mutex_);
+  const bool reschedule = target->interval != target_->interval;
+  unlearn_ = unlearn_ || LinesDiffer(settings_->config, settings->config);
+  settings_ = std::move(settings);
+  target_ = std::move(target);
+  // Without a timer a scrape is under way, whose end schedules with the new interval.
+  if (reschedule && !stopped_ && timer_ != kNoTimer && context_->http.loop().Cancel(timer_)) {
+    Schedule();
+  }
+}
+
+void TargetLoop::SetForcedError(std::string error) {
+  MutexLock lock(mutex_);
+  forced_error_ = std::move(error);
+}
+
+bool TargetLoop::stopped() const {
+  MutexLock lock(mutex_);
+  return stopped_;
+}
+
+std::shared_ptr<const Target> TargetLoop::target() const {
+  MutexLock lock(mutex_);
+  return target_;
+}
+
+ActiveTarget TargetLoop::Snapshot() const {
+  MutexLock lock(mutex_);
+  return {.discovered_labels = target_->discovered_labels,
+          .labels = target_->public_labels,
+          .scrape_url = target_->url,
+          .last_error = last_error_,
+          .last_scrape = last_scrape_,
+          .last_scrape_duration_seconds = last_seconds_,
+          .health = health_,
+          .interval = target_->interval,
+          .timeout = target_->timeout};
+}
+
+}  // namespace varve

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One queue for all threads: jobs are of some hundred microseconds, so its lock is not contended.
+#include "scrape/worker_pool.h"
+
+#include <utility>
+
+namespace varve {
+
+WorkerPool::WorkerPool(uint32_t threads) {
+  for (uint32_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
+}
+
+bool WorkerPool::Submit(Job job) {
+  {
+    MutexLock lock(mutex_);
+    if (stopping_) return false;
+    jobs_.push_back(std::move(job));
+  }
+  wake_.NotifyOne();
+  return true;
+}
+
+void WorkerPool::Stop() {
+  std::deque<Job> dropped;
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    dropped.swap(jobs_);
+  }
+  wake_.NotifyAll();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void WorkerPool::Run() {
+  for (;;) {
+    Job job;
+    {
+      MutexLock lock(mutex_);
+      while (!stopping_ && jobs_.empty()) wake_.Wait(mutex_);
+      if (stopping_) return;
+      job = std::move(jobs_.front());
+      jobs_.pop_front();
+    }
+    job();
+  }
+}
+
+}  // namespace varve
