@@ -6,6 +6,7 @@ import {
   isolatedPoints,
   seriesColor,
   stack,
+  stackBands,
   summarize,
   toGraphData,
   toggleShown,
@@ -76,6 +77,11 @@ it('stacks what is shown', () => {
     [111, 101, 110],
   ]);
   expect(stack(series, [true, false, true])[2]).toEqual([101, 101, 100]);
+  expect(stackBands([true, false, true, true])).toEqual([
+    [2, 0],
+    [3, 2],
+  ]);
+  expect(stackBands([false, true])).toEqual([]);
 });
 
 it('finds points that no line would show', () => {

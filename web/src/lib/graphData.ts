@@ -66,6 +66,12 @@ export function stack(
   );
 }
 
+// For each shown series but the lowest: it and the shown one below it, between which its area is.
+export function stackBands(shown: readonly boolean[]): [upper: number, lower: number][] {
+  const order = shown.flatMap((on, i) => (on ? [i] : []));
+  return order.slice(1).map((upper, i) => [upper, order[i] ?? 0]);
+}
+
 // Points without a neighbour: a line alone would not show them.
 export function isolatedPoints(values: ArrayLike<number | null | undefined>): number[] {
   const found: number[] = [];

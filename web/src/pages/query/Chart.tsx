@@ -9,7 +9,14 @@ import 'uplot/dist/uPlot.min.css';
 import { LabelTags } from '../../components/LabelSet';
 import { useSettings } from '../../app/settings';
 import { formatShort } from '../../lib/format';
-import { areaColor, isolatedPoints, seriesColor, stack, type GraphData } from '../../lib/graphData';
+import {
+  areaColor,
+  isolatedPoints,
+  seriesColor,
+  stack,
+  stackBands,
+  type GraphData,
+} from '../../lib/graphData';
 import { formatTime } from '../../lib/time';
 import classes from './query.module.css';
 
@@ -113,6 +120,10 @@ function options(props: ChartProps, palette: Palette, utc: boolean, width: numbe
       y: { range: (_, low, high) => yRange(low, high, zeroBased || stacked) },
     },
     axes: axes(palette),
+    // uPlot counts the time column as series 0.
+    bands: stacked
+      ? stackBands(shown).map(([upper, lower]) => ({ series: [upper + 1, lower + 1] }))
+      : [],
     hooks: {
       setSelect: [
         (plot) => {

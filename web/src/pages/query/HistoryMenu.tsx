@@ -2,6 +2,7 @@
 //
 // Earlier expressions, to take into the editor.
 import { ActionIcon, Menu, Tooltip } from '@mantine/core';
+import { useState } from 'react';
 import { HistoryIcon } from '../../components/icons';
 import { PromQL } from '../../components/PromQL';
 import classes from './query.module.css';
@@ -13,10 +14,11 @@ interface HistoryMenuProps {
 }
 
 export function HistoryMenu({ history, onPick, onClear }: HistoryMenuProps) {
+  const [opened, setOpened] = useState(false);
   return (
-    <Menu position="bottom-end" width={560} shadow="md">
+    <Menu opened={opened} onChange={setOpened} position="bottom-end" width={560} shadow="md">
       <Menu.Target>
-        <Tooltip label="Query history">
+        <Tooltip label="Query history" disabled={opened}>
           <ActionIcon variant="default" size={38} aria-label="Query history">
             <HistoryIcon />
           </ActionIcon>
