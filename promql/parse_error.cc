@@ -95,6 +95,7 @@ class ErrorFinder {
   bool ReadMatcher(Reading& reading);
   bool ReadModifiers();
   bool ReadBinaryModifiers();
+  bool ReadGroupLabels();
   bool ReadFill();
   bool ReadLabels();
   bool ReadAggregate();
@@ -202,8 +203,8 @@ bool ErrorFinder::ReadBinaryModifiers() {
   Accept(TokenType::kBool);
   if (Accept(TokenType::kOn) || Accept(TokenType::kIgnoring)) {
     if (!ReadLabels()) return false;
-    if (Accept(TokenType::kGroupLeft) || Accept(TokenType::kGroupRight)) {
-      if (Is(TokenType::kLeftParen) && !ReadLabels()) return false;
+    if ((Accept(TokenType::kGroupLeft) || Accept(TokenType::kGroupRight)) && !ReadGroupLabels()) {
+      return false;
     }
   }
   if (Accept(TokenType::kFill)) return ReadFill();
@@ -214,6 +215,13 @@ bool ErrorFinder::ReadBinaryModifiers() {
     return ReadFill() && (!Accept(TokenType::kFillLeft) || ReadFill());
   }
   return true;
+}
+
+// The list may be left out, but where no operand follows either it is the list that is missed.
+bool ErrorFinder::ReadGroupLabels() {
+  const bool left_out = IsSign(Type()) || IsNumberOrDuration(Type()) || Is(TokenType::kString) ||
+                        Is(TokenType::kLeftBrace) || IsMetricName(Type());
+  return left_out || ReadLabels();
 }
 
 bool ErrorFinder::ReadFill() {

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Trees as one line of text, for tables of tests: `(+ 1 (* 2 3))`. Unlike the printer it shows what
+// belongs to what, and every field that is set.
+#pragma once
+
+#include <string>
+
+#include "promql/ast.h"
+
+namespace varve::promql {
+
+std::string DumpTree(const Expr& expr);
+
+}  // namespace varve::promql
