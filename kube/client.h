@@ -23,7 +23,6 @@
 namespace varve {
 
 inline constexpr std::chrono::seconds kKubeFileRefresh{60};
-inline constexpr size_t kKubeconfigBytesMax = 4 << 20;
 
 // One API server and one identity.
 struct KubeEndpoint {
@@ -90,7 +89,6 @@ class KubeClient {
 
  private:
   absl::Status Prepare(ClientRequest& request);
-  void DropTokenOn401(const absl::StatusOr<ClientResponse>& response);
 
   HttpClient& http_;
   Clock& clock_;

@@ -14,6 +14,7 @@
 
 #include <absl/base/thread_annotations.h>
 
+#include <atomic>
 #include <compare>
 #include <cstdint>
 #include <functional>
@@ -112,6 +113,7 @@ class InformerSet : public std::enable_shared_from_this<InformerSet> {
   struct Metrics;
 
   InformerSet(KubeClient& client, Options options);
+  void SubscribeOnLoop(const InformerKey& key, uint64_t id, InformerCallback callback);
   void Unsubscribe(const InformerKey& key, uint64_t id);
   // Runs `work` on the loop's thread and waits for it; here, if this is that thread.
   void RunOnLoop(std::function<void()> work);
@@ -125,6 +127,7 @@ class InformerSet : public std::enable_shared_from_this<InformerSet> {
   bool stopped_ = false;
 
   std::atomic<uint64_t> next_id_{1};
+  Mutex stopped_loop_mutex_;  // Stands in for the loop's thread once that has ended.
 };
 
 }  // namespace varve

@@ -46,6 +46,8 @@ struct HttpHeader {
   friend bool operator==(const HttpHeader&, const HttpHeader&) = default;
 };
 
+struct ClientResponse;
+
 struct ClientRequest {
   std::string method = "GET";
   std::string url;
@@ -69,10 +71,13 @@ struct ClientRequest {
   // Credentials, TLS, proxy, redirects. Null: the defaults of HttpClientConfig.
   std::shared_ptr<const HttpClientConfig> config;
 
+  // If set, called on the loop's thread when an answer's headers are complete (its body is not
+  // there yet); not for redirects that are followed.
+  std::function<void(const ClientResponse&)> on_headers;
+
   // Streaming mode, if set: called on the loop's thread with each piece of a 2xx body, which is
   // then not collected (bodies of other answers are). A status that is not OK ends the transfer
-  // with it. It may not start or cancel transfers synchronously with this one's destruction; it may
-  // call HttpClient freely.
+  // with it. Both callbacks may call Start() and Cancel().
   std::function<absl::Status(std::string_view)> on_data;
 };
 

@@ -74,8 +74,9 @@ void EventLoop::Stop() {
     MutexLock lock(mutex_);
     stopping_ = true;
   }
-  if (!thread_.joinable()) return;
   INVARIANT(!OnLoopThread());
+  MutexLock stop_lock(stop_mutex_);
+  if (!thread_.joinable()) return;
   Wake();
   thread_.join();
   // What timers and posts captured is released here, outside the lock.
@@ -166,7 +167,7 @@ void EventLoop::Run() {
   for (;;) {
     {
       MutexLock lock(mutex_);
-      if (stopping_ && posted_.empty()) return;
+      if (stopping_ && posted_.empty()) break;
     }
     ArmTimer();
     const int count = epoll_wait(epoll_fd_, events, kEventsPerWait, static_cast<int>(wait_ms));
@@ -185,6 +186,7 @@ void EventLoop::Run() {
     RunPosted();
     RunDueTimers();
   }
+  thread_id_.store(std::thread::id());  // The system may give it to another thread.
 }
 
 void EventLoop::RunPosted() {

@@ -59,7 +59,7 @@ class EventLoop {
 
   // Runs what is already posted, drops the timers, and ends the thread. Idempotent. REQUIRES: not
   // called on the loop's thread.
-  void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Stop() ABSL_LOCKS_EXCLUDED(stop_mutex_, mutex_);
 
   // Runs `callback` on the loop's thread, in the order of posting. Returns false, having dropped
   // it, once the loop is stopping.
@@ -112,6 +112,8 @@ class EventLoop {
   // The loop thread's own.
   absl::flat_hash_map<int, FdHandler*> handlers_;
   int64_t armed_nanos_ = kNotArmed;  // What timer_fd_ is set to.
+
+  Mutex stop_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);  // Held while joining the thread.
 
   Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -384,7 +384,9 @@ absl::Status Transfer::AcceptHeaderLine(std::string_view line) {
     return absl::OkStatus();
   }
   if (line.empty()) {
-    headers_complete_ = response_.status >= 200;
+    if (headers_complete_ || response_.status < 200) return absl::OkStatus();
+    headers_complete_ = true;
+    if (request_.on_headers && !IsRedirect()) request_.on_headers(response_);
     return absl::OkStatus();
   }
   const size_t colon = line.find(':');

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The states of list + watch, and which failure leads to which.
+#include "kube/reflector.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "model/labels.h"
+
+namespace varve {
+namespace {
+
+// Beyond the time the server was asked to keep a watch open.
+constexpr std::chrono::seconds kWatchGrace{30};
+constexpr std::chrono::seconds kListIdleTimeout{60};
+
+std::string PercentEncoded(std::string_view text) {
+  constexpr std::string_view kUnreserved = "-._~";
+  std::string out;
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       kUnreserved.find(c) != std::string_view::npos;
+    if (plain) {
+      out += c;
+    } else {
+      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    }
+  }
+  return out;
+}
+
+absl::Status StatusError(const KubeStatus& status) {
+  const std::string text =
+      fmt::format("the server answered {}{}{}: {}", status.code, status.reason.empty() ? "" : " ",
+                  status.reason, status.message);
+  switch (status.code) {
+    case 401:
+      return absl::UnauthenticatedError(text);
+    case 403:
+      return absl::PermissionDeniedError(text);
+    case 404:
+      return absl::NotFoundError(text);
+    case 429:
+      return absl::ResourceExhaustedError(text);
+    default:
+      return absl::UnavailableError(text);
+  }
+}
+
+}  // namespace
+
+std::chrono::nanoseconds KubeBackoff::Next(int64_t now_nanos) {
+  const bool reset = base_.count() == 0 ||
+                     now_nanos - last_nanos_ > std::chrono::nanoseconds(kKubeBackoffReset).count();
+  base_ = reset ? std::chrono::nanoseconds(kKubeBackoffMin)
+                : std::min<std::chrono::nanoseconds>(base_ * 2, kKubeBackoffMax);
+  last_nanos_ = now_nanos;
+  return base_ + std::chrono::nanoseconds(random_() % static_cast<uint64_t>(base_.count()));
+}
+
+Reflector::Reflector(KubeClient& client, const InformerKey& key, uint64_t seed, Sink& sink)
+    : client_(client),
+      key_(key),
+      sink_(sink),
+      random_(seed),
+      backoff_(random_),
+      decoder_(key.resource) {}
+
+Reflector::~Reflector() {
+  *self_ = nullptr;
+  client_.http().loop().Cancel(timer_);
+  client_.http().Cancel(transfer_);
+}
+
+std::string Reflector::Path(const std::string& parameters) const {
+  const KubeResourceInfo& info = ResourceInfoOf(key_.resource);
+  std::string path(info.api_path);
+  if (info.namespaced && !key_.namespace_.empty()) {
+    path += "/namespaces/" + PercentEncoded(key_.namespace_);
+  }
+  path += fmt::format("/{}?{}", info.plural, parameters);
+  if (!key_.label_selector.empty()) {
+    path += "&labelSelector=" + PercentEncoded(key_.label_selector);
+  }
+  if (!key_.field_selector.empty()) {
+    path += "&fieldSelector=" + PercentEncoded(key_.field_selector);
+  }
+  return path;
+}
+
+TransferId Reflector::Send(ClientRequest request,
+                           void (Reflector::*done)(absl::StatusOr<ClientResponse>)) {
+  return client_.Start(std::move(request),
+                       [self = self_, done](absl::StatusOr<ClientResponse> response) {
+                         if (*self != nullptr) ((*self)->*done)(std::move(response));
+                       });
+}
+
+void Reflector::After(std::chrono::nanoseconds at_least, void (Reflector::*next)()) {
+  const int64_t now = client_.clock().MonotonicNanos();
+  const std::chrono::nanoseconds delay = std::max(at_least, backoff_.Next(now));
+  timer_ = client_.http().loop().RunAfter(delay, [self = self_, next] {
+    if (*self != nullptr) ((*self)->*next)();
+  });
+}
+
+void Reflector::Fail(std::string_view what, const absl::Status& status) {
+  last_error_ = status;
+  spdlog::warn("\"Kubernetes {} failed\" resource={} namespace={} err={}", what,
+               ResourceInfoOf(key_.resource).plural, Quoted(key_.namespace_),
+               Quoted(std::string(status.message())));
+  sink_.OnFailure(status);
+}
+
+// ------------------------------------------------------------------------------------------ list
+
+void Reflector::List() {
+  listing_ = Listing();
+  if (!resource_version_unknown_) {
+    listing_.resource_version = resource_version_.empty() ? "0" : resource_version_;
+  }
+  // A list from the server's cache, which any known version means, does not come in pages.
+  listing_.paged = listing_.resource_version.empty() || listing_.resource_version == "0";
+  RequestPage();
+}
+
+void Reflector::RequestPage() {
+  std::string parameters;
+  const auto add = [&parameters](std::string_view name, std::string_view value) {
+    parameters += fmt::format("{}{}={}", parameters.empty() ? "" : "&", name, value);
+  };
+  if (listing_.paged) add("limit", std::to_string(kKubeListPageItems));
+  if (!listing_.continue_token.empty()) {
+    // The token holds the version; giving one too is an error.
+    add("continue", PercentEncoded(listing_.continue_token));
+  } else if (!listing_.resource_version.empty()) {
+    add("resourceVersion", PercentEncoded(listing_.resource_version));
+  }
+  ClientRequest request;
+  request.url = Path(parameters);
+  request.idle_timeout = kListIdleTimeout;
+  request.body_bytes_max = kKubeListBytesMax;
+  transfer_ = Send(std::move(request), &Reflector::OnPage);
+}
+
+void Reflector::OnPage(absl::StatusOr<ClientResponse> response) {
+  if (absl::IsCancelled(response.status())) return;  // The client is being stopped.
+  if (response.ok() && response->status != 200) return OnListRefused(*response);
+  absl::Status status = response.status();
+  KubeList page;
+  if (status.ok()) {
+    absl::StatusOr<KubeList> parsed = decoder_.ParseList(response->body);
+    if (parsed.ok()) page = *std::move(parsed);
+    status = parsed.status();
+  }
+  if (status.ok() && listing_.objects.size() + page.items.size() > kKubeListItemsMax) {
+    status = absl::ResourceExhaustedError(fmt::format("more than {} objects", kKubeListItemsMax));
+  }
+  if (!status.ok()) {
+    Fail("list", status);
+    return After({}, &Reflector::List);
+  }
+  listing_.objects.insert(listing_.objects.end(), std::make_move_iterator(page.items.begin()),
+                          std::make_move_iterator(page.items.end()));
+  listing_.continue_token = page.continue_token;
+  if (!page.continue_token.empty()) return RequestPage();
+  resource_version_ = page.resource_version;
+  resource_version_unknown_ = false;
+  last_error_ = absl::OkStatus();
+  sink_.Replace(std::exchange(listing_, Listing()).objects);
+  Watch();
+}
+
+void Reflector::OnListRefused(const ClientResponse& response) {
+  const KubeStatus status = ParseKubeStatus(response.status, response.body);
+  if (status.IsExpired() && !listing_.continue_token.empty()) {
+    // The pages have outlived their snapshot: all in one, then.
+    listing_.paged = false;
+    listing_.continue_token.clear();
+    listing_.objects.clear();
+    return RequestPage();
+  }
+  const bool unknown = status.IsExpired() || status.resource_version_too_large;
+  if (unknown && !resource_version_unknown_) {
+    resource_version_unknown_ = true;
+    return List();
+  }
+  Fail("list", StatusError(status));
+  const auto retry_after = response.RetryAfter(client_.clock().Now());
+  After(std::min<std::chrono::nanoseconds>(retry_after.value_or(std::chrono::seconds(0)),
+                                           kKubeRetryAfterMax),
+        &Reflector::List);
+}
+
+// ----------------------------------------------------------------------------------------- watch
+
+void Reflector::Watch() {
+  const auto range = static_cast<uint64_t>((kKubeWatchSecondsMax - kKubeWatchSecondsMin).count());
+  const std::chrono::seconds seconds =
+      kKubeWatchSecondsMin + std::chrono::seconds(random_() % (range + 1));
+  watching_ = std::make_unique<Watching>(client_.clock().MonotonicNanos());
+  ClientRequest request;
+  request.url =
+      Path(fmt::format("watch=1&resourceVersion={}&allowWatchBookmarks=true&timeoutSeconds={}",
+                       PercentEncoded(resource_version_), seconds.count()));
+  request.timeout = seconds + kWatchGrace;
+  request.on_headers = [self = self_](const ClientResponse& response) {
+    if (*self == nullptr || response.status != 200) return;
+    (*self)->watching_->accepted = true;
+    (*self)->last_error_ = absl::OkStatus();
+  };
+  request.on_data = [self = self_](std::string_view bytes) -> absl::Status {
+    if (*self == nullptr) return absl::CancelledError();
+    Reflector& reflector = **self;
+    const absl::Status status = reflector.watching_->framer.Append(
+        bytes, [&reflector](std::string_view json) { return reflector.OnWatchEvent(json); });
+    if (!reflector.watching_->refused) reflector.watching_->broken = status;
+    return status;
+  };
+  transfer_ = Send(std::move(request), &Reflector::OnWatchEnd);
+}
+
+absl::Status Reflector::OnWatchEvent(std::string_view json) {
+  absl::StatusOr<KubeWatchEvent> event = decoder_.ParseEvent(json);
+  if (!event.ok()) return event.status();
+  if (event->type == KubeWatchEvent::Type::kError) {
+    watching_->refused = event->status;
+    return absl::AbortedError("the server ended the watch");
+  }
+  ++watching_->events;
+  const std::string& version = event->object->metadata.resource_version;
+  if (!version.empty()) resource_version_ = version;
+  switch (event->type) {
+    case KubeWatchEvent::Type::kAdded:
+    case KubeWatchEvent::Type::kModified:
+      sink_.Set(std::move(event->object));
+      break;
+    case KubeWatchEvent::Type::kDeleted:
+      sink_.Remove(std::move(event->object));
+      break;
+    case KubeWatchEvent::Type::kBookmark:
+    case KubeWatchEvent::Type::kError:
+      break;
+  }
+  return absl::OkStatus();
+}
+
+void Reflector::OnWatchEnd(absl::StatusOr<ClientResponse> response) {
+  const std::unique_ptr<Watching> watch = std::move(watching_);
+  if (watch->refused) return OnWatchRefused(*watch->refused, {});
+  if (!watch->broken.ok()) {
+    Fail("watch", watch->broken);
+    return After({}, &Reflector::List);
+  }
+  if (absl::IsCancelled(response.status())) return;  // The client is being stopped.
+  if (watch->accepted) {
+    // However an accepted stream ends, what it has told holds, and it can be resumed.
+    const int64_t age = client_.clock().MonotonicNanos() - watch->start_nanos;
+    const bool is_short = age < std::chrono::nanoseconds(kKubeShortWatch).count();
+    if (is_short && watch->events == 0) {
+      Fail("watch", absl::UnavailableError("very short watch: unexpected watch close, no items "
+                                           "received"));
+      return After({}, &Reflector::List);
+    }
+    return is_short ? After({}, &Reflector::Watch) : Watch();
+  }
+  if (!response.ok()) {
+    Fail("watch", response.status());
+    return After({}, IsConnectionRefused(response.status()) ? &Reflector::Watch : &Reflector::List);
+  }
+  const auto retry_after = response->RetryAfter(client_.clock().Now());
+  OnWatchRefused(ParseKubeStatus(response->status, response->body),
+                 retry_after.value_or(std::chrono::seconds(0)));
+}
+
+void Reflector::OnWatchRefused(const KubeStatus& status, std::chrono::nanoseconds retry_after) {
+  retry_after = std::min<std::chrono::nanoseconds>(retry_after, kKubeRetryAfterMax);
+  if (status.IsExpired()) {
+    // Part of normal life after a pause: no failure, but not without a pause either.
+    return After(retry_after, &Reflector::List);
+  }
+  Fail("watch", StatusError(status));
+  After(retry_after, status.code == 429 ? &Reflector::Watch : &Reflector::List);
+}
+
+}  // namespace varve
