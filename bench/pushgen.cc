@@ -88,7 +88,7 @@ struct Target {
   void build(int g) {
     gen = g;
     std::vector<Series> n;
-    auto I = std::to_string(id);
+    auto id_text = std::to_string(id);
     L base = {
         {"instance", "10.0." + std::to_string(id / 250) + "." + std::to_string(id % 250) + ":8080"},
         {"job", "kubernetes-pods"},
@@ -192,7 +192,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   std::string url = argv[1];
-  int T = atoi(argv[2]);
+  int target_count = atoi(argv[2]);
   int64_t start = atoll(argv[3]), end = atoll(argv[4]), step = atoll(argv[5]);
   double churn = argc > 6 ? atof(argv[6]) : 0;
   int threads = argc > 7 ? atoi(argv[7]) : 2;
@@ -201,7 +201,7 @@ int main(int argc, char** argv) {
   auto t0 = std::chrono::steady_clock::now();
   auto work = [&](int w) {
     std::vector<Target> ts;
-    for (int i = w; i < T; i += threads) {
+    for (int i = w; i < target_count; i += threads) {
       Target t;
       t.id = i;
       t.rng = {mix(i + 1)};
