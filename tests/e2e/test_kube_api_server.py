@@ -474,7 +474,8 @@ class KubectlTest(ServerCase):
         listed = harness.run(self.kubectl("get", "pods", "-A", "-o", "name"))
         self.assertEqual(listed.stdout.split(), ["pod/p-0", "pod/p-1"], listed.stderr)
         self.server.options.page_items_max = 1
-        chosen = harness.run(self.kubectl("get", "po", "-A", "-l", "tier=web", "-o", "jsonpath={.items[*].status.podIP}"))
+        chosen = harness.run(self.kubectl("get", "po", "-A", "-l", "tier=web",
+                                          "-o", "jsonpath={.items[*].status.podIP}"))
         self.assertEqual(chosen.stdout, "127.0.0.5", chosen.stderr)
         paged = harness.run(self.kubectl("get", "pods", "-A", "--chunk-size=1", "-o", "name"))
         self.assertEqual(paged.stdout.split(), ["pod/p-0", "pod/p-1"], paged.stderr)
