@@ -130,7 +130,9 @@ class _Watcher:
     def __init__(self, resource: Resource):
         self.resource = resource
         self.end: str | None = None
+        self.wants_bookmarks = False
         self.bookmarks_due = 0
+        self.bookmarks_sent = 0
 
 
 class Server:
@@ -223,11 +225,13 @@ class Server:
         return len(chosen)
 
     def bookmark(self) -> None:
-        """Sends a bookmark on every watch that asked for them."""
+        """Sends a bookmark on every watch that asked for them, and returns once they are written."""
         with self.store.changed:
             for watcher in self._watchers:
                 watcher.bookmarks_due += 1
             self.store.changed.notify_all()
+            self.store.changed.wait_for(
+                lambda: all(w.bookmarks_sent >= w.bookmarks_due for w in self._watchers if w.wants_bookmarks), 10)
 
     def watches(self, resource: str | None = None) -> int:
         """How many watches are open."""
@@ -264,6 +268,7 @@ class Server:
     def remove_watcher(self, watcher: _Watcher) -> None:
         with self.store.changed:
             self._watchers.discard(watcher)
+            self.store.changed.notify_all()
 
     def track(self, connection, present: bool) -> None:
         with self._lock:
@@ -544,6 +549,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._end_stream()
                 return
         watcher = _Watcher(resource)
+        watcher.wants_bookmarks = bookmarks
         with store.changed:
             if version == 0 or initial == "true":
                 version, items = store.snapshot(resource)
@@ -556,18 +562,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self._event("ADDED", self._shown(item))
             if initial == "true" and bookmarks:
                 self._bookmark(resource, version, {INITIAL_EVENTS_END: "true"})
-            self._follow(watcher, version, select, bookmarks, deadline)
+            self._follow(watcher, version, select, deadline)
         finally:
             self.owner.remove_watcher(watcher)
 
-    def _follow(self, watcher: _Watcher, version: int, select, bookmarks: bool, deadline: float) -> None:
-        store = self.owner.store
-        next_bookmark = time.monotonic() + self.owner.options.bookmark_seconds
-        sent_bookmarks = watcher.bookmarks_due
+    def _follow(self, watcher: _Watcher, version: int, select, deadline: float) -> None:
+        store, interval = self.owner.store, self.owner.options.bookmark_seconds
+        next_bookmark = time.monotonic() + interval
         while True:
             with store.changed:
                 def due():
-                    return (watcher.end or watcher.bookmarks_due > sent_bookmarks
+                    return (watcher.end or watcher.bookmarks_due > watcher.bookmarks_sent
                             or store.events_after(watcher.resource, version))
 
                 now = time.monotonic()
@@ -579,13 +584,15 @@ class _Handler(BaseHTTPRequestHandler):
                 if shown := _as_selected(event, select):
                     self._event(shown[0], self._shown(shown[1]))
             now = time.monotonic()
-            if bookmarks and not end and (due_bookmarks > sent_bookmarks or now >= min(next_bookmark, deadline)):
+            on_time = now >= min(next_bookmark, deadline) and not end
+            if watcher.wants_bookmarks and (on_time or due_bookmarks > watcher.bookmarks_sent):
                 version = current
                 self._bookmark(watcher.resource, version)
-                next_bookmark = now + self.owner.options.bookmark_seconds
-            elif now >= next_bookmark:
-                next_bookmark = now + self.owner.options.bookmark_seconds
-            sent_bookmarks = due_bookmarks
+            if now >= next_bookmark:
+                next_bookmark = now + interval
+            with store.changed:
+                watcher.bookmarks_sent = due_bookmarks
+                store.changed.notify_all()
             if end:
                 self._end_watch(end, version)
                 return

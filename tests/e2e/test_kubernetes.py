@@ -174,6 +174,7 @@ def in_2_x(url: str, labels: list) -> list:
 class RolesTest(ClusterCase):
     """Every role finds what other code finds in the same objects, at first and after changes."""
 
+    NOT_YET = ("service", "ingress", "endpoints", "endpointslice")  # Refused by name, see below.
     FINDERS = {
         "node": ("Node", lambda one, _: kube_meta.node_targets(one)),
         "pod": ("Pod", lambda one, _: kube_meta.pod_targets(one)),
@@ -207,10 +208,21 @@ class RolesTest(ClusterCase):
             assert not missing and not unwanted, f"missing {sorted(missing)[:2]}, unwanted {sorted(unwanted)[:2]}"
             return True
 
-        for role in self.FINDERS:
+        for role in self.supported():
             self.assertTrue(expected[role], role)
             with self.subTest(f"{role}, {what}"):
                 harness.wait_until(lambda role=role: same(role), SOON, f"{role}, {what}")
+
+    def supported(self) -> list:
+        return [role for role in self.FINDERS if role not in self.NOT_YET]
+
+    def test_a_role_that_is_not_there_yet_is_named(self):
+        for role in self.NOT_YET:
+            with self.subTest(role):
+                varve = self.varve(config="scrape_configs:\n- job_name: j\n  kubernetes_sd_configs: "
+                                          f"[{{role: {role}}}]\n")
+                harness.wait_until(lambda: f"role {role} is not supported yet" in varve.log(), SOON, "the log")
+                self.assertEqual(varve.stop(), 0)
 
     def test_every_role(self):
         apply = self.store.apply
@@ -234,7 +246,7 @@ class RolesTest(ClusterCase):
         jobs = "".join(f"""
   - job_name: {role}
     kubernetes_sd_configs: [{{role: {role}}}]
-    relabel_configs: [{{action: labelmap, regex: __meta_kubernetes_(.+)}}]""" for role in self.FINDERS)
+    relabel_configs: [{{action: labelmap, regex: __meta_kubernetes_(.+)}}]""" for role in self.supported())
         varve = self.varve(config="global: {scrape_interval: 1h}\nscrape_configs:" + jobs)
         self.matches(varve, "at first")
 
@@ -399,8 +411,7 @@ class ProtocolTest(ClusterCase):
         marked = str(self.store.version())
         self.server.bookmark()
         lists = len(self.server.seen("list", "pods"))
-        resumed = harness.wait_until(lambda: self.resume() == marked, SOON, "a watch from the bookmark")
-        self.assertTrue(resumed)
+        self.assertEqual(self.resume(), marked)
         self.assertEqual(len(self.server.seen("list", "pods")), lists)
 
     def resume(self) -> str:
@@ -463,20 +474,19 @@ class ProtocolTest(ClusterCase):
         self.assertEqual(varve.get("/-/healthy").status, 200)
         self.assertEqual(varve.stop(20), 0)
 
-    def test_the_deployed_role_is_enough_for_every_discovery_role(self):
+    def test_the_deployed_cluster_role_is_enough_with_all_metadata_attached(self):
         self.store.apply(kube_objects.node("node-1"))
         self.store.apply(kube_objects.namespace("default"))
-        self.store.apply(kube_objects.service("web", [(80, "http")]))
         self.add("a")
         attach = {"pod": ", attach_metadata: {node: true, namespace: true}"}
         jobs = "".join(f"""
   - job_name: {role}
     kubernetes_sd_configs: [{{role: {role}{attach.get(role, "")}}}]"""
-                       for role in ("node", "pod", "service", "endpoints", "endpointslice", "ingress"))
+                       for role in ("node", "pod"))
         varve = self.varve(config="scrape_configs:" + jobs)
-        harness.wait_until(lambda: {"node", "pod", "service"} <= {t["scrapePool"] for t in varve.targets()},
-                           SOON, "targets of three roles")
-        asked = {"nodes", "pods", "services", "endpoints", "endpointslices", "ingresses", "namespaces"}
+        harness.wait_until(lambda: {"node", "pod"} <= {t["scrapePool"] for t in varve.targets()},
+                           SOON, "targets of both roles")
+        asked = {"nodes", "pods", "namespaces"}
         harness.wait_until(lambda: {r.resource for r in self.server.requests} >= asked, SOON,
                            "every resource asked for")
         self.assertEqual({r.status for r in self.server.requests if r.status}, {200})
