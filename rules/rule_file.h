@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Prometheus rule files: YAML text to checked groups. Keys are strict and every error names the
-// file, the line and what is wrong there: `rules.yml:4: group "a", rule 1, "up": ...`.
+// file, the line and what is wrong there: `rules.yml: 4:9: group "a", rule 1, "up": ...`.
 #pragma once
 
 #include <absl/status/status.h>
