@@ -188,8 +188,8 @@ const auto kNoArguments = kLeftParen > kRightParen[kDo<&B::Closing>];
 
 const auto kAt = kToken<T::kAt> > ((kToken<T::kStart> > kNoArguments > x3::eps[kDo<&B::AtStart>]) |
                                    (kToken<T::kEnd> > kNoArguments > x3::eps[kDo<&B::AtEnd>]) |
-                                   (-(kToken<T::kSub>[kDo<&B::Minus>] | kToken<T::kAdd>) >>
-                                    kNumber[kDo<&B::Scalar>] > x3::eps[kDo<&B::AtTimestamp>]));
+                                   ((-(kToken<T::kSub>[kDo<&B::Minus>] | kToken<T::kAdd>) >>
+                                     kNumber[kDo<&B::Scalar>]) > x3::eps[kDo<&B::AtTimestamp>]));
 
 const auto kModifier_def = kRange | kOffset | kAt | kToken<T::kAnchored>[kDo<&B::Anchored>] |
                            kToken<T::kSmoothed>[kDo<&B::Smoothed>];
