@@ -61,8 +61,8 @@ struct DbOptions {
   // The time a bucket spans, from the next new bucket on. REQUIRES: whole hours.
   DurationMs bucket_size = kDay;
 
-  uint64_t series_max = 0;            // Series in memory; 0 = no limit.
-  uint64_t exemplars_max = 100'000;   // 0 = exemplars are accepted and forgotten.
+  uint64_t series_max = 0;           // Series in memory; 0 = no limit.
+  uint64_t exemplars_max = 100'000;  // 0 = exemplars are accepted and forgotten.
   uint64_t block_cache_bytes = 32 << 20;
   uint64_t write_buffer_bytes = 4 << 20;  // Of each column family.
 

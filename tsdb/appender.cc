@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The appender.
+#include "tsdb/appender.h"
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
+
+#include <optional>
+#include <utility>
+
+#include "model/check.h"
+#include "model/status_macros.h"
+
+namespace varve {
+
+namespace {
+
+class HeadAppender : public Appender {
+ public:
+  HeadAppender(Head& head, WritePath& write_path, ExemplarStore& exemplars,
+               AtomicCounters& counters, AppendWindow window)
+      : head_(head),
+        write_path_(write_path),
+        exemplars_(exemplars),
+        counters_(counters),
+        window_(window),
+        buffers_(write_path.TakeBuffers()),
+        batch_(buffers_->batch) {
+    ++counters_.active_appenders;
+  }
+
+  ~HeadAppender() override {
+    Rollback();
+    write_path_.ReturnBuffers(std::move(buffers_));
+    --counters_.active_appenders;
+  }
+
+  absl::StatusOr<SeriesRef> Append(SeriesRef ref, const Labels& labels, TimestampMs time,
+                                   double value, TimestampMs start_time) override {
+    AppendError error = AppendError::kNone;
+    ASSIGN_OR_RETURN(
+        const SeriesRef found, WithSeries(ref, labels, [&](uint64_t id, SeriesRecord& record) {
+          const LastSample last = LastOf(record);
+          if (IsStaleNan(value) && last.exists && last.is_histogram) {
+            // The end of a histogram series is a stale histogram, so that it stays one.
+            Histogram stale;
+            stale.sum = value;
+            stale.integer_counts = last.histogram != nullptr && last.histogram->integer_counts;
+            error = AcceptHistogram(id, labels, record, last, time, stale, start_time);
+          } else {
+            error = AcceptFloat(id, labels, record, last, time, value, start_time);
+          }
+        }));
+    return Result(found, error);
+  }
+
+  absl::StatusOr<SeriesRef> AppendHistogram(SeriesRef ref, const Labels& labels, TimestampMs time,
+                                            const Histogram& histogram,
+                                            TimestampMs start_time) override {
+    if (const absl::Status valid = histogram.Validate(); !valid.ok()) {
+      return AppendErrorStatus(AppendError::kInvalidHistogram, std::string(valid.message()));
+    }
+    AppendError error = AppendError::kNone;
+    ASSIGN_OR_RETURN(
+        const SeriesRef found, WithSeries(ref, labels, [&](uint64_t id, SeriesRecord& record) {
+          error = AcceptHistogram(id, labels, record, LastOf(record), time, histogram, start_time);
+        }));
+    return Result(found, error);
+  }
+
+  absl::Status AppendExemplar(SeriesRef ref, const Labels& labels,
+                              const Exemplar& exemplar) override {
+    INVARIANT(!finished_);
+    if (!exemplars_.enabled()) return absl::OkStatus();
+    uint64_t id = static_cast<uint64_t>(ref);
+    if (id == 0 || !head_.index().Has(id)) id = head_.index().Find(labels);
+    if (id == 0) {
+      return absl::FailedPreconditionError("exemplar of a series that has no samples");
+    }
+    const AppendError error = exemplars_.Check(id, exemplar);
+    if (error == AppendError::kInvalidLabels) {
+      return AppendErrorStatus(error,
+                               "label length for exemplar exceeds maximum of 128 UTF-8 "
+                               "characters");
+    }
+    // Exposing the same exemplar again and again is normal.
+    if (error == AppendError::kDuplicateExemplar) return absl::OkStatus();
+    if (error != AppendError::kNone) return AppendErrorStatus(error);
+    batch_.record.exemplars.push_back({id, exemplar});
+    return absl::OkStatus();
+  }
+
+  absl::Status Commit() override {
+    INVARIANT(!finished_);
+    finished_ = true;
+    if (batch_.record.empty()) return absl::OkStatus();
+    return write_path_.Commit(*buffers_);
+  }
+
+  void Rollback() override {
+    if (std::exchange(finished_, true)) return;
+    head_.Release(batch_);
+  }
+
+ private:
+  // The newest sample this batch has for a series.
+  struct Tail {
+    bool is_histogram = false;
+    size_t index = 0;  // In the batch's floats or histograms.
+  };
+
+  template <typename Use>
+  absl::StatusOr<SeriesRef> WithSeries(SeriesRef ref, const Labels& labels, Use use) {
+    INVARIANT(!finished_);
+    if (labels.empty()) {
+      return AppendErrorStatus(AppendError::kInvalidLabels, "empty labelset: invalid sample");
+    }
+    uint64_t found = 0;
+    RETURN_IF_ERROR(head_.WithSeries(static_cast<uint64_t>(ref), labels,
+                                     [&](uint64_t id, SeriesRecord& record) {
+                                       found = id;
+                                       use(id, record);
+                                     }));
+    return SeriesRef{found};
+  }
+
+  absl::StatusOr<SeriesRef> Result(SeriesRef ref, AppendError error) {
+    if (error == AppendError::kNone) [[likely]]
+      return ref;
+    counters_.CountRefused(error);
+    return AppendErrorStatus(error);
+  }
+
+  // The sample before the next one: the batch's own, or the head's.
+  LastSample LastOf(const SeriesRecord& record) {
+    // Only then may the batch have one: records count samples on their way.
+    if (record.pending.load(std::memory_order_relaxed) == 0) return Head::LastOf(record);
+    if (!tails_.has_value()) BuildTails();
+    const auto it = tails_->find(&record);
+    if (it == tails_->end()) return Head::LastOf(record);
+    const Tail& tail = it->second;
+    if (tail.is_histogram) {
+      const LogRecord::HistogramEntry& sample = batch_.record.histograms[tail.index];
+      return {true, true, sample.time, 0, &sample.histogram};
+    }
+    const LogRecord::Float& sample = batch_.record.floats[tail.index];
+    return {true, false, sample.time, sample.value, nullptr};
+  }
+
+  TimestampMs TimeOf(const Tail& tail) const {
+    return tail.is_histogram ? batch_.record.histograms[tail.index].time
+                             : batch_.record.floats[tail.index].time;
+  }
+
+  void BuildTails() {
+    tails_.emplace();
+    const auto note = [this](const SeriesRecord* record, Tail tail) {
+      const auto [it, added] = tails_->try_emplace(record, tail);
+      if (!added && TimeOf(it->second) <= TimeOf(tail)) it->second = tail;
+    };
+    for (size_t i = 0; i < batch_.float_series.size(); ++i) {
+      note(batch_.float_series[i], {false, i});
+    }
+    for (size_t i = 0; i < batch_.histogram_series.size(); ++i) {
+      note(batch_.histogram_series[i], {true, i});
+    }
+  }
+
+  AppendError AcceptFloat(uint64_t id, const Labels& labels, SeriesRecord& record,
+                          const LastSample& last, TimestampMs time, double value,
+                          TimestampMs start_time) {
+    bool same = false;
+    const AppendError error = Head::CheckOrder(last, window_, time, value, nullptr, same);
+    if (error != AppendError::kNone || same) return error;
+    Claim(id, labels, record);
+    batch_.record.floats.push_back({id, time, value, KnownStart(start_time)});
+    batch_.float_series.push_back(&record);
+    if (tails_.has_value()) (*tails_)[&record] = {false, batch_.float_series.size() - 1};
+    return error;
+  }
+
+  AppendError AcceptHistogram(uint64_t id, const Labels& labels, SeriesRecord& record,
+                              const LastSample& last, TimestampMs time, const Histogram& histogram,
+                              TimestampMs start_time) {
+    bool same = false;
+    const AppendError error = Head::CheckOrder(last, window_, time, 0, &histogram, same);
+    if (error != AppendError::kNone || same) return error;
+    Claim(id, labels, record);
+    batch_.record.histograms.push_back({id, time, KnownStart(start_time), histogram});
+    batch_.histogram_series.push_back(&record);
+    if (tails_.has_value()) (*tails_)[&record] = {true, batch_.histogram_series.size() - 1};
+    return error;
+  }
+
+  static TimestampMs KnownStart(TimestampMs start_time) {
+    return start_time > kStoredTimeMax || start_time < -kStoredTimeMax ? 0 : start_time;
+  }
+
+  // Keeps the record from leaving, and has the log name its series if none did.
+  void Claim(uint64_t id, const Labels& labels, SeriesRecord& record) {
+    record.pending.fetch_add(1, std::memory_order_relaxed);
+    if (record.logged || !named_.insert(id).second) return;
+    batch_.record.series.push_back({id, labels.bytes()});
+  }
+
+  Head& head_;
+  WritePath& write_path_;
+  ExemplarStore& exemplars_;
+  AtomicCounters& counters_;
+  const AppendWindow window_;
+  std::unique_ptr<AppendBuffers> buffers_;
+  Batch& batch_;
+  bool finished_ = false;
+  absl::flat_hash_set<uint64_t> named_;  // Series in batch_.record.series.
+  // Built once a series has several samples on their way.
+  std::optional<absl::flat_hash_map<const SeriesRecord*, Tail>> tails_;
+};
+
+}  // namespace
+
+std::unique_ptr<Appender> NewHeadAppender(Head& head, WritePath& write_path,
+                                          ExemplarStore& exemplars, AtomicCounters& counters,
+                                          AppendWindow window) {
+  return std::make_unique<HeadAppender>(head, write_path, exemplars, counters, window);
+}
+
+}  // namespace varve

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Bits, most significant first: the codes that XOR chunks and histogram chunks are made of. The
+// writer is a function over a caller's buffer, so that a million open chunks carry no writer each.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "tsdb/coding.h"
+
+namespace varve {
+
+inline uint64_t LoadBigEndian64(const void* bytes) {
+  uint64_t value;
+  std::memcpy(&value, bytes, sizeof(value));
+  return __builtin_bswap64(value);
+}
+inline void StoreBigEndian64(void* bytes, uint64_t value) {
+  value = __builtin_bswap64(value);
+  std::memcpy(bytes, &value, sizeof(value));
+}
+
+// Bytes that must be writable past the last bit written.
+inline constexpr uint32_t kBitSlackBytes = 9;
+
+inline size_t BitBytes(size_t bits) { return (bits + 7) / 8; }
+
+// Appends the low `count` bits of `value` at bit position `position` of `data`, and clears those
+// after them up to the slack's end.
+// REQUIRES: count <= 64; kBitSlackBytes of room behind the byte of `position`.
+inline void PutBits(uint8_t* data, uint32_t& position, uint64_t value, unsigned count) {
+  if (count == 0) return;
+  uint8_t* at = data + position / 8;
+  const unsigned used = position % 8;
+  const uint64_t keep = used == 0 ? 0 : LoadBigEndian64(at) & ~(~uint64_t{0} >> used);
+  const uint64_t left = value << (64 - count);  // Aligned to the top; drops higher bits.
+  StoreBigEndian64(at, keep | (left >> used));
+  at[8] = used == 0 ? 0 : static_cast<uint8_t>(left << (8 - used));
+  position += count;
+}
+
+// Reads bits of `bytes`. After reading past the end overrun() is true; the bits there are zeros.
+class BitReader {
+ public:
+  explicit BitReader(std::string_view bytes)
+      : data_(reinterpret_cast<const uint8_t*>(bytes.data())), bits_(bytes.size() * 8) {}
+
+  bool overrun() const { return position_ > bits_; }
+  uint64_t position() const { return position_; }
+
+  // The next bits, at least 57 of them, from the top of the word; zeros past the end.
+  uint64_t Peek() const {
+    const uint64_t byte = position_ / 8;
+    const uint64_t size = bits_ / 8;
+    if (byte + 8 <= size) [[likely]] {
+      return LoadBigEndian64(data_ + byte) << (position_ % 8);
+    }
+    uint64_t word = 0;
+    for (uint64_t i = 0; i < 8 && byte + i < size; ++i) {
+      word |= static_cast<uint64_t>(data_[byte + i]) << (56 - 8 * i);
+    }
+    return word << (position_ % 8);
+  }
+  void Skip(unsigned count) { position_ += count; }
+
+  // REQUIRES: count <= 64.
+  uint64_t Read(unsigned count) {
+    if (count == 0) return 0;
+    if (count <= 57) {
+      const uint64_t value = Peek() >> (64 - count);
+      position_ += count;
+      return value;
+    }
+    const uint64_t high = Read(32);
+    return (high << (count - 32)) | Read(count - 32);
+  }
+
+ private:
+  const uint8_t* data_;
+  uint64_t bits_;
+  uint64_t position_ = 0;
+};
+
+inline int64_t SignExtend(uint64_t value, unsigned bits) {
+  return static_cast<int64_t>(value << (64 - bits)) >> (64 - bits);
+}
+inline bool FitsSigned(int64_t value, unsigned bits) {
+  return SignExtend(static_cast<uint64_t>(value), bits) == value;
+}
+
+// A signed number in a prefix code: `0` for zero, else k ones, a zero (but for the last width) and
+// as many bits, two's complement, as the k-th width.
+template <unsigned... kWidths>
+struct PrefixCode {
+  static constexpr unsigned kCount = sizeof...(kWidths);
+  static constexpr unsigned kWidth[kCount] = {kWidths...};
+  // The longest code, in bits.
+  static constexpr unsigned kBitsMax = kCount + kWidth[kCount - 1];
+
+  static void Put(uint8_t* data, uint32_t& position, int64_t value) {
+    if (value == 0) return PutBits(data, position, 0, 1);
+    for (unsigned i = 0; i + 1 < kCount; ++i) {
+      if (!FitsSigned(value, kWidth[i])) continue;
+      PutBits(data, position, (uint64_t{2} << (i + 1)) - 2, i + 2);
+      return PutBits(data, position, static_cast<uint64_t>(value), kWidth[i]);
+    }
+    PutBits(data, position, (uint64_t{1} << kCount) - 1, kCount);
+    PutBits(data, position, static_cast<uint64_t>(value), kWidth[kCount - 1]);
+  }
+
+  static int64_t Read(BitReader& reader) {
+    const uint64_t word = reader.Peek();
+    if (word >> 63 == 0) {
+      reader.Skip(1);
+      return 0;
+    }
+    const auto ones = static_cast<unsigned>(std::countl_one(word));
+    if (ones >= kCount) {
+      reader.Skip(kCount);
+      return SignExtend(reader.Read(kWidth[kCount - 1]), kWidth[kCount - 1]);
+    }
+    reader.Skip(ones + 1);
+    return SignExtend(reader.Read(kWidth[ones - 1]), kWidth[ones - 1]);
+  }
+};
+
+// Differences between the steps of two samples: mostly nothing, or some milliseconds of jitter.
+using TimeCode = PrefixCode<7, 12, 20, 64>;
+// Differences of counts and start times.
+using CountCode = PrefixCode<4, 8, 12, 20, 32, 64>;
+
+// The window of meaningful bits that the value before used.
+struct XorWindow {
+  uint8_t leading = 0;
+  uint8_t significant = 0;  // 0 = none yet.
+};
+
+inline constexpr unsigned kXorBitsMax = 2 + 5 + 6 + 64;
+
+// `0` the same bits; `10` the changed bits lie in the window before; `11` a window of its own: 5
+// bits of leading zeros (at most 31), 6 of length (64 as 0).
+inline void PutXor(uint8_t* data, uint32_t& position, XorWindow& window, uint64_t before,
+                   uint64_t bits) {
+  const uint64_t changed = before ^ bits;
+  if (changed == 0) return PutBits(data, position, 0, 1);
+  const auto leading = static_cast<uint8_t>(std::min(std::countl_zero(changed), 31));
+  const auto trailing = static_cast<uint8_t>(std::countr_zero(changed));
+  const unsigned window_trailing = 64u - window.leading - window.significant;
+  if (window.significant != 0 && leading >= window.leading && trailing >= window_trailing) {
+    PutBits(data, position, 2, 2);
+    return PutBits(data, position, changed >> window_trailing, window.significant);
+  }
+  window.leading = leading;
+  window.significant = static_cast<uint8_t>(64 - leading - trailing);
+  PutBits(data, position,
+          (uint64_t{3} << 11) | (uint64_t{leading} << 6) | (window.significant & 63), 13);
+  PutBits(data, position, changed >> trailing, window.significant);
+}
+
+// Returns false if the bits are no code (a window past the word).
+inline bool ReadXor(BitReader& reader, XorWindow& window, uint64_t& bits) {
+  const uint64_t word = reader.Peek();
+  if (word >> 63 == 0) {
+    reader.Skip(1);
+    return true;
+  }
+  if (word >> 62 == 2) {
+    reader.Skip(2);
+  } else {
+    window.leading = static_cast<uint8_t>((word >> 57) & 31);
+    const auto significant = static_cast<uint8_t>((word >> 51) & 63);
+    window.significant = significant == 0 ? 64 : significant;
+    reader.Skip(13);
+  }
+  if (window.significant == 0 || window.leading + window.significant > 64) return false;
+  bits ^= reader.Read(window.significant) << (64 - window.leading - window.significant);
+  return true;
+}
+
+}  // namespace varve

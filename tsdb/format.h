@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every key and value in the database, but for chunk payloads (xor_chunk.h, histogram_chunk.h),
+// log records (log_record.h) and head rows (head_row.h). docs/format.md tells the story around it.
+//
+// Integers in keys are big endian; times in keys have their sign bit flipped: byte order is
+// numeric order. Integers in values are varints unless a width is given. `partition` is a u16, 0
+// today: room for tenants, retention classes and resolutions.
+//
+//   family      key                                                     value
+//   meta        one of the names below                                  see there
+//   series      series id u64                                           Labels::bytes()
+//   head        first series id u64, a multiple of kHeadRowSeries       head_row.h
+//   log.N       sequence u64                                            log_record.h
+//   hot.N       partition, bucket start, series id u64, first time      HotChunk
+//   columns     partition, bucket start, generation u32, id, min time   column segments
+//   labels      partition, bucket start, generation u32, id             Labels::bytes()
+//   postings    partition, bucket start, generation u32, name, 0xFF, value   set of ids
+//   tombstones  partition, bucket start, series id, log sequence u64    min time, max time
+//   exemplars   partition, bucket start, series id u64, time, number u32     Exemplar
+//   metadata    metric name                                             type u8, unit, help
+//   default     empty; RocksDB insists on it
+//
+// N of `log` and `hot` rises and is never reused. `columns`, `labels`, `postings`, `tombstones`
+// and `metadata` exist and are empty until folding fills them.
+#pragma once
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/storage.h"
+#include "model/time.h"
+
+namespace varve {
+
+inline constexpr uint64_t kFormatVersion = 1;
+
+inline constexpr std::string_view kMetaFamily = "meta";
+inline constexpr std::string_view kSeriesFamily = "series";
+inline constexpr std::string_view kHeadFamily = "head";
+inline constexpr std::string_view kColumnsFamily = "columns";
+inline constexpr std::string_view kLabelsFamily = "labels";
+inline constexpr std::string_view kPostingsFamily = "postings";
+inline constexpr std::string_view kTombstonesFamily = "tombstones";
+inline constexpr std::string_view kExemplarsFamily = "exemplars";
+inline constexpr std::string_view kMetadataFamily = "metadata";
+inline constexpr std::string_view kLogFamilyPrefix = "log.";
+inline constexpr std::string_view kHotFamilyPrefix = "hot.";
+
+// `prefix` and number; nothing if `family` is not such a name.
+std::string NumberedFamily(std::string_view prefix, uint64_t number);
+std::optional<uint64_t> FamilyNumber(std::string_view prefix, std::string_view family);
+
+// Keys of `meta`.
+inline constexpr std::string_view kFormatVersionKey = "format_version";       // varint
+inline constexpr std::string_view kSeriesHighWaterKey = "series_high_water";  // varint, highest id
+inline constexpr std::string_view kCheckpointKey = "checkpoint";  // varint: log sequence from which
+                                                                  // on the log must be replayed
+inline constexpr std::string_view kBucketTableKey = "bucket_table";   // BucketTable
+inline constexpr std::string_view kHotRangeKeyPrefix = "hot_range.";  // + N: HotRange of `hot.N`
+
+std::string EncodeVarintValue(uint64_t value);
+absl::StatusOr<uint64_t> DecodeVarintValue(std::string_view value, std::string_view what);
+
+using PartitionId = uint16_t;
+inline constexpr PartitionId kDefaultPartition = 0;
+
+// Series share a head row by 1024 consecutive ids.
+inline constexpr uint64_t kHeadRowSeries = 1024;
+
+// Times storage accepts: the rest would overflow sums of times and ranges.
+inline constexpr TimestampMs kStoredTimeMax = int64_t{1} << 61;
+
+// ------------------------------------------------------------------------------------------- keys
+
+std::string EncodeIdKey(uint64_t id);  // Of `series`, `head` and `log.N`.
+absl::StatusOr<uint64_t> DecodeIdKey(std::string_view key);
+
+struct HotKey {
+  PartitionId partition = kDefaultPartition;
+  TimestampMs bucket_start = 0;
+  uint64_t series = 0;
+  TimestampMs first_time = 0;
+  friend bool operator==(const HotKey&, const HotKey&) = default;
+};
+inline constexpr size_t kHotKeyBytes = 2 + 8 + 8 + 8;
+std::string EncodeHotKey(const HotKey& key);
+absl::StatusOr<HotKey> DecodeHotKey(std::string_view key);
+
+// ----------------------------------------------------------------------------------------- values
+
+// On disk: add, never renumber.
+enum class ChunkEncoding : uint8_t { kXor = 1, kHistogram = 2, kXorWithStarts = 3 };
+
+// A closed chunk.
+//   encoding      u8
+//   sample_count  u16 BE  at least 1
+//   end_ms        i64 BE, sign bit flipped: time of the last sample
+//   payload       rest
+//
+// (1) Chunks of one series do not overlap, and no chunk crosses a bucket's edge.
+// (2) A chunk spans less than kChunkSpanMax.
+// (3) An entry is written once (or again with the same key after a crash); it goes with its family.
+struct HotChunk {
+  ChunkEncoding encoding = ChunkEncoding::kXor;
+  uint16_t sample_count = 0;
+  TimestampMs end_time = 0;
+  std::string_view payload;
+};
+inline constexpr DurationMs kChunkSpanMax = kHour;
+std::string EncodeHotChunk(const HotChunk& chunk);
+absl::StatusOr<HotChunk> DecodeHotChunk(std::string_view value);  // Payload: a view into `value`.
+
+// Decodes a chunk's samples in [min, max], appending to `samples`; see DecodeXorChunk.
+absl::Status DecodeChunkSamples(const HotChunk& chunk, TimestampMs first_time, TimestampMs min,
+                                TimestampMs max, SeriesSamples& samples);
+
+// Times between which the chunks of a hot family lie, rounded outwards, and the head's time when
+// the family got its first chunk.
+//   min, max, begun  zigzag varints
+struct HotRange {
+  TimestampMs min = kMaxTimestamp;
+  TimestampMs max = kMinTimestamp;
+  TimestampMs begun = kMinTimestamp;
+  friend bool operator==(const HotRange&, const HotRange&) = default;
+};
+inline constexpr DurationMs kHotRangeRounding = 10 * kMinute;
+std::string EncodeHotRange(const HotRange& range);
+absl::StatusOr<HotRange> DecodeHotRange(std::string_view value);
+// Widens `range` to hold [first, last], rounded. Returns whether it changed.
+bool WidenHotRange(HotRange& range, TimestampMs first, TimestampMs last);
+
+// Key and value of `exemplars`. The number tells exemplars of one time apart.
+//   time (zigzag), u8 whether it came with a time, value f64, varint length and label bytes
+std::string EncodeExemplarKey(const HotKey& key, uint32_t number);
+absl::StatusOr<uint64_t> SeriesOfExemplarKey(std::string_view key);
+std::string EncodeExemplar(const Exemplar& exemplar);
+absl::StatusOr<Exemplar> DecodeExemplar(std::string_view value);
+
+// The bucket table: what readers see of `columns`, `labels` and `postings`. One put replaces it.
+//   version      u8       1
+//   count        varint   buckets, sorted by partition and start, not overlapping in a partition:
+//     partition  varint
+//     start      zigzag
+//     end        zigzag   exclusive, past start
+//     count      varint   live generations, rising:
+//       number   varint
+class BucketTable {
+ public:
+  struct Bucket {
+    PartitionId partition = kDefaultPartition;
+    TimestampMs start = 0;
+    TimestampMs end = 0;
+    std::vector<uint32_t> generations;
+    friend bool operator==(const Bucket&, const Bucket&) = default;
+  };
+
+  // The bucket `time` lies in; null if there is none yet.
+  const Bucket* Find(PartitionId partition, TimestampMs time) const;
+  // The same, making a bucket of `size` aligned to its multiples, cut where neighbours begin or
+  // end. `added` is set if it was made.
+  const Bucket& FindOrAdd(PartitionId partition, TimestampMs time, DurationMs size, bool& added);
+  // Removes the buckets without generations that end at or before `time`; returns how many.
+  size_t DropEmptyBefore(TimestampMs time);
+
+  const std::vector<Bucket>& buckets() const { return buckets_; }
+
+  std::string Encode() const;
+  static absl::StatusOr<BucketTable> Decode(std::string_view value);
+
+  friend bool operator==(const BucketTable&, const BucketTable&) = default;
+
+ private:
+  std::vector<Bucket> buckets_;
+};
+
+}  // namespace varve

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The head: the series in memory, their open chunks, and the rules by which samples are accepted.
+//
+// Two kinds of callers meet here:
+//   - Appenders find series and ask whether a sample would be accepted (Check*), many at a time.
+//   - One writer at a time (the holder of WritePath's commit lock) accepts and applies batches,
+//     captures rows for checkpoints, and removes series. Functions marked WRITER are its own.
+// Sample state changes only under both the writer's turn and the shard's lock; so the writer reads
+// it without the shard lock, and everybody else under it.
+//
+// Lock order: writer's turn, create_mutex_, the index, visible_mutex_, a shard.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
+#include <absl/functional/function_ref.h>
+#include <absl/status/statusor.h>
+#include <absl/types/span.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/labels.h"
+#include "model/mutex.h"
+#include "model/storage.h"
+#include "tsdb/format.h"
+#include "tsdb/head_row.h"
+#include "tsdb/histogram_chunk.h"
+#include "tsdb/log_record.h"
+#include "tsdb/series_index.h"
+#include "tsdb/xor_chunk.h"
+
+namespace varve {
+
+// What memory holds of a series beside its labels.
+struct SeriesRecord {
+  // Open if chunk.count > 0; last_time and last_value are the newest sample's in any case.
+  OpenXorChunk chunk;
+  // The open histogram chunk; with chunk.count == 0.
+  std::unique_ptr<OpenHistogramChunk> histogram;
+  TimestampMs min_time = kMaxTimestamp;  // Of the oldest sample, as far as known.
+  uint32_t hot_epoch = 0;                // Newest hot family with a chunk of it; 0 = none.
+  // Samples accepted into batches that are neither committed nor rolled back: the record stays.
+  std::atomic<uint32_t> pending = 0;
+  uint8_t chunk_limit = 0;  // Samples at which the open chunk is cut.
+  bool present = false;     // The slot has a series.
+  bool logged = false;      // A log record names the series.
+  bool saved = false;       // So does a row of `series`.
+  bool has_samples = false;
+  bool last_is_histogram = false;
+};
+
+// A chunk on its way from memory to a hot family.
+struct ClosedChunk {
+  HotKey key;
+  TimestampMs last_time = 0;
+  std::string value;  // EncodeHotChunk
+};
+
+// What a reader sees of a series in memory.
+struct SeriesView {
+  uint64_t id = 0;
+  TimestampMs last_time = 0;  // Samples after this one came later than the view.
+};
+
+// Samples accepted by an appender, and the series they go to.
+struct Batch {
+  LogRecord record;
+  std::vector<SeriesRecord*> float_series;      // Of record.floats.
+  std::vector<SeriesRecord*> histogram_series;  // Of record.histograms.
+};
+
+struct HeadOptions {
+  DurationMs bucket_size = kDay;
+  uint64_t series_max = 0;
+};
+
+struct AppendWindow {
+  TimestampMs min = kMinTimestamp;  // In-order samples before this are out of bounds.
+  TimestampMs max = kMaxTimestamp;
+};
+
+// The newest sample of a series, for the rules.
+struct LastSample {
+  bool exists = false;
+  bool is_histogram = false;
+  TimestampMs time = 0;
+  double value = 0;
+  const Histogram* histogram = nullptr;  // Null if not known any more.
+};
+
+class Head {
+ public:
+  explicit Head(const HeadOptions& options) : options_(options) {}
+  Head(const Head&) = delete;
+  Head& operator=(const Head&) = delete;
+
+  // ------------------------------------------------------------------------------- appending
+
+  // Finds the series (by `id` if it is not 0 and known, else by its labels) or creates it, and
+  // calls use(id, record) under the shard's lock. ResourceExhausted (kLimit) past the series limit.
+  template <typename Use>
+  absl::Status WithSeries(uint64_t id, const Labels& labels, Use use);
+
+  // The rule for a sample after `last`. `same` is set if it is there already, with this value.
+  static AppendError CheckOrder(const LastSample& last, const AppendWindow& window,
+                                TimestampMs time, double value, const Histogram* histogram,
+                                bool& same);
+  static LastSample LastOf(const SeriesRecord& record);
+
+  // Gives up a batch's claim on its records.
+  void Release(const Batch& batch);
+
+  // WRITER: drops samples of `batch` that no longer fit (another batch was faster) and counts
+  // them. Returns how many.
+  size_t Recheck(Batch& batch, StorageCounters& refused);
+  // WRITER: makes the batch visible, all at once, releases it, and adds the chunks this closed to
+  // unwritten_chunks().
+  void Apply(const Batch& batch);
+
+  // WRITER: chunks not in a hot family yet; they stay readable here until Written().
+  const std::vector<std::shared_ptr<const ClosedChunk>>& unwritten_chunks() const {
+    return unwritten_;
+  }
+  // WRITER: all of unwritten_chunks() are now in hot family `epoch`.
+  void Written(uint32_t epoch);
+
+  // WRITER: the bucket table, and whether it changed since it was asked last.
+  const BucketTable& bucket_table() const { return bucket_table_; }
+  bool TakeBucketTableChanged() { return std::exchange(bucket_table_changed_, false); }
+  void MarkBucketTableChanged() { bucket_table_changed_ = true; }
+  void SetBucketTable(BucketTable table) { bucket_table_ = std::move(table); }
+  void DropBucketsBefore(TimestampMs time);
+
+  // Time of the newest sample; kMinTimestamp before the first.
+  TimestampMs max_time() const { return max_time_.load(std::memory_order_relaxed); }
+  void ClampMaxTime(TimestampMs limit);
+
+  // --------------------------------------------------------------------- checkpoint, restart
+
+  // WRITER: rows (of kHeadRowSeries ids) that changed since their last capture.
+  std::vector<uint64_t> DirtyRows() const;
+  struct CapturedRow {
+    std::string value;                     // Empty if the row has no series left.
+    std::vector<uint64_t> unsaved_series;  // Logged, but without a row of `series`.
+  };
+  // WRITER: the state of a row as of log `sequence`. The row is clean from now on.
+  CapturedRow CaptureRow(uint64_t row, uint64_t sequence);
+  // WRITER: the row's write succeeded (or not: then it is dirty again).
+  void RowSaved(uint64_t row, const CapturedRow& captured, const absl::Status& status);
+
+  // WRITER: a series known from disk. Returns false if there is one of this id.
+  bool RestoreSeries(uint64_t id, const Labels& labels, bool saved);
+  // WRITER: its state. DataLoss if the chunk is damaged; the series is then empty.
+  absl::Status RestoreEntry(const HeadRowEntry& entry);
+  // WRITER: state for a saved series without a head entry: it may have chunks anywhere.
+  void RestoreUnknownEntry(uint64_t id, uint32_t hot_epoch);
+  // WRITER: applies the samples of a log record, but for those of series that already
+  // `is_contained` them; counts samples of unknown series in `unknown`.
+  void Replay(const LogRecord& record, absl::FunctionRef<bool(uint64_t id)> is_contained,
+              uint64_t& unknown);
+  // Ids up to this one are never given out again.
+  void RaiseLastId(uint64_t id);
+  uint64_t last_id() const { return last_id_.load(std::memory_order_relaxed); }
+
+  // ----------------------------------------------------------------------------- maintenance
+
+  static constexpr size_t kShards = 256;
+  // WRITER: closes the chunks of `shard` whose series had no sample since `idle_before`, and
+  // removes the series without any data: no open chunk and none in a hot family from
+  // `oldest_epoch` on. Returns the ids removed, and whether each had a row in `series`.
+  struct SweepResult {
+    std::vector<uint64_t> removed;
+    std::vector<uint64_t> removed_saved;
+  };
+  SweepResult Sweep(size_t shard, TimestampMs idle_before, uint32_t oldest_epoch);
+
+  // --------------------------------------------------------------------------------- reading
+
+  SeriesIndex& index() { return index_; }
+  const SeriesIndex& index() const { return index_; }
+
+  // Those of `ids` that may have samples in [min, max], in order. A batch is seen whole or not at
+  // all by ids that lie near one another.
+  std::vector<SeriesView> View(absl::Span<const uint64_t> ids, TimestampMs min,
+                               TimestampMs max) const;
+  bool MayHaveSamples(uint64_t id, TimestampMs min, TimestampMs max) const;
+  // No stored sample is older than this; what min_time says below it is out of date.
+  void RaiseOldestTime(TimestampMs time);
+
+  // A copy of what memory holds of a series' samples.
+  struct OpenSamples {
+    std::vector<std::shared_ptr<const ClosedChunk>> closed;  // By time.
+    std::string open;  // EncodeHotChunk, empty if there is none.
+    TimestampMs open_first_time = 0;
+  };
+  OpenSamples CopyOpen(uint64_t id) const;
+
+  HeadStats Stats() const;
+
+ private:
+  static constexpr uint64_t kBlockSeries = 64;
+  using Block = std::array<SeriesRecord, kBlockSeries>;
+  struct BlockSlot {
+    std::unique_ptr<Block> records;
+    uint32_t used = 0;
+  };
+  struct Shard {
+    mutable Mutex mutex;
+    absl::flat_hash_map<uint64_t, BlockSlot> blocks ABSL_GUARDED_BY(mutex);
+    absl::flat_hash_map<uint64_t, std::vector<std::shared_ptr<const ClosedChunk>>> closed
+        ABSL_GUARDED_BY(mutex);
+  };
+
+  static size_t ShardOf(uint64_t id) { return id / kBlockSeries % kShards; }
+  static SeriesRecord* FindRecord(const Shard& shard, uint64_t id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+  static SeriesRecord& InsertRecord(Shard& shard, uint64_t id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+  absl::StatusOr<uint64_t> FindOrCreate(const Labels& labels) ABSL_LOCKS_EXCLUDED(create_mutex_);
+
+  // Returns once no series is being created or removed.
+  void AwaitRemoval() ABSL_LOCKS_EXCLUDED(create_mutex_);
+
+  void ApplyFloat(Shard& shard, SeriesRecord& record, const LogRecord::Float& sample)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+  void ApplyHistogram(Shard& shard, SeriesRecord& record, const LogRecord::HistogramEntry& sample)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+  void ApplyAll(const Batch& batch);
+  bool Overlaps(const SeriesRecord& record, TimestampMs min, TimestampMs max) const;
+  // Moves the open chunk, if there is one, to the unwritten ones.
+  void CloseChunk(Shard& shard, SeriesRecord& record, uint64_t id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+  // Whether a sample at `time`, whose bucket was entered, needs a chunk of its own.
+  bool MustCut(const SeriesRecord& record, TimestampMs first, uint32_t count,
+               TimestampMs time) const;
+  uint8_t ChunkLimit(const SeriesRecord& record, uint64_t id) const;
+  void EnterBucket(TimestampMs time);
+  void NoteSample(SeriesRecord& record, TimestampMs time);
+  void MarkDirty(uint64_t id);
+
+  const HeadOptions options_;
+
+  SeriesIndex index_;
+  std::array<Shard, kShards> shards_;
+
+  // Held while a series is created (or removed) in index and shard.
+  Mutex create_mutex_ ABSL_ACQUIRED_BEFORE(visible_mutex_);
+  // Held while a batch becomes visible, and while a reader notes what is.
+  mutable Mutex visible_mutex_;
+
+  std::atomic<uint64_t> last_id_ = 0;
+  std::atomic<TimestampMs> max_time_ = kMinTimestamp;
+  std::atomic<TimestampMs> min_time_ = kMaxTimestamp;
+  std::atomic<TimestampMs> oldest_time_ = kMinTimestamp;
+  std::atomic<uint64_t> open_chunks_ = 0;
+
+  // The writer's own.
+  BucketTable bucket_table_;
+  bool bucket_table_changed_ = false;
+  TimestampMs bucket_start_ = 0;  // Of the bucket entered last; empty at first.
+  TimestampMs bucket_end_ = 0;
+  std::vector<std::shared_ptr<const ClosedChunk>> unwritten_;
+  absl::flat_hash_set<uint64_t> dirty_rows_;
+  uint64_t last_dirty_row_ = ~uint64_t{0};
+};
+
+template <typename Use>
+absl::Status Head::WithSeries(uint64_t id, const Labels& labels, Use use) {
+  for (bool searched = false;;) {
+    if (id != 0) {
+      Shard& shard = shards_[ShardOf(id)];
+      MutexLock lock(shard.mutex);
+      if (SeriesRecord* record = FindRecord(shard, id)) {
+        use(id, *record);
+        return absl::OkStatus();
+      }
+    }
+    // A series may leave between being found and being locked; then it is created anew.
+    if (searched) AwaitRemoval();
+    absl::StatusOr<uint64_t> found = FindOrCreate(labels);
+    if (!found.ok()) return std::move(found).status();
+    id = *found;
+    searched = true;
+  }
+}
+
+}  // namespace varve

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Rows of the `head` family: the checkpointed state of kHeadRowSeries consecutive series.
+//
+//   version     u8       1
+//   sequence    varint   the last log record whose samples the row contains; replay skips the
+//                        row's series up to it
+//   base        zigzag   a time the others are relative to
+//   count       varint   series, ids rising:
+//     id        varint   difference to the one before (the first: to the row's first id)
+//     kind      u8       what lies in memory: 0 nothing, 1 XOR chunk, 2 histogram chunk, 3 XOR
+//                        chunk with start times; + 8 if the last sample is a histogram,
+//                        + 16 if the series has samples at all
+//     min_time  zigzag   (this and the next: only with samples) base relative
+//     last_time zigzag
+//     last_value f64     of a float sample
+//     hot_epoch varint   newest hot family with a chunk of the series, 0 = none
+//   with a chunk:
+//     count     u8       samples in it
+//     limit     u8       samples it is cut at
+//     first     zigzag   base relative
+//   XOR:
+//     step, start        zigzag: last step, last start time (the latter only with start times)
+//     leading, significant  u8 each: the window
+//     bits      varint   then the stream
+//   histogram:
+//     payload   varint length and bytes, histogram_chunk.h
+#pragma once
+
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/time.h"
+#include "tsdb/bit_stream.h"
+
+namespace varve {
+
+enum class OpenChunkKind : uint8_t { kNone = 0, kXor = 1, kHistogram = 2, kXorWithStarts = 3 };
+
+struct HeadRowEntry {
+  uint64_t id = 0;
+  OpenChunkKind kind = OpenChunkKind::kNone;
+  bool last_is_histogram = false;
+  bool has_samples = false;
+  TimestampMs min_time = 0;
+  TimestampMs last_time = 0;
+  double last_value = 0;
+  uint64_t hot_epoch = 0;
+  uint8_t count = 0;
+  uint8_t limit = 0;
+  TimestampMs first_time = 0;
+  int64_t last_step = 0;
+  TimestampMs last_start = 0;
+  XorWindow window;
+  uint16_t bits = 0;
+  std::string_view payload;  // A view into the row (or into the chunk, when writing).
+};
+
+// Writes a row entry by entry.
+class HeadRowWriter {
+ public:
+  HeadRowWriter(uint64_t first_id, uint64_t sequence, TimestampMs base);
+  // REQUIRES: ids rise.
+  void Add(const HeadRowEntry& entry);
+  bool empty() const { return count_ == 0; }
+  std::string Finish() const;
+
+ private:
+  std::string header_;
+  std::string entries_;
+  uint64_t last_id_;
+  TimestampMs base_;
+  uint64_t count_ = 0;
+};
+
+struct HeadRow {
+  uint64_t sequence = 0;
+  std::vector<HeadRowEntry> entries;
+};
+// Payloads are views into `value`. DataLoss if it is no row.
+absl::StatusOr<HeadRow> DecodeHeadRow(uint64_t first_id, std::string_view value);
+
+}  // namespace varve

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Recovery: from the rows of a closed or killed database back to a head. What is damaged costs its
+// own range, is named and counted, and does not stop the start.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "model/check.h"
+#include "model/status_macros.h"
+#include "tsdb/write_path.h"
+
+namespace varve {
+
+void WritePath::CountCorruption(std::string_view what, const absl::Status& status) {
+  ++counters_.corruptions;
+  spdlog::error("\"stored data is damaged and left out\" part=\"{}\" err=\"{}\"", what,
+                status.ToString());
+}
+
+absl::Status WritePath::RecoverMeta() {
+  const Family& meta = store_.meta();
+  const absl::StatusOr<std::string> version = store_.Get(meta, kFormatVersionKey);
+  if (absl::IsNotFound(version.status())) {
+    rocksdb::WriteBatch batch;
+    batch.Put(meta.handle(), ToSlice(kFormatVersionKey), EncodeVarintValue(kFormatVersion));
+    return Write(batch, "writing the format version");
+  }
+  RETURN_IF_ERROR(version.status());
+  ASSIGN_OR_RETURN(const uint64_t number, DecodeVarintValue(*version, "format version"));
+  if (number > kFormatVersion) {
+    return absl::FailedPreconditionError(fmt::format(
+        "the data directory \"{}\" has format version {}, written by a newer version of Varve; "
+        "this one reads versions up to {}",
+        options_.path, number, kFormatVersion));
+  }
+  if (const auto high_water = store_.Get(meta, kSeriesHighWaterKey); high_water.ok()) {
+    ASSIGN_OR_RETURN(const uint64_t id, DecodeVarintValue(*high_water, "series high water"));
+    head_.RaiseLastId(id);
+  }
+  if (const auto checkpoint = store_.Get(meta, kCheckpointKey); checkpoint.ok()) {
+    ASSIGN_OR_RETURN(replay_from_, DecodeVarintValue(*checkpoint, "checkpoint"));
+    last_sequence_ = std::max<uint64_t>(replay_from_, 1) - 1;
+  }
+  if (const auto table = store_.Get(meta, kBucketTableKey); table.ok()) {
+    ASSIGN_OR_RETURN(BucketTable buckets, BucketTable::Decode(*table));
+    head_.SetBucketTable(std::move(buckets));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<HotRange> WritePath::ScanHotRange(const Family& family) const {
+  HotRange range;
+  RETURN_IF_ERROR(store_.Scan(
+      family, {}, [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
+        const absl::StatusOr<HotKey> hot_key = DecodeHotKey(key);
+        const absl::StatusOr<HotChunk> chunk = DecodeHotChunk(value);
+        if (hot_key.ok() && chunk.ok()) {
+          WidenHotRange(range, hot_key->first_time, chunk->end_time);
+          if (range.begun == kMinTimestamp) range.begun = hot_key->first_time;
+        }
+        return true;
+      }));
+  return range;
+}
+
+absl::Status WritePath::RecoverHotFamilies() {
+  for (auto& [number, family] : store_.TakeNumbered(kHotFamilyPrefix)) {
+    HotRange range;
+    const absl::StatusOr<std::string> stored =
+        store_.Get(store_.meta(), fmt::format("{}{}", kHotRangeKeyPrefix, number));
+    absl::StatusOr<HotRange> decoded =
+        stored.ok() ? DecodeHotRange(*stored) : ScanHotRange(*family);
+    if (decoded.ok()) {
+      range = *decoded;
+    } else {
+      CountCorruption(family->name(), decoded.status());
+      range = {.min = kMinTimestamp, .max = kMaxTimestamp, .begun = 0};
+    }
+    auto hot = std::make_shared<HotFamily>();
+    hot->number = number;
+    hot->family = std::move(family);
+    hot->min = range.min;
+    hot->max = range.max;
+    hot->begun = range.begun;
+    hot_.push_back(std::move(hot));
+  }
+  if (hot_.empty()) {
+    auto hot = std::make_shared<HotFamily>();
+    hot->number = 1;
+    ASSIGN_OR_RETURN(hot->family, store_.CreateNumbered(kHotFamilyPrefix, hot->number));
+    hot_.push_back(std::move(hot));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WritePath::RecoverSeries() {
+  const absl::Status status =
+      store_.Scan(store_.series(), {},
+                  [&](std::string_view key, std::string_view value)
+                      ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::StatusOr<bool> {
+                        const absl::StatusOr<uint64_t> id = DecodeIdKey(key);
+                        const absl::StatusOr<Labels> labels = Labels::FromBytes(value);
+                        if (!id.ok() || *id == 0 || !labels.ok()) {
+                          CountCorruption("series", id.ok() ? labels.status() : id.status());
+                          return true;
+                        }
+                        head_.RestoreSeries(*id, *labels, /*saved=*/true);
+                        return true;
+                      });
+  if (!status.ok()) CountCorruption("series", status);
+  return absl::OkStatus();
+}
+
+absl::Status WritePath::RecoverHead() {
+  absl::flat_hash_set<uint64_t> without_entry;
+  for (const uint64_t id : head_.index().Select({})) without_entry.insert(id);
+  const absl::Status status =
+      store_.Scan(store_.head(), {},
+                  [&](std::string_view key, std::string_view value)
+                      ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::StatusOr<bool> {
+                        const absl::StatusOr<uint64_t> first_id = DecodeIdKey(key);
+                        absl::StatusOr<HeadRow> row =
+                            first_id.ok() ? DecodeHeadRow(*first_id, value)
+                                          : absl::StatusOr<HeadRow>(first_id.status());
+                        if (!row.ok()) {
+                          CountCorruption("head", row.status());
+                          return true;
+                        }
+                        row_sequences_[*first_id / kHeadRowSeries] = row->sequence;
+                        last_sequence_ = std::max(last_sequence_, row->sequence);
+                        for (const HeadRowEntry& entry : row->entries) {
+                          without_entry.erase(entry.id);
+                          const absl::Status restored = head_.RestoreEntry(entry);
+                          if (!restored.ok()) CountCorruption("head", restored);
+                        }
+                        return true;
+                      });
+  if (!status.ok()) CountCorruption("head", status);
+  for (const uint64_t id : without_entry) {
+    head_.RestoreUnknownEntry(id, static_cast<uint32_t>(hot_.back()->number));
+  }
+  return absl::OkStatus();
+}
+
+void WritePath::ReplayRecord(uint64_t sequence, const LogRecord& record) {
+  for (const LogRecord::Series& series : record.series) {
+    const absl::StatusOr<Labels> labels = Labels::FromBytes(series.label_bytes);
+    if (!labels.ok() || series.id == 0) {
+      CountCorruption("log", labels.status());
+      continue;
+    }
+    head_.RestoreSeries(series.id, *labels, /*saved=*/false);
+  }
+  const auto is_contained = [&](uint64_t id) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    const auto row = row_sequences_.find(id / kHeadRowSeries);
+    return row != row_sequences_.end() && sequence <= row->second;
+  };
+  head_.Replay(record, is_contained, unknown_series_samples_);
+}
+
+absl::Status WritePath::ReplayLog() {
+  for (auto& [number, family] : store_.TakeNumbered(kLogFamilyPrefix)) {
+    LogEpoch epoch{.number = number, .family = std::move(family), .first_sequence = 0, .bytes = 0};
+    const absl::Status status =
+        store_.Scan(*epoch.family, EncodeIdKey(replay_from_),
+                    [&](std::string_view key, std::string_view value)
+                        ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::StatusOr<bool> {
+                          const absl::StatusOr<uint64_t> sequence = DecodeIdKey(key);
+                          const absl::StatusOr<LogRecord> record = DecodeLogRecord(value);
+                          if (!sequence.ok() || !record.ok()) {
+                            CountCorruption(epoch.family->name(), record.status());
+                            return true;
+                          }
+                          if (epoch.first_sequence == 0) epoch.first_sequence = *sequence;
+                          epoch.bytes += value.size();
+                          last_sequence_ = std::max(last_sequence_, *sequence);
+                          ++replayed_records_;
+                          ReplayRecord(*sequence, *record);
+                          RETURN_IF_ERROR(WriteClosed());
+                          return true;
+                        });
+    if (absl::IsDataLoss(status)) {
+      CountCorruption(epoch.family->name(), status);
+    } else {
+      RETURN_IF_ERROR(status);
+    }
+    log_bytes_ += epoch.bytes;
+    log_.push_back(std::move(epoch));
+  }
+  // Epochs without records to replay: the last one goes on, the others are left-overs of a trim.
+  while (log_.size() > 1 && log_.front().first_sequence == 0) {
+    RETURN_IF_ERROR(store_.Drop(*log_.front().family));
+    log_.pop_front();
+  }
+  if (log_.empty()) {
+    LogEpoch epoch{.number = 1, .family = nullptr, .first_sequence = 0, .bytes = 0};
+    ASSIGN_OR_RETURN(epoch.family, store_.CreateNumbered(kLogFamilyPrefix, epoch.number));
+    log_.push_back(std::move(epoch));
+  }
+  if (log_.back().first_sequence == 0) log_.back().first_sequence = last_sequence_ + 1;
+  for (size_t i = log_.size() - 1; i-- > 0;) {
+    if (log_[i].first_sequence == 0) log_[i].first_sequence = log_[i + 1].first_sequence;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WritePath::Recover() {
+  MutexLock lock(commit_mutex_);
+  RETURN_IF_ERROR(RecoverMeta());
+  RETURN_IF_ERROR(RecoverHotFamilies());
+  PublishHot();
+  RETURN_IF_ERROR(RecoverSeries());
+  RETURN_IF_ERROR(RecoverHead());
+  RETURN_IF_ERROR(ReplayLog());
+  if (unknown_series_samples_ > 0) {
+    ++counters_.corruptions;
+    spdlog::warn("\"logged samples of unknown series dropped\" count={}", unknown_series_samples_);
+  }
+  row_sequences_.clear();
+  // A clock that was wrong before must not keep today's samples out.
+  if (options_.lookahead_limit > 0 && head_.max_time() != kMinTimestamp) {
+    head_.ClampMaxTime(clock_.Now() + options_.lookahead_limit);
+  }
+  log_begun_nanos_ = clock_.MonotonicNanos();
+  return absl::OkStatus();
+}
+
+}  // namespace varve

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The index of the series in memory: which id a label set has, which labels an id has, and which
+// series match a selector.
+//
+// Label texts are stored once, under numbers: a name has a number, and so has each value of a
+// name. A series' labels are the pairs of numbers as varints (a few bytes a label). Ids rise in
+// order of creation, so postings built by appending are sorted already. A value whose last series
+// leaves frees its number for the next value.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/functional/function_ref.h>
+#include <absl/types/span.h>
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/labels.h"
+#include "model/matcher.h"
+#include "model/mutex.h"
+#include "model/storage.h"
+#include "model/string_map.h"
+#include "tsdb/id_set.h"
+
+namespace varve {
+
+// Decides whether a series counts. May take shard locks of the head; must not call the index.
+using SeriesFilter = absl::FunctionRef<bool(uint64_t id)>;
+
+// Thread-safe: readers run beside one another.
+class SeriesIndex {
+ public:
+  // The id of `labels`; 0 if there is none. Of several ids with these labels, the last one added.
+  uint64_t Find(const Labels& labels) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // REQUIRES: `id` is not 0 and not in the index.
+  void Add(uint64_t id, const Labels& labels) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Ids that are not there are passed over. `ids` are sorted.
+  void Remove(absl::Span<const uint64_t> ids) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  bool Has(uint64_t id) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Empty if `id` is not there.
+  Labels LabelsOf(uint64_t id) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // The labels of each id; ids not there get empty ones.
+  std::vector<Labels> LabelsOf(absl::Span<const uint64_t> ids) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The series that every matcher accepts, sorted. All of them if there is no matcher.
+  std::vector<uint64_t> Select(const std::vector<Matcher>& matchers) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Names (values of `name`) of all series that `filter` accepts; sorted; limit 0 = all.
+  LabelTexts Names(SeriesFilter filter, uint64_t limit) const ABSL_LOCKS_EXCLUDED(mutex_);
+  LabelTexts Values(std::string_view name, SeriesFilter filter, uint64_t limit) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same of these series.
+  LabelTexts NamesOf(absl::Span<const uint64_t> ids, uint64_t limit) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  LabelTexts ValuesOf(std::string_view name, absl::Span<const uint64_t> ids, uint64_t limit) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  size_t series() const ABSL_LOCKS_EXCLUDED(mutex_);
+  size_t label_pairs() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // All but `head`.
+  CardinalityStats Cardinality(size_t limit) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  struct Value {
+    std::string text;
+    IdSet ids;  // Empty: the number is free.
+  };
+  struct Name {
+    std::string text;
+    std::deque<Value> values;  // By number; stable, as by_text points into it.
+    absl::flat_hash_map<std::string_view, uint32_t, StringHash, std::equal_to<>> by_text;
+    std::vector<uint32_t> free_numbers;
+  };
+  // Pairs of numbers behind their length in bytes, all varints.
+  using LabelCode = std::unique_ptr<uint8_t[]>;
+  static constexpr uint64_t kPageSeries = 256;
+  struct Page {
+    std::array<LabelCode, kPageSeries> codes;
+    uint32_t used = 0;
+  };
+
+  const uint8_t* CodeOf(uint64_t id) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  bool Matches(const uint8_t* code, const Labels& labels) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  Labels Decode(const uint8_t* code) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  uint64_t FindLocked(const Labels& labels, uint64_t hash) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  const Name* FindName(std::string_view name) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  const IdSet* FindValue(std::string_view name, std::string_view value) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  uint32_t NameNumber(std::string_view name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static uint32_t ValueNumber(Name& name, std::string_view value);
+  void RemoveCode(uint64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Forget(uint64_t hash, uint64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  std::vector<uint64_t> AllIds() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  // Series with a value of the matcher's name that matches (or, negated, does not).
+  std::vector<uint64_t> IdsByValue(const Matcher& matcher, const Name& name, bool matching) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  void Narrow(const Matcher& matcher, std::vector<uint64_t>& ids) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  void FilterByLabel(const Matcher& matcher, const Name& name, std::vector<uint64_t>& ids) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+
+  mutable SharedMutex mutex_;
+  std::deque<Name> names_ ABSL_GUARDED_BY(mutex_);  // By number.
+  StringMap<uint32_t> name_numbers_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<uint64_t, std::unique_ptr<Page>> pages_ ABSL_GUARDED_BY(mutex_);
+  // Label hash to id; further ids of the same hash are in `same_hash_`.
+  absl::flat_hash_map<uint64_t, uint64_t> by_hash_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<uint64_t, std::vector<uint64_t>> same_hash_ ABSL_GUARDED_BY(mutex_);
+  size_t series_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t label_pairs_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+// The texts that `pattern` stands for if it is an alternation of literals (`a|b\.c`), else
+// nothing.
+std::vector<std::string> LiteralAlternatives(std::string_view pattern);
+
+}  // namespace varve

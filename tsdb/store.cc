@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// RocksDB's settings and calls. Each setting that differs from RocksDB's default says why.
+#include "tsdb/store.h"
+
+#include <fmt/format.h>
+#include <rocksdb/cache.h>
+#include <rocksdb/env.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/options.h>
+#include <rocksdb/table.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdarg>
+#include <cstdio>
+#include <utility>
+
+#include "model/status_macros.h"
+
+namespace varve {
+
+namespace {
+
+// The WAL may pin this much before the families that hold it back are flushed.
+constexpr uint64_t kWalBytesMax = 128 << 20;
+// Compactions of hot families and flushes together.
+constexpr int kBackgroundJobsMax = 2;
+constexpr int kLevel0FilesUnlimited = 1 << 30;
+
+constexpr std::array kFixedFamilies = {kMetaFamily,       kSeriesFamily,    kHeadFamily,
+                                       kColumnsFamily,    kLabelsFamily,    kPostingsFamily,
+                                       kTombstonesFamily, kExemplarsFamily, kMetadataFamily};
+
+// RocksDB's own log file ends the process when the disk is full; ours goes where all messages go.
+class RocksLogger : public rocksdb::Logger {
+ public:
+  RocksLogger() : rocksdb::Logger(rocksdb::InfoLogLevel::INFO_LEVEL) {}
+
+  using rocksdb::Logger::Logv;
+  void Logv(const char* format, va_list arguments) override {
+    Logv(rocksdb::InfoLogLevel::INFO_LEVEL, format, arguments);
+  }
+  void Logv(rocksdb::InfoLogLevel level, const char* format, va_list arguments) override {
+    const spdlog::level::level_enum ours = Level(level);
+    if (!spdlog::should_log(ours)) return;
+    char text[1024];
+    std::vsnprintf(text, sizeof(text), format, arguments);
+    spdlog::log(ours, "\"rocksdb\" text=\"{}\"", text);
+  }
+
+ private:
+  static spdlog::level::level_enum Level(rocksdb::InfoLogLevel level) {
+    switch (level) {
+      case rocksdb::InfoLogLevel::WARN_LEVEL:
+        return spdlog::level::warn;
+      case rocksdb::InfoLogLevel::ERROR_LEVEL:
+      case rocksdb::InfoLogLevel::FATAL_LEVEL:
+        return spdlog::level::err;
+      default:  // Its INFO is a trace of every flush.
+        return spdlog::level::trace;
+    }
+  }
+};
+
+rocksdb::DBOptions DatabaseOptions(const StoreOptions& options) {
+  rocksdb::DBOptions database;
+  database.create_if_missing = true;
+  database.create_missing_column_families = true;
+  if (options.env != nullptr) database.env = options.env;
+  database.info_log = std::make_shared<RocksLogger>();
+  // Off, failed syncs would be ignored too.
+  database.paranoid_checks = true;
+  // What was acknowledged before a power cut comes back up to the first gap.
+  database.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  database.max_total_wal_size = kWalBytesMax;
+  // A restart should read the WAL once, not write it out as tables first.
+  database.avoid_flush_during_recovery = true;
+  database.skip_stats_update_on_db_open = true;
+  database.skip_checking_sst_file_sizes_on_db_open = true;
+  database.max_background_jobs = kBackgroundJobsMax;
+  database.wal_bytes_per_sync = 512 << 10;
+  database.bytes_per_sync = 1 << 20;
+  // We export counters of our own.
+  database.stats_dump_period_sec = 0;
+  database.stats_persist_period_sec = 0;
+  return database;
+}
+
+rocksdb::ColumnFamilyOptions FamilyOptions(std::string_view name, const StoreOptions& options,
+                                           const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::ColumnFamilyOptions family;
+  family.write_buffer_size = options.write_buffer_bytes;
+  // Write stalls stop the whole database for one family's sake: every trigger is off.
+  family.max_write_buffer_number = 64;
+  family.level0_slowdown_writes_trigger = kLevel0FilesUnlimited;
+  family.level0_stop_writes_trigger = kLevel0FilesUnlimited;
+  family.soft_pending_compaction_bytes_limit = 0;
+  family.hard_pending_compaction_bytes_limit = 0;
+
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = cache;
+  table.format_version = 5;
+  table.cache_index_and_filter_blocks = true;
+  table.cache_index_and_filter_blocks_with_high_priority = true;
+  if (name.starts_with(kLogFamilyPrefix)) {
+    // Written once, read at most once, dropped whole; the records are compressed already.
+    family.compression = rocksdb::kNoCompression;
+    family.disable_auto_compactions = true;
+    table.block_size = 64 << 10;
+  } else {
+    family.compression = rocksdb::kZSTD;
+    table.block_size = name.starts_with(kHotFamilyPrefix) ? 32 << 10 : 16 << 10;
+  }
+  family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return family;
+}
+
+// Lock failures are plain IOErrors; only their text tells them apart.
+absl::Status FromOpen(const rocksdb::Status& status, const std::string& path) {
+  const std::string text = status.ToString();
+  if (status.IsIOError() && (text.find("lock hold by current process") != std::string::npos ||
+                             text.find("While lock file") != std::string::npos)) {
+    if (text.find("Permission denied") == std::string::npos) {
+      return absl::UnavailableError(
+          fmt::format("the data directory \"{}\" is in use by another process", path));
+    }
+  }
+  if (text.find("Permission denied") != std::string::npos) {
+    return absl::PermissionDeniedError(
+        fmt::format("the data directory \"{}\" cannot be read or written: {}", path, text));
+  }
+  return FromRocks(status, fmt::format("opening the data directory \"{}\"", path));
+}
+
+}  // namespace
+
+absl::Status FromRocks(const rocksdb::Status& status, std::string_view what) {
+  if (status.ok()) return absl::OkStatus();
+  const std::string text = fmt::format("{}: {}", what, status.ToString());
+  if (status.IsNotFound()) return absl::NotFoundError(text);
+  if (status.IsCorruption()) return absl::DataLossError(text);
+  if (status.IsNoSpace()) return absl::ResourceExhaustedError(text);
+  if (status.IsIOError()) return absl::UnavailableError(text);
+  return absl::InternalError(text);
+}
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) {
+  auto store = std::unique_ptr<Store>(new Store);
+  store->options_ = options;
+  store->block_cache_ = rocksdb::NewLRUCache(options.block_cache_bytes);
+  const rocksdb::DBOptions database = DatabaseOptions(options);
+
+  std::vector<std::string> names;
+  const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(database, options.path, &names);
+  if (!listed.ok()) {
+    const rocksdb::Status exists = database.env->FileExists(options.path + "/CURRENT");
+    if (!exists.IsNotFound()) return FromOpen(listed, options.path);
+    names = {rocksdb::kDefaultColumnFamilyName};
+  }
+  for (const std::string_view name : kFixedFamilies) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.emplace_back(name);
+  }
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  for (const std::string& name : names) {
+    descriptors.emplace_back(name, FamilyOptions(name, options, store->block_cache_));
+  }
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status opened =
+      rocksdb::DB::Open(database, options.path, descriptors, &handles, &db);
+  if (!opened.ok()) return FromOpen(opened, options.path);
+  store->db_ = std::shared_ptr<rocksdb::DB>(db, [](rocksdb::DB* database_to_close) {
+    const rocksdb::Status closed = database_to_close->Close();
+    if (!closed.ok()) spdlog::warn("\"closing RocksDB\" err=\"{}\"", closed.ToString());
+    delete database_to_close;
+  });
+  for (rocksdb::ColumnFamilyHandle* handle : handles) {
+    auto family = std::make_shared<Family>(store->db_, handle);
+    const auto* fixed = std::find(kFixedFamilies.begin(), kFixedFamilies.end(), family->name());
+    if (fixed != kFixedFamilies.end()) {
+      store->fixed_.emplace(*fixed, std::move(family));
+    } else {
+      const std::string name = family->name();
+      store->numbered_.emplace(name, std::move(family));
+    }
+  }
+  return store;
+}
+
+std::map<uint64_t, FamilyPtr> Store::TakeNumbered(std::string_view prefix) {
+  std::map<uint64_t, FamilyPtr> taken;
+  for (auto it = numbered_.begin(); it != numbered_.end();) {
+    const std::optional<uint64_t> number = FamilyNumber(prefix, it->first);
+    if (number.has_value()) {
+      taken.emplace(*number, std::move(it->second));
+      it = numbered_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  return taken;
+}
+
+absl::StatusOr<FamilyPtr> Store::CreateNumbered(std::string_view prefix, uint64_t number) {
+  const std::string name = NumberedFamily(prefix, number);
+  rocksdb::ColumnFamilyHandle* handle = nullptr;
+  RETURN_IF_ERROR(
+      FromRocks(db_->CreateColumnFamily(FamilyOptions(name, options_, block_cache_), name, &handle),
+                fmt::format("creating column family {}", name)));
+  return std::make_shared<Family>(db_, handle);
+}
+
+absl::Status Store::Drop(const Family& family) {
+  return FromRocks(db_->DropColumnFamily(family.handle()),
+                   fmt::format("dropping column family {}", family.name()));
+}
+
+absl::Status Store::Write(rocksdb::WriteBatch& batch, std::string_view what) {
+  return FromRocks(db_->Write(rocksdb::WriteOptions(), &batch), what);
+}
+
+absl::Status Store::SyncWal() { return FromRocks(db_->SyncWAL(), "syncing the write-ahead log"); }
+
+absl::Status Store::Flush(const std::vector<const Family*>& families) {
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  for (const Family* family : families) handles.push_back(family->handle());
+  rocksdb::FlushOptions options;
+  options.allow_write_stall = true;  // There are none; this only skips waiting for room.
+  return FromRocks(db_->Flush(options, handles), "flushing tables");
+}
+
+void Store::TryResume() {
+  const rocksdb::Status status = db_->Resume();
+  if (!status.ok()) spdlog::warn("\"writing cannot go on yet\" err=\"{}\"", status.ToString());
+}
+
+absl::StatusOr<std::string> Store::Get(const Family& family, std::string_view key) const {
+  std::string value;
+  RETURN_IF_ERROR(FromRocks(db_->Get(rocksdb::ReadOptions(), family.handle(), ToSlice(key), &value),
+                            fmt::format("reading a row of {}", family.name())));
+  return value;
+}
+
+absl::Status Store::Scan(const Family& family, std::string_view from, const Visitor& visit) const {
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, family.handle()));
+  for (it->Seek(ToSlice(from)); it->Valid(); it->Next()) {
+    ASSIGN_OR_RETURN(const bool more, visit(ToView(it->key()), ToView(it->value())));
+    if (!more) return absl::OkStatus();
+  }
+  return FromRocks(it->status(), fmt::format("reading {}", family.name()));
+}
+
+uint64_t Store::DiskBytes() const {
+  std::vector<rocksdb::Env::FileAttributes> files;
+  if (!db_->GetEnv()->GetChildrenFileAttributes(options_.path, &files).ok()) return 0;
+  uint64_t bytes = 0;
+  for (const rocksdb::Env::FileAttributes& file : files) bytes += file.size_bytes;
+  return bytes;
+}
+
+}  // namespace varve

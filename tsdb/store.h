@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The RocksDB database below the engine: its settings, its column families, and its errors in
+// our words. Knows nothing of samples.
+#pragma once
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+#include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tsdb/format.h"
+
+namespace varve {
+
+// `what` says what was being done: "reading chunks".
+absl::Status FromRocks(const rocksdb::Status& status, std::string_view what);
+
+inline rocksdb::Slice ToSlice(std::string_view text) { return {text.data(), text.size()}; }
+inline std::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+// An open column family. Shared: a dropped family stays readable, and its files stay, until the
+// last owner lets go.
+class Family {
+ public:
+  Family(std::shared_ptr<rocksdb::DB> db, rocksdb::ColumnFamilyHandle* handle)
+      : db_(std::move(db)), handle_(handle) {}
+  ~Family() { db_->DestroyColumnFamilyHandle(handle_).PermitUncheckedError(); }
+  Family(const Family&) = delete;
+  Family& operator=(const Family&) = delete;
+
+  rocksdb::ColumnFamilyHandle* handle() const { return handle_; }
+  rocksdb::DB& db() const { return *db_; }
+  const std::string& name() const { return handle_->GetName(); }
+
+ private:
+  std::shared_ptr<rocksdb::DB> db_;
+  rocksdb::ColumnFamilyHandle* handle_;
+};
+using FamilyPtr = std::shared_ptr<Family>;
+
+struct StoreOptions {
+  std::string path;
+  uint64_t block_cache_bytes = 32 << 20;
+  uint64_t write_buffer_bytes = 4 << 20;
+  rocksdb::Env* env = nullptr;
+};
+
+// Thread-safe. Families may outlive the store; the database closes with the last of them.
+class Store {
+ public:
+  // Opens the database at `options.path`, whose parent exists, or creates it.
+  static absl::StatusOr<std::unique_ptr<Store>> Open(const StoreOptions& options);
+
+  // Families that are not numbered; they live as long as the store.
+  const Family& meta() const { return *fixed_.at(kMetaFamily); }
+  const Family& series() const { return *fixed_.at(kSeriesFamily); }
+  const Family& head() const { return *fixed_.at(kHeadFamily); }
+  const Family& exemplars() const { return *fixed_.at(kExemplarsFamily); }
+
+  // The families with this prefix that were there at Open(), by number. Hands them over.
+  std::map<uint64_t, FamilyPtr> TakeNumbered(std::string_view prefix);
+  absl::StatusOr<FamilyPtr> CreateNumbered(std::string_view prefix, uint64_t number);
+  // The family is gone for the next Open() from here on; readers that share it go on.
+  absl::Status Drop(const Family& family);
+
+  absl::Status Write(rocksdb::WriteBatch& batch, std::string_view what);
+  // Returns when all that was written survives a power cut.
+  absl::Status SyncWal();
+  absl::Status Flush(const std::vector<const Family*>& families);
+  // After an I/O error stopped writing: tries to go on.
+  void TryResume();
+
+  // NotFound if `key` is not there.
+  absl::StatusOr<std::string> Get(const Family& family, std::string_view key) const;
+  // Calls visit(key, value) for all keys from `from` on, until it returns an error or false.
+  using Visitor = std::function<absl::StatusOr<bool>(std::string_view, std::string_view)>;
+  absl::Status Scan(const Family& family, std::string_view from, const Visitor& visit) const;
+
+  // Bytes of all files, and of those the log families take.
+  uint64_t DiskBytes() const;
+
+ private:
+  Store() = default;
+
+  StoreOptions options_;
+  std::shared_ptr<rocksdb::Cache> block_cache_;
+  std::shared_ptr<rocksdb::DB> db_;
+  std::map<std::string_view, FamilyPtr> fixed_;
+  std::map<std::string, FamilyPtr> numbered_;  // Not taken yet.
+};
+
+}  // namespace varve

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The write path: commits, checkpoints, epochs and retention. Recovery is in recovery.cc.
+#include "tsdb/write_path.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "model/check.h"
+#include "model/status_macros.h"
+
+namespace varve {
+
+namespace {
+
+// Appenders in use at the same time that find their buffers again.
+constexpr size_t kPooledBuffersMax = 16;
+// Buffers larger than this are not kept: one huge request should not stay in memory.
+constexpr size_t kPooledSamplesMax = 64 << 10;
+// Open chunks may be older than what hot families hold, but not by more than this.
+constexpr DurationMs kOpenChunkAgeMax = 3 * kHour;
+
+std::string HotRangeKey(uint64_t number) { return fmt::format("{}{}", kHotRangeKeyPrefix, number); }
+
+}  // namespace
+
+void AtomicCounters::CountRefused(AppendError error) {
+  switch (error) {
+    case AppendError::kOutOfOrder:
+      ++out_of_order;
+      break;
+    case AppendError::kDuplicateTimestamp:
+      ++duplicates;
+      break;
+    case AppendError::kTooOld:
+      ++too_old;
+      break;
+    case AppendError::kOutOfBounds:
+      ++out_of_bounds;
+      break;
+    default:
+      break;
+  }
+}
+
+std::unique_ptr<AppendBuffers> WritePath::TakeBuffers() {
+  {
+    MutexLock lock(buffers_mutex_);
+    if (!buffers_.empty()) {
+      std::unique_ptr<AppendBuffers> buffers = std::move(buffers_.back());
+      buffers_.pop_back();
+      return buffers;
+    }
+  }
+  return std::make_unique<AppendBuffers>();
+}
+
+void WritePath::ReturnBuffers(std::unique_ptr<AppendBuffers> buffers) {
+  Batch& batch = buffers->batch;
+  if (batch.record.floats.capacity() > kPooledSamplesMax ||
+      batch.record.histograms.capacity() > kPooledSamplesMax) {
+    return;
+  }
+  batch.record.Clear();
+  batch.float_series.clear();
+  batch.histogram_series.clear();
+  MutexLock lock(buffers_mutex_);
+  if (buffers_.size() < kPooledBuffersMax) buffers_.push_back(std::move(buffers));
+}
+
+absl::Status WritePath::Write(rocksdb::WriteBatch& batch, std::string_view what) {
+  absl::Status status = store_.Write(batch, what);
+  if (status.ok() && options_.wal_sync_interval == 0) status = store_.SyncWal();
+  unsynced_.store(true, std::memory_order_relaxed);
+  if (!status.ok()) stuck_.store(true, std::memory_order_relaxed);
+  return status;
+}
+
+absl::Status WritePath::SyncWal() {
+  if (!unsynced_.exchange(false, std::memory_order_relaxed)) return absl::OkStatus();
+  absl::Status status = store_.SyncWal();
+  if (!status.ok()) {
+    unsynced_.store(true, std::memory_order_relaxed);
+    stuck_.store(true, std::memory_order_relaxed);
+    return status;
+  }
+  if (stuck_.exchange(false, std::memory_order_relaxed)) store_.TryResume();
+  return absl::OkStatus();
+}
+
+absl::Status WritePath::Commit(AppendBuffers& buffers) {
+  Batch& batch = buffers.batch;
+  // Compressed before the lock is taken; a batch that shrinks below is encoded again.
+  absl::StatusOr<std::string_view> encoded = buffers.encoder.Encode(batch.record);
+  if (!encoded.ok()) {
+    head_.Release(batch);
+    return std::move(encoded).status();
+  }
+  MutexLock lock(commit_mutex_);
+  if (closed_) {
+    head_.Release(batch);
+    return absl::FailedPreconditionError("the storage is closed");
+  }
+  StorageCounters refused;
+  const size_t dropped = head_.Recheck(batch, refused);
+  counters_.out_of_order += refused.out_of_order_samples;
+  counters_.duplicates += refused.duplicate_samples;
+  counters_.too_old += refused.too_old_samples;
+  counters_.out_of_bounds += refused.out_of_bounds_samples;
+  const size_t exemplars = batch.record.exemplars.size();
+  rocksdb::WriteBatch put;
+  exemplars_.Put(batch.record.exemplars, store_, put);
+  if (batch.record.empty()) return absl::OkStatus();
+  if (dropped > 0 || batch.record.exemplars.size() != exemplars) {
+    encoded = buffers.encoder.Encode(batch.record);
+    if (!encoded.ok()) {
+      head_.Release(batch);
+      return std::move(encoded).status();
+    }
+  }
+  LogEpoch& epoch = log_.back();
+  put.Put(epoch.family->handle(), EncodeIdKey(last_sequence_ + 1), ToSlice(*encoded));
+  absl::Status status = Write(put, "writing the log");
+  if (!status.ok()) {
+    head_.Release(batch);
+    return status;
+  }
+  ++last_sequence_;
+  epoch.bytes += encoded->size();
+  log_bytes_.fetch_add(encoded->size(), std::memory_order_relaxed);
+  head_.Apply(batch);
+  exemplars_.Added(batch.record.exemplars);
+  counters_.floats += batch.record.floats.size();
+  counters_.histograms += batch.record.histograms.size();
+  // The commit is durable and visible; chunks that could not be put are tried again by the next.
+  const absl::Status closed = WriteClosed();
+  if (!closed.ok()) spdlog::error("\"closed chunks stay in memory\" err=\"{}\"", closed.ToString());
+  return absl::OkStatus();
+}
+
+// -------------------------------------------------------------------------------------- hot chunks
+
+void WritePath::PutClosed(rocksdb::WriteBatch& batch, HotFamily& hot) {
+  HotRange range{.min = hot.min.load(std::memory_order_relaxed),
+                 .max = hot.max.load(std::memory_order_relaxed),
+                 .begun = hot.begun};
+  bool widened = false;
+  for (const std::shared_ptr<const ClosedChunk>& chunk : head_.unwritten_chunks()) {
+    batch.Put(hot.family->handle(), EncodeHotKey(chunk->key), chunk->value);
+    widened |= WidenHotRange(range, chunk->key.first_time, chunk->last_time);
+  }
+  if (!widened) return;
+  if (hot.begun == kMinTimestamp) range.begun = hot.begun = head_.max_time();
+  hot.min.store(range.min, std::memory_order_relaxed);
+  hot.max.store(range.max, std::memory_order_relaxed);
+  batch.Put(store_.meta().handle(), HotRangeKey(hot.number), EncodeHotRange(range));
+}
+
+absl::Status WritePath::WriteClosed() {
+  if (head_.unwritten_chunks().empty()) return absl::OkStatus();
+  rocksdb::WriteBatch batch;
+  HotFamily& hot = *hot_.back();
+  PutClosed(batch, hot);
+  const bool new_bucket = head_.TakeBucketTableChanged();
+  if (new_bucket) {
+    batch.Put(store_.meta().handle(), ToSlice(kBucketTableKey), head_.bucket_table().Encode());
+  }
+  const absl::Status status = Write(batch, "writing closed chunks");
+  if (!status.ok()) {
+    if (new_bucket) head_.MarkBucketTableChanged();
+    return status;
+  }
+  if (new_bucket) PublishHot();
+  head_.Written(static_cast<uint32_t>(hot.number));
+  return absl::OkStatus();
+}
+
+void WritePath::PublishHot() {
+  auto set = std::make_shared<HotSet>();
+  set->families = hot_;
+  set->buckets = head_.bucket_table();
+  MutexLock lock(hot_mutex_);
+  hot_set_ = std::move(set);
+}
+
+std::shared_ptr<const HotSet> WritePath::hot_set() const {
+  MutexLock lock(hot_mutex_);
+  return hot_set_;
+}
+
+absl::Status WritePath::RotateHot() {
+  uint64_t number = 0;
+  {
+    MutexLock lock(commit_mutex_);
+    number = hot_.back()->number + 1;
+  }
+  // Only the maintenance thread rotates; commits go on meanwhile.
+  auto hot = std::make_shared<HotFamily>();
+  hot->number = number;
+  ASSIGN_OR_RETURN(hot->family, store_.CreateNumbered(kHotFamilyPrefix, number));
+  MutexLock lock(commit_mutex_);
+  hot_.push_back(std::move(hot));
+  PublishHot();
+  return absl::OkStatus();
+}
+
+absl::Status WritePath::RotateHotIfDue(DurationMs retention) {
+  DurationMs lasts = options_.hot_epoch;
+  if (retention > 0) lasts = std::min(lasts, retention);
+  {
+    MutexLock lock(commit_mutex_);
+    const TimestampMs begun = hot_.back()->begun;
+    if (begun == kMinTimestamp || head_.max_time() - begun < lasts) return absl::OkStatus();
+  }
+  return RotateHot();
+}
+
+absl::Status WritePath::Expire(DurationMs retention) {
+  if (head_.max_time() == kMinTimestamp) return absl::OkStatus();
+  std::vector<std::shared_ptr<HotFamily>> expired;
+  {
+    MutexLock lock(commit_mutex_);
+    TimestampMs oldest = head_.max_time() - kOpenChunkAgeMax;
+    std::vector<std::shared_ptr<HotFamily>> kept;
+    for (const std::shared_ptr<HotFamily>& hot : hot_) {
+      const bool empty = hot->begun == kMinTimestamp;
+      if (hot != hot_.back() && retention > 0 &&
+          (empty || hot->max.load(std::memory_order_relaxed) < head_.max_time() - retention)) {
+        expired.push_back(hot);
+        continue;
+      }
+      if (!empty) oldest = std::min(oldest, hot->min.load(std::memory_order_relaxed));
+      kept.push_back(hot);
+    }
+    if (expired.empty()) return absl::OkStatus();
+    hot_ = std::move(kept);
+    head_.RaiseOldestTime(oldest);
+    head_.DropBucketsBefore(oldest);
+    PublishHot();
+    rocksdb::WriteBatch batch;
+    for (const std::shared_ptr<HotFamily>& hot : expired) {
+      batch.Delete(store_.meta().handle(), HotRangeKey(hot->number));
+    }
+    if (head_.TakeBucketTableChanged()) {
+      batch.Put(store_.meta().handle(), ToSlice(kBucketTableKey), head_.bucket_table().Encode());
+    }
+    RETURN_IF_ERROR(Write(batch, "recording expired chunks"));
+  }
+  for (const std::shared_ptr<HotFamily>& hot : expired) {
+    RETURN_IF_ERROR(store_.Drop(*hot->family));
+    ++counters_.families_expired;
+    spdlog::info("\"chunks older than the retention deleted\" family={}", hot->family->name());
+  }
+  return absl::OkStatus();
+}
+
+// -------------------------------------------------------------------------------------- checkpoint
+
+absl::Status WritePath::SaveRow(uint64_t row) {
+  // (2): what this row no longer holds must be in a hot family first.
+  RETURN_IF_ERROR(WriteClosed());
+  const Head::CapturedRow captured = head_.CaptureRow(row, last_sequence_);
+  rocksdb::WriteBatch batch;
+  for (const uint64_t id : captured.unsaved_series) {
+    batch.Put(store_.series().handle(), EncodeIdKey(id), head_.index().LabelsOf(id).bytes());
+  }
+  const std::string key = EncodeIdKey(row * kHeadRowSeries);
+  if (captured.value.empty()) {
+    batch.Delete(store_.head().handle(), key);
+  } else {
+    batch.Put(store_.head().handle(), key, captured.value);
+  }
+  absl::Status status = Write(batch, "writing a head checkpoint");
+  head_.RowSaved(row, captured, status);
+  return status;
+}
+
+absl::Status WritePath::CheckpointLocked() {
+  uint64_t sequence = 0;
+  std::vector<uint64_t> rows;
+  {
+    MutexLock lock(commit_mutex_);
+    sequence = last_sequence_;
+    rows = head_.DirtyRows();
+  }
+  // A row at a time, so that commits wait for one of them at most. A row may thus contain more of
+  // the log than `sequence`, and says so.
+  for (const uint64_t row : rows) {
+    MutexLock lock(commit_mutex_);
+    RETURN_IF_ERROR(SaveRow(row));
+  }
+  rocksdb::WriteBatch batch;
+  batch.Put(store_.meta().handle(), ToSlice(kCheckpointKey), EncodeVarintValue(sequence + 1));
+  batch.Put(store_.meta().handle(), ToSlice(kSeriesHighWaterKey),
+            EncodeVarintValue(head_.last_id()));
+  RETURN_IF_ERROR(Write(batch, "recording a head checkpoint"));
+  return DropLogBefore(sequence + 1);
+}
+
+absl::Status WritePath::DropLogBefore(uint64_t sequence) {
+  std::vector<LogEpoch> superfluous;
+  {
+    MutexLock lock(commit_mutex_);
+    replay_from_ = sequence;
+    while (log_.size() > 1 && log_[1].first_sequence <= sequence) {
+      log_bytes_.fetch_sub(log_.front().bytes, std::memory_order_relaxed);
+      superfluous.push_back(std::move(log_.front()));
+      log_.pop_front();
+    }
+  }
+  if (superfluous.empty()) return absl::OkStatus();
+  // Unflushed rows of the small families would pin the whole WAL.
+  RETURN_IF_ERROR(
+      store_.Flush({&store_.series(), &store_.head(), &store_.exemplars(), &store_.meta()}));
+  // A drop is durable at once, a put only when synced.
+  RETURN_IF_ERROR(store_.SyncWal());
+  for (const LogEpoch& epoch : superfluous) RETURN_IF_ERROR(store_.Drop(*epoch.family));
+  return absl::OkStatus();
+}
+
+absl::Status WritePath::Checkpoint() {
+  MutexLock lock(checkpoint_mutex_);
+  RETURN_IF_ERROR(RotateLog());
+  return CheckpointLocked();
+}
+
+absl::Status WritePath::RotateLog() {
+  uint64_t number = 0;
+  {
+    MutexLock lock(commit_mutex_);
+    if (log_.back().first_sequence > last_sequence_) return absl::OkStatus();  // Still empty.
+    number = log_.back().number + 1;
+  }
+  ASSIGN_OR_RETURN(FamilyPtr family, store_.CreateNumbered(kLogFamilyPrefix, number));
+  MutexLock lock(commit_mutex_);
+  log_.push_back({number, std::move(family), last_sequence_ + 1, 0});
+  log_begun_nanos_ = clock_.MonotonicNanos();
+  return absl::OkStatus();
+}
+
+absl::Status WritePath::CheckpointIfDue() {
+  MutexLock checkpoint_lock(checkpoint_mutex_);
+  {
+    MutexLock lock(commit_mutex_);
+    const DurationMs age = (clock_.MonotonicNanos() - log_begun_nanos_) / 1'000'000;
+    if (log_.back().bytes < options_.log_epoch_bytes && age < options_.log_epoch_age) {
+      return absl::OkStatus();
+    }
+    if (log_.size() == 1 && log_.back().first_sequence > last_sequence_) return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(RotateLog());
+  return CheckpointLocked();
+}
+
+// ------------------------------------------------------------------------------------------- sweep
+
+absl::Status WritePath::SweepShard(size_t shard, TimestampMs idle_before) {
+  const auto oldest_epoch = static_cast<uint32_t>(hot_.front()->number);
+  const Head::SweepResult swept = head_.Sweep(shard, idle_before, oldest_epoch);
+  RETURN_IF_ERROR(WriteClosed());
+  counters_.series_removed += swept.removed.size();
+  if (swept.removed_saved.empty()) return absl::OkStatus();
+  rocksdb::WriteBatch batch;
+  // Ids are never used again, even if their rows were the last ones.
+  batch.Put(store_.meta().handle(), ToSlice(kSeriesHighWaterKey),
+            EncodeVarintValue(head_.last_id()));
+  for (const uint64_t id : swept.removed_saved) {
+    batch.Delete(store_.series().handle(), EncodeIdKey(id));
+  }
+  return Write(batch, "removing series without data");
+}
+
+absl::Status WritePath::Sweep() {
+  if (head_.max_time() == kMinTimestamp) return absl::OkStatus();
+  const TimestampMs idle_before = head_.max_time() - kChunkSpanMax;
+  for (size_t shard = 0; shard < Head::kShards; ++shard) {
+    MutexLock lock(commit_mutex_);
+    RETURN_IF_ERROR(SweepShard(shard, idle_before));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WritePath::Close() {
+  {
+    MutexLock lock(commit_mutex_);
+    if (closed_) return absl::OkStatus();
+    closed_ = true;
+  }
+  RETURN_IF_ERROR(Checkpoint());
+  std::shared_ptr<const HotSet> hot = hot_set();
+  std::vector<const Family*> families = {&store_.series(), &store_.head(), &store_.exemplars(),
+                                         &store_.meta()};
+  for (const std::shared_ptr<HotFamily>& family : hot->families) {
+    families.push_back(family->family.get());
+  }
+  RETURN_IF_ERROR(store_.Flush(families));
+  return store_.SyncWal();
+}
+
+}  // namespace varve

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From an accepted batch to the disk and back: the commit, the log and its epochs, head
+// checkpoints, hot families, retention, and recovery from all of them.
+//
+// The order of things in a commit, all under the commit lock:
+//   1. the batch is checked again, since another may have been faster
+//   2. one put of a log record: from here on it survives a killed process
+//   3. the head applies it: from here on it is visible
+//   4. chunks this closed are put into the current hot family
+//
+// Recovery relies on these:
+//   (1) A head row says which log sequence it contains; the log after it is still there.
+//   (2) When a row is captured, every chunk closed before is in a hot family, earlier in the WAL.
+//   (3) The `series` row of a series is written no later than the first head row that has it.
+//   (4) A log epoch is dropped when all of it lies before the checkpoint, and that is synced.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/status/status.h>
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/clock.h"
+#include "model/mutex.h"
+#include "model/storage.h"
+#include "tsdb/db.h"
+#include "tsdb/exemplar_store.h"
+#include "tsdb/format.h"
+#include "tsdb/head.h"
+#include "tsdb/log_record.h"
+#include "tsdb/store.h"
+
+namespace varve {
+
+// A family of closed chunks. The range only widens, and does so before a chunk is readable.
+struct HotFamily {
+  uint64_t number = 0;
+  FamilyPtr family;
+  std::atomic<TimestampMs> min = kMaxTimestamp;
+  std::atomic<TimestampMs> max = kMinTimestamp;
+  TimestampMs begun = kMinTimestamp;  // The writer's own.
+};
+
+// What readers need to find closed chunks. Immutable, but for the ranges.
+struct HotSet {
+  std::vector<std::shared_ptr<HotFamily>> families;  // By number, hence by time for one series.
+  BucketTable buckets;
+};
+
+// Buffers of an appender, reused by the next one.
+struct AppendBuffers {
+  Batch batch;
+  LogRecordEncoder encoder;
+};
+
+// Counters several threads raise.
+struct AtomicCounters {
+  std::atomic<uint64_t> floats = 0;
+  std::atomic<uint64_t> histograms = 0;
+  std::atomic<uint64_t> series_created = 0;
+  std::atomic<uint64_t> series_removed = 0;
+  std::atomic<uint64_t> out_of_order = 0;
+  std::atomic<uint64_t> too_old = 0;
+  std::atomic<uint64_t> out_of_bounds = 0;
+  std::atomic<uint64_t> duplicates = 0;
+  std::atomic<uint64_t> corruptions = 0;
+  std::atomic<uint64_t> families_expired = 0;
+  std::atomic<uint64_t> active_appenders = 0;
+
+  void CountRefused(AppendError error);
+};
+
+// Thread-safe.
+class WritePath {
+ public:
+  // All outlive the write path.
+  WritePath(const DbOptions& options, Clock& clock, Store& store, Head& head,
+            ExemplarStore& exemplars, AtomicCounters& counters)
+      : options_(options),
+        clock_(clock),
+        store_(store),
+        head_(head),
+        exemplars_(exemplars),
+        counters_(counters) {}
+
+  // Brings head and families to what was committed. Call once, first.
+  // FailedPrecondition if a newer version wrote the data.
+  absl::Status Recover() ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  uint64_t replayed_records() const { return replayed_records_; }
+
+  std::unique_ptr<AppendBuffers> TakeBuffers() ABSL_LOCKS_EXCLUDED(buffers_mutex_);
+  void ReturnBuffers(std::unique_ptr<AppendBuffers> buffers) ABSL_LOCKS_EXCLUDED(buffers_mutex_);
+
+  // Commits the batch, or releases it and says why it could not.
+  absl::Status Commit(AppendBuffers& buffers) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+
+  absl::Status SyncWal();
+  absl::Status Checkpoint() ABSL_LOCKS_EXCLUDED(commit_mutex_, checkpoint_mutex_);
+  // Starts a new log epoch and checkpoints if the current one is large or old enough.
+  absl::Status CheckpointIfDue() ABSL_LOCKS_EXCLUDED(commit_mutex_, checkpoint_mutex_);
+  // Starts a new hot family if the current one has lasted its time.
+  absl::Status RotateHotIfDue(DurationMs retention) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // Drops hot families all of whose chunks are older than `retention`.
+  absl::Status Expire(DurationMs retention) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // Closes idle chunks; removes series without data.
+  absl::Status Sweep() ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // Checkpoints and flushes; commits fail from now on.
+  absl::Status Close() ABSL_LOCKS_EXCLUDED(commit_mutex_, checkpoint_mutex_);
+  // Whether the last write failed, so that resuming should be tried.
+  bool stuck() const { return stuck_.load(std::memory_order_relaxed); }
+
+  // The current set. Take it after copying what the head holds: a chunk is then in either.
+  std::shared_ptr<const HotSet> hot_set() const ABSL_LOCKS_EXCLUDED(hot_mutex_);
+  uint64_t log_bytes() const { return log_bytes_.load(std::memory_order_relaxed); }
+
+ private:
+  struct LogEpoch {
+    uint64_t number = 0;
+    FamilyPtr family;
+    uint64_t first_sequence = 0;
+    uint64_t bytes = 0;
+  };
+
+  absl::Status RecoverMeta() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  absl::Status RecoverHotFamilies() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  absl::Status RecoverSeries() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  absl::Status RecoverHead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  absl::Status ReplayLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  void ReplayRecord(uint64_t sequence, const LogRecord& record)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  absl::StatusOr<HotRange> ScanHotRange(const Family& family) const;
+  void CountCorruption(std::string_view what, const absl::Status& status);
+
+  absl::Status Write(rocksdb::WriteBatch& batch, std::string_view what);
+  // Puts the head's closed chunks into the current hot family.
+  absl::Status WriteClosed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  void PutClosed(rocksdb::WriteBatch& batch, HotFamily& hot)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  absl::Status SaveRow(uint64_t row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  absl::Status SweepShard(size_t shard, TimestampMs idle_before)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  absl::Status CheckpointLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(checkpoint_mutex_)
+      ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  absl::Status RotateLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(checkpoint_mutex_)
+      ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  absl::Status DropLogBefore(uint64_t sequence) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  absl::Status RotateHot() ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  void PublishHot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+
+  const DbOptions options_;
+  Clock& clock_;
+  Store& store_;
+  Head& head_;
+  ExemplarStore& exemplars_;
+  AtomicCounters& counters_;
+
+  // One checkpoint (or log rotation) at a time. Before commit_mutex_.
+  Mutex checkpoint_mutex_ ABSL_ACQUIRED_BEFORE(commit_mutex_);
+
+  // The writer's turn (head.h).
+  Mutex commit_mutex_;
+  bool closed_ ABSL_GUARDED_BY(commit_mutex_) = false;
+  uint64_t last_sequence_ ABSL_GUARDED_BY(commit_mutex_) = 0;
+  uint64_t replay_from_ ABSL_GUARDED_BY(commit_mutex_) = 1;
+  std::deque<LogEpoch> log_ ABSL_GUARDED_BY(commit_mutex_);  // The last one is written to.
+  int64_t log_begun_nanos_ ABSL_GUARDED_BY(commit_mutex_) = 0;
+  std::vector<std::shared_ptr<HotFamily>> hot_ ABSL_GUARDED_BY(commit_mutex_);  // Same.
+  // While recovering: the sequence of each head row.
+  absl::flat_hash_map<uint64_t, uint64_t> row_sequences_ ABSL_GUARDED_BY(commit_mutex_);
+  uint64_t unknown_series_samples_ ABSL_GUARDED_BY(commit_mutex_) = 0;
+
+  mutable Mutex hot_mutex_;
+  std::shared_ptr<const HotSet> hot_set_ ABSL_GUARDED_BY(hot_mutex_);
+
+  Mutex buffers_mutex_;
+  std::vector<std::unique_ptr<AppendBuffers>> buffers_ ABSL_GUARDED_BY(buffers_mutex_);
+
+  std::atomic<uint64_t> replayed_records_ = 0;
+  std::atomic<uint64_t> log_bytes_ = 0;  // Of all epochs.
+  std::atomic<bool> unsynced_ = false;
+  std::atomic<bool> stuck_ = false;
+};
+
+}  // namespace varve
