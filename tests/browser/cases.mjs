@@ -448,6 +448,84 @@ const behaviour = [
     },
   },
   {
+    name: 'a slow query can be cancelled',
+    async run({ page, open }) {
+      let answer;
+      await page.route('**/api/v1/query', (route) => {
+        answer = () => route.abort();
+      });
+      await open(query({ 'g0.expr': 'up' }));
+      await page.getByRole('button', { name: 'Cancel' }).click();
+      await page.getByRole('button', { name: 'Cancel' }).waitFor({ state: 'detached' });
+      assert.equal(await page.getByRole('alert').count(), 0);
+      answer();
+    },
+  },
+  {
+    name: 'warnings and notes of an answer are shown',
+    async run({ page, open }) {
+      const body = JSON.stringify({
+        status: 'success',
+        data: { resultType: 'vector', result: [{ metric: { a: 'b' }, value: [1, '1'] }] },
+        warnings: ['PromQL warning: something is off'],
+        infos: ['PromQL info: metric might not be a counter'],
+      });
+      await page.route('**/api/v1/query', (route) =>
+        route.fulfill({ contentType: 'application/json', body }),
+      );
+      await open(query({ 'g0.expr': 'rate(a[5m])' }));
+      await page.getByText('something is off').waitFor();
+      await page.getByText('might not be a counter').waitFor();
+      await table(page).locator('td', { hasText: '{a="b"}' }).waitFor();
+    },
+  },
+  {
+    name: 'native histograms are shown as text',
+    async run({ page, open }) {
+      const histogram = { count: '3', sum: '4.5', buckets: [[0, '1', '2', '3']] };
+      await page.route('**/api/v1/query*', (route) => {
+        const range = route.request().url().endsWith('query_range');
+        const metric = { __name__: 'latency' };
+        const data = range
+          ? { resultType: 'matrix', result: [{ metric, histograms: [[1, histogram]] }] }
+          : { resultType: 'vector', result: [{ metric, histogram: [1, histogram] }] };
+        return route.fulfill({
+          contentType: 'application/json',
+          body: JSON.stringify({ status: 'success', data }),
+        });
+      });
+      await open(query({ 'g0.expr': 'latency' }));
+      await table(page).locator('td', { hasText: 'count:3 sum:4.5' }).waitFor();
+      await table(page).locator('td', { hasText: '(1, 2]: 3' }).waitFor();
+      await page.getByRole('tab', { name: 'Graph' }).click();
+      await page.getByText('1 series hold native histograms').waitFor();
+    },
+  },
+  {
+    name: 'a server that is away is named, and found again',
+    async run({ page, open }) {
+      await page.route('**/api/v1/targets*', (route) => route.abort());
+      await open('targets');
+      await page.getByRole('alert').filter({ hasText: 'cannot be reached' }).waitFor();
+      await page.unroute('**/api/v1/targets*');
+      await page.getByRole('button', { name: 'Refresh' }).click();
+      await page.locator('tbody tr').first().waitFor();
+      assert.equal(await page.getByRole('alert').count(), 0);
+    },
+  },
+  {
+    name: 'the configuration is copied',
+    async run({ page, open }) {
+      await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+      await open('status');
+      const shown = await page.locator('pre').innerText();
+      await page.getByRole('button', { name: 'Copy YAML' }).click();
+      await page.getByRole('button', { name: 'Copied' }).waitFor();
+      const copied = await page.evaluate(() => navigator.clipboard.readText());
+      assert.equal(copied.trim(), shown.trim());
+    },
+  },
+  {
     name: "addresses of Prometheus' other pages lead somewhere",
     async run({ page, open }) {
       for (const [path, title] of [

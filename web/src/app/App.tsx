@@ -4,6 +4,7 @@
 import { MantineProvider } from '@mantine/core';
 import { lazy, Suspense, useEffect, type ReactNode } from 'react';
 import { ErrorBoundary } from '../components/ErrorBoundary';
+import { Link } from '../components/Link';
 import { Loading } from '../components/Loading';
 import { RulesPage } from '../pages/rules/RulesPage';
 import { StatusPage } from '../pages/status/StatusPage';
@@ -38,7 +39,7 @@ function NotFound() {
     <>
       <h1>Not found</h1>
       <p>
-        There is no page here. Go to the <a href="query">query page</a>.
+        There is no page here. Go to the <Link href="query">query page</Link>.
       </p>
     </>
   );

@@ -2,10 +2,11 @@
 //
 // What surrounds every page: skip link, navigation, time zone and colour scheme.
 import { ActionIcon, Tooltip, useMantineColorScheme, type MantineColorScheme } from '@mantine/core';
-import { useEffect, useRef, type MouseEvent, type ReactNode } from 'react';
+import { useEffect, useRef, type ReactNode } from 'react';
 import { AutoIcon, MoonIcon, SunIcon } from '../components/icons';
+import { Link } from '../components/Link';
 import { Logo } from '../components/Logo';
-import { navigate, usePage } from './router';
+import { usePage } from './router';
 import { useSettings } from './settings';
 import classes from './Shell.module.css';
 
@@ -16,14 +17,6 @@ const LINKS = [
   { page: 'alerts', text: 'Alerts' },
   { page: 'status', text: 'Status' },
 ] as const;
-
-// Follows a link of ours without loading the page again, unless the user wants a new tab.
-function follow(event: MouseEvent<HTMLAnchorElement>): void {
-  if (event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey) {
-    event.preventDefault();
-    navigate(event.currentTarget.getAttribute('href') ?? 'query');
-  }
-}
 
 const SCHEMES: Record<MantineColorScheme, { next: MantineColorScheme; icon: ReactNode }> = {
   auto: { next: 'light', icon: <AutoIcon /> },
@@ -95,21 +88,20 @@ export function Shell({ children }: { children: ReactNode }) {
       </a>
       <header className={classes.header}>
         <div className={classes.bar}>
-          <a className={classes.brand} href="query" onClick={follow} aria-label="Varve: query page">
+          <Link className={classes.brand} href="query" aria-label="Varve: query page">
             <Logo size={26} />
             <span>Varve</span>
-          </a>
+          </Link>
           <nav className={classes.nav} aria-label="Pages">
             {LINKS.map((link) => (
-              <a
+              <Link
                 key={link.page}
                 href={link.page}
-                onClick={follow}
                 className={classes.link}
                 aria-current={page === link.page ? 'page' : undefined}
               >
                 {link.text}
-              </a>
+              </Link>
             ))}
           </nav>
           <div className={classes.tools}>

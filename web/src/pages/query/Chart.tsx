@@ -195,7 +195,12 @@ export function Chart(props: ChartProps) {
     if (holder.current === null || !ready) {
       return undefined;
     }
-    const chosen = options(latest.current, readPalette(dark), utc, holder.current.clientWidth);
+    const chosen = options(
+      { ...latest.current, onZoom: (start, end) => latest.current.onZoom(start, end) },
+      readPalette(dark),
+      utc,
+      holder.current.clientWidth,
+    );
     chosen.hooks = {
       ...chosen.hooks,
       setCursor: [(self) => setHover(nearest(self))],

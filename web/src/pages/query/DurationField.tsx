@@ -18,11 +18,9 @@ export function DurationField({ label, valueMs, onChange }: DurationFieldProps) 
   const parsed = parseDuration(text);
   const valid = parsed !== null && parsed > 0;
   const commit = () => {
-    if (valid) {
+    setText(formatDuration(valid ? parsed : valueMs));
+    if (valid && parsed !== valueMs) {
       onChange(parsed);
-      setText(formatDuration(parsed));
-    } else {
-      setText(formatDuration(valueMs));
     }
   };
   return (

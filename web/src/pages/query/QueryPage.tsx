@@ -30,9 +30,12 @@ export default function QueryPage() {
 
   const show = (next: PanelState[], how: 'push' | 'replace') =>
     navigate(`query${encodePanels(next)}`, how);
+  // From the address as it is now: what calls this may stem from an earlier drawing.
   const change = (index: number, part: Partial<PanelState>, how: 'push' | 'replace') =>
     show(
-      panels.map((panel, i) => (i === index ? { ...panel, ...part } : panel)),
+      decodePanels(window.location.search).map((panel, i) =>
+        i === index ? { ...panel, ...part } : panel,
+      ),
       how,
     );
   const remove = (index: number) => {

@@ -107,7 +107,7 @@ export function QueryPanel(props: QueryPanelProps) {
   const [draft, setDraft] = useState(panel.expr);
   const [round, setRound] = useState(0);
   const editor = useRef<EditorHandle>(null);
-  const { answer: result, error, loading } = useQuery(panel, round);
+  const { answer: result, error, loading, cancel } = useQuery(panel, round);
   useEffect(() => setDraft(panel.expr), [panel.expr]);
   useSlashKey(() => number === 1 && editor.current?.focus());
 
@@ -175,7 +175,14 @@ export function QueryPanel(props: QueryPanelProps) {
             </Tabs.Tab>
           </Tabs.List>
           <div className={classes.state}>
-            {loading && <Loader size={16} color="var(--v-accent)" aria-label="Running" />}
+            {loading && (
+              <span className={classes.running}>
+                <Loader size={16} color="var(--v-accent)" aria-label="Running" />
+                <Button size="xs" variant="default" onClick={cancel}>
+                  Cancel
+                </Button>
+              </span>
+            )}
             {current !== null && <Stats result={current} />}
           </div>
         </div>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Runs a panel's expression and keeps the last result while the next one is on its way.
-import { useEffect, useState } from 'react';
+import { useCallback, useEffect, useRef, useState } from 'react';
 import { api, type Answer, type RangeParams } from '../../api/client';
 import type { Loadable } from '../../api/useApi';
 import type { QueryData } from '../../api/types';
@@ -34,6 +34,7 @@ export function useQuery(panel: PanelState, round: number) {
     error: null,
     loading: false,
   });
+  const running = useRef<AbortController | null>(null);
   const { expr, tab, momentMs, endMs, rangeMs, stepMs, density } = panel;
   // Of the times, only those the tab uses.
   const times = tab === 'graph' ? [endMs, rangeMs, stepMs, density].join() : String(momentMs);
@@ -44,6 +45,7 @@ export function useQuery(panel: PanelState, round: number) {
       return undefined;
     }
     const abort = new AbortController();
+    running.current = abort;
     setState((last) => ({ ...last, loading: true }));
     run(panel, abort.signal).then(
       (answer) => {
@@ -61,5 +63,11 @@ export function useQuery(panel: PanelState, round: number) {
     // `panel` is a new object on every render; what matters of it is named below.
   }, [expr, tab, times, round]);
 
-  return state;
+  // Gives up waiting; the server stops too once it sees the connection go.
+  const cancel = useCallback(() => {
+    running.current?.abort();
+    setState((last) => ({ ...last, loading: false }));
+  }, []);
+
+  return { ...state, cancel };
 }

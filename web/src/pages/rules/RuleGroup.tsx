@@ -5,6 +5,7 @@ import type { AlertingRule, Labels, Rule, RuleGroup as Group } from '../../api/t
 import { Annotations } from '../../components/Annotations';
 import { Card } from '../../components/Card';
 import { LabelTags } from '../../components/LabelSet';
+import { Link } from '../../components/Link';
 import { Pill, type Tone } from '../../components/Pill';
 import { PromQL } from '../../components/PromQL';
 import { useGradual } from '../../components/useGradual';
@@ -61,9 +62,9 @@ function RuleRow({ rule, now }: { rule: Rule; now: number }) {
         <Pill tone={TONES[state]}>{state.toUpperCase()}</Pill>
       </td>
       <td>
-        <a className={classes.expr} href={queryHref(rule.query)} title="Open as a query">
+        <Link className={classes.expr} href={queryHref(rule.query)} title="Open as a query">
           <PromQL code={rule.query} />
-        </a>
+        </Link>
         {rule.lastError !== undefined && rule.lastError !== '' && (
           <div className={classes.error}>{rule.lastError}</div>
         )}

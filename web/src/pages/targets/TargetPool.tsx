@@ -14,7 +14,7 @@ const TONES: Record<TargetHealth, Tone> = { up: 'ok', down: 'bad', unknown: 'non
 
 function TargetRow({ target, now }: { target: Target; now: number }) {
   const { scrapeUrl, globalUrl, health, labels, discoveredLabels, lastError } = target;
-  const scraped = !formatAgo(target.lastScrape, now).startsWith('never');
+  const scraped = Date.parse(target.lastScrape) > 0;
   return (
     <tr>
       <td>
