@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Goal: no request body crashes the remote-write reader; the series it calls valid have labels that
+// storage can take.
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "model/check.h"
+#include "remote/write_reader.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  varve::WriteRequestReader reader({reinterpret_cast<const char*>(data), size});
+  varve::WriteSeries series;
+  size_t count = 0;
+  while (true) {
+    const absl::StatusOr<bool> more = reader.Next(series);
+    if (!more.ok() || !*more) break;
+    INVARIANT(++count <= size);
+    if (series.valid_labels) {
+      INVARIANT(series.labels.Has(varve::kMetricName));
+      const auto back = varve::Labels::FromBytes(series.labels.bytes());
+      INVARIANT(back.ok() && *back == series.labels);
+    }
+    for (const varve::TimedHistogram& item : series.histograms) {
+      if (item.histogram.Validate().ok()) static_cast<void>(item.histogram.ToString());
+    }
+  }
+  return 0;
+}

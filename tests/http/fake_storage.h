@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The smallest storage that fulfils model/storage.h: a map under a mutex, for tests of the layers
+// above it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/mutex.h"
+#include "model/storage.h"
+
+namespace varve {
+
+// Thread-safe. Refuses samples out of order, as storage does without an out-of-order window.
+class FakeStorage : public Queryable, public Appendable, public StorageAdmin {
+ public:
+  absl::StatusOr<std::unique_ptr<Querier>> OpenQuerier(TimestampMs min,
+                                                       TimestampMs max) const override;
+  std::unique_ptr<Appender> NewAppender() override;
+  CardinalityStats Cardinality(size_t limit) const override;
+  HeadStats Head() const override;
+  StorageCounters Counters() const override { return {}; }
+
+  // Adds one sample at once. REQUIRES: it is in order.
+  void Add(std::initializer_list<std::pair<std::string_view, std::string_view>> labels,
+           TimestampMs time, double value);
+
+  // `labels value@time value@time`, one line a series, for comparisons.
+  std::string Dump() const;
+
+  // Every commit fails from now on.
+  void FailCommits();
+
+ private:
+  friend class FakeAppender;
+
+  struct Pending {
+    Labels labels;
+    TimestampMs time = 0;
+    double value = 0;
+    std::shared_ptr<const Histogram> histogram;
+  };
+  using SeriesMap = std::map<Labels, SeriesSamples>;
+
+  absl::Status Commit(const std::vector<Pending>& samples);
+
+  mutable Mutex mutex_;
+  SeriesMap series_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Labels> by_ref_ ABSL_GUARDED_BY(mutex_);
+  bool fail_commits_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace varve
