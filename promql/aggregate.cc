@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Grouping, the aggregations that fold series into groups, and count_values.
+#include "promql/aggregate.h"
+
+#include <absl/container/flat_hash_map.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <utility>
+
+#include "model/status_macros.h"
+#include "promql/range_function.h"
+#include "promql/vector_function.h"
+
+namespace varve::promql {
+
+Grouping GroupSeries(const std::vector<Labels>& inputs, const std::vector<std::string>& names,
+                     bool without) {
+  Grouping grouping;
+  grouping.group_of.reserve(inputs.size());
+  absl::flat_hash_map<Labels, size_t> index;
+  LabelsBuilder builder;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    builder.Reset(inputs[i]);
+    if (without) {
+      for (const std::string& name : names) builder.Delete(name);
+      builder.Delete(kMetricName);
+    } else {
+      builder.Keep(names);
+    }
+    const auto [it, inserted] = index.try_emplace(builder.Build(), grouping.labels.size());
+    if (inserted) {
+      grouping.labels.push_back(it->first);
+      grouping.last_input.push_back(i);
+    }
+    grouping.last_input[it->second] = i;
+    grouping.group_of.push_back(it->second);
+  }
+  return grouping;
+}
+
+namespace {
+
+class FoldOperator : public Operator {
+ public:
+  FoldOperator(QueryContext& context, const Grid& grid, const Aggregate& aggregate,
+               OperatorPtr input, OperatorPtr param)
+      : context_(context),
+        grid_(grid),
+        aggregate_(aggregate),
+        input_(std::move(input)),
+        param_(std::move(param)) {}
+
+  absl::StatusOr<std::vector<Labels>> Open() override {
+    if (param_ != nullptr) {
+      RETURN_IF_ERROR(param_->Open().status());
+      RETURN_IF_ERROR(param_->Next(param_row_));
+      WarnInvalidParams();
+    }
+    ASSIGN_OR_RETURN(const std::vector<Labels> inputs, input_->Open());
+    grouping_ = GroupSeries(inputs, aggregate_.grouping, aggregate_.without);
+    groups_.resize(grouping_.labels.size());
+    return grouping_.labels;
+  }
+
+  absl::Status Next(Row& row) override {
+    const size_t index = emitted_++;
+    while (inputs_read_ <= grouping_.last_input[index]) {
+      RETURN_IF_ERROR(input_->Next(scratch_));
+      Group& group = groups_[grouping_.group_of[inputs_read_++]];
+      if (group.fold == nullptr) {
+        RETURN_IF_ERROR(context_.Hold(grid_.count));
+        group.fold = NewFold(context_, grid_, aggregate_, &param_row_);
+      }
+      if (scratch_.drop_name && !scratch_.Empty()) group.drop_name = true;
+      RETURN_IF_ERROR(group.fold->Add(scratch_));
+    }
+    row.Reset(grid_.count);
+    row.drop_name = groups_[index].drop_name;
+    RETURN_IF_ERROR(groups_[index].fold->Finish(row));
+    groups_[index].fold.reset();
+    context_.Release(grid_.count);
+    return absl::OkStatus();
+  }
+
+ private:
+  struct Group {
+    std::unique_ptr<Fold> fold;  // Null before its first input and after it was emitted.
+    bool drop_name = false;
+  };
+
+  // One warning for what is above, below and no number, not one per step.
+  void WarnInvalidParams() {
+    double max = -std::numeric_limits<double>::infinity();
+    double min = std::numeric_limits<double>::infinity();
+    bool nan = false;
+    for (double value : param_row_.values()) {
+      max = std::max(max, value);
+      min = std::min(min, value);
+      nan |= std::isnan(value);
+    }
+    const int position = aggregate_.param->position.start;
+    if (nan) WarnInvalidQuantile(context_, NormalNan(), position);
+    if (max > 1) WarnInvalidQuantile(context_, max, position);
+    if (min < 0) WarnInvalidQuantile(context_, min, position);
+  }
+
+  QueryContext& context_;
+  const Grid grid_;
+  const Aggregate& aggregate_;
+  OperatorPtr input_;
+  OperatorPtr param_;
+  Row param_row_;
+  Grouping grouping_;
+  std::vector<Group> groups_;
+  Row scratch_;
+  size_t inputs_read_ = 0;
+  size_t emitted_ = 0;
+};
+
+// Labels depend on values here, so Open() does all the work.
+class CountValues : public Operator {
+ public:
+  CountValues(QueryContext& context, const Grid& grid, const Aggregate& aggregate,
+              OperatorPtr input, std::string label)
+      : grid_(grid),
+        aggregate_(aggregate),
+        input_(std::move(input)),
+        label_(std::move(label)),
+        rows_(context) {}
+
+  absl::StatusOr<std::vector<Labels>> Open() override {
+    ASSIGN_OR_RETURN(const std::vector<Labels> inputs, input_->Open());
+    std::vector<std::string> names = aggregate_.grouping;
+    if (!aggregate_.without) names.push_back(label_);
+    Grouping grouping = GroupSeries(inputs, names, aggregate_.without);
+    absl::flat_hash_map<Labels, size_t> index;
+    std::vector<Labels> labels;
+    Row scratch;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      RETURN_IF_ERROR(input_->Next(scratch));
+      LabelsBuilder builder(grouping.labels[grouping.group_of[i]]);
+      for (size_t step = 0; step < grid_.count; ++step) {
+        if (!scratch.Has(step)) continue;
+        builder.Set(label_, scratch.HasHistogram(step) ? scratch.histogram(step)->ToString()
+                                                       : FormatFloat(scratch.value(step)));
+        const auto [it, inserted] = index.try_emplace(builder.Build(), labels.size());
+        if (inserted) {
+          labels.push_back(it->first);
+          Row row;
+          row.Reset(grid_.count);
+          RETURN_IF_ERROR(rows_.Add(std::move(row)));
+        }
+        Row& row = rows_.rows()[it->second];
+        row.SetFloat(step, row.Has(step) ? row.value(step) + 1 : 1);
+        row.drop_name |= scratch.drop_name;
+      }
+    }
+    return labels;
+  }
+
+  absl::Status Next(Row& row) override {
+    row = std::move(rows_.rows()[next_++]);
+    return absl::OkStatus();
+  }
+
+ private:
+  const Grid grid_;
+  const Aggregate& aggregate_;
+  OperatorPtr input_;
+  const std::string label_;
+  BufferedRows rows_;
+  size_t next_ = 0;
+};
+
+}  // namespace
+
+OperatorPtr MakeFold(QueryContext& context, const Grid& grid, const Aggregate& aggregate,
+                     OperatorPtr input, OperatorPtr param) {
+  return std::make_unique<FoldOperator>(context, grid, aggregate, std::move(input),
+                                        std::move(param));
+}
+
+absl::StatusOr<OperatorPtr> MakeCountValues(QueryContext& context, const Grid& grid,
+                                            const Aggregate& aggregate, OperatorPtr input,
+                                            std::string label) {
+  if (label.empty() || !IsValidUtf8(label)) {
+    return ExecutionError("invalid label name " + Quoted(label));
+  }
+  return OperatorPtr(std::make_unique<CountValues>(context, grid, aggregate, std::move(input),
+                                                   std::move(label)));
+}
+
+}  // namespace varve::promql

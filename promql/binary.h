@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Binary operators between scalars, between vectors and scalars, and between vectors.
+#pragma once
+
+#include "promql/ast.h"
+#include "promql/context.h"
+#include "promql/operator.h"
+
+namespace varve::promql {
+
+// One operand: a float, or a histogram if there is one.
+struct Operand {
+  double value = 0;
+  const Histogram* histogram = nullptr;
+};
+
+// What an operator makes of two samples.
+struct ElementResult {
+  bool valid = false;  // False: the types do not go together; an annotation said so.
+  bool keep = false;   // For comparisons: whether it holds.
+  double value = 0;
+  bool left_histogram = false;  // The result is the left histogram as it is.
+  HistogramPtr histogram;
+};
+ElementResult ApplyBinary(QueryContext& context, const Binary& binary, const Operand& left,
+                          const Operand& right);
+double ApplyFloats(BinaryOp op, double left, double right);
+bool Compare(BinaryOp op, double left, double right);
+// + - * / % ^ atan2, which drop the name.
+bool IsArithmetic(BinaryOp op);
+
+// REQUIRES: row.Has(step).
+Operand OperandAt(const Row& row, size_t step);
+
+OperatorPtr MakeScalarBinary(const Binary& binary, OperatorPtr left, OperatorPtr right);
+// One side is a scalar.
+OperatorPtr MakeVectorScalarBinary(QueryContext& context, const Binary& binary,
+                                   OperatorPtr vector, OperatorPtr scalar, bool scalar_is_left);
+OperatorPtr MakeVectorBinary(QueryContext& context, const Grid& grid, const Binary& binary,
+                             OperatorPtr left, OperatorPtr right);
+OperatorPtr MakeSetOperator(QueryContext& context, const Grid& grid, const Binary& binary,
+                            OperatorPtr left, OperatorPtr right);
+
+// The labels two series must agree on.
+Labels MatchKey(const VectorMatching& matching, const Labels& labels);
+
+}  // namespace varve::promql

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a call to its operator: which body a function has.
+#pragma once
+
+#include <absl/status/statusor.h>
+
+#include "promql/ast.h"
+#include "promql/context.h"
+#include "promql/operator.h"
+
+namespace varve::promql {
+
+// Plans a call and its arguments. A function the parser knows and the engine does not have gives
+// an execution error that says so.
+absl::StatusOr<OperatorPtr> PlanCall(QueryContext& context, const Grid& grid, const Call& call);
+
+}  // namespace varve::promql

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Limits, annotations and error types of running queries.
+#include "promql/context.h"
+
+#include <absl/strings/cord.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "model/check.h"
+#include "model/status_macros.h"
+
+namespace varve::promql {
+namespace {
+
+constexpr absl::string_view kErrorTypeUrl = "varve.promql/error_type";
+
+}  // namespace
+
+std::string FormatGeneral(double value, int precision) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";
+  if (precision > 0) return fmt::format("{:.{}g}", value, precision);
+  char buffer[64];
+  const auto end =
+      std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::scientific);
+  const std::string scientific(buffer, end.ptr);
+  const int exponent = std::stoi(scientific.substr(scientific.find('e') + 1));
+  if (exponent < -4 || exponent >= 6) return scientific;
+  return FormatFloat(value);
+}
+
+std::string_view QueryErrorTypeText(QueryErrorType type) {
+  switch (type) {
+    case QueryErrorType::kBadData:
+      return "bad_data";
+    case QueryErrorType::kExecution:
+      return "execution";
+    case QueryErrorType::kTimeout:
+      return "timeout";
+    case QueryErrorType::kCanceled:
+      return "canceled";
+    case QueryErrorType::kInternal:
+      break;
+  }
+  return "internal";
+}
+
+absl::Status QueryError(QueryErrorType type, std::string_view message) {
+  absl::StatusCode code = absl::StatusCode::kInternal;
+  switch (type) {
+    case QueryErrorType::kBadData:
+      code = absl::StatusCode::kInvalidArgument;
+      break;
+    case QueryErrorType::kExecution:
+      code = absl::StatusCode::kFailedPrecondition;
+      break;
+    case QueryErrorType::kTimeout:
+      code = absl::StatusCode::kDeadlineExceeded;
+      break;
+    case QueryErrorType::kCanceled:
+      code = absl::StatusCode::kCancelled;
+      break;
+    case QueryErrorType::kInternal:
+      break;
+  }
+  absl::Status status(code, absl::string_view(message.data(), message.size()));
+  const std::string_view text = QueryErrorTypeText(type);
+  status.SetPayload(kErrorTypeUrl, absl::Cord(absl::string_view(text.data(), text.size())));
+  return status;
+}
+
+QueryErrorType QueryErrorTypeOf(const absl::Status& status) {
+  const auto payload = status.GetPayload(kErrorTypeUrl);
+  if (!payload.has_value()) return QueryErrorType::kInternal;
+  const std::string text(*payload);
+  for (QueryErrorType type : {QueryErrorType::kBadData, QueryErrorType::kExecution,
+                              QueryErrorType::kTimeout, QueryErrorType::kCanceled}) {
+    if (text == QueryErrorTypeText(type)) return type;
+  }
+  return QueryErrorType::kInternal;
+}
+
+absl::Status ExecutionError(std::string_view message) {
+  return QueryError(QueryErrorType::kExecution, message);
+}
+
+Labels WithoutName(const Labels& labels) {
+  LabelsBuilder builder(labels);
+  builder.Delete(kMetricName);
+  builder.Delete(kTypeLabel);
+  builder.Delete(kUnitLabel);
+  return builder.Build();
+}
+
+AnnotationCollector::Entry& AnnotationCollector::Find(Kind kind, std::string key, int position,
+                                                      bool& created) {
+  const auto [it, inserted] = index_.try_emplace({kind, std::move(key)}, entries_.size());
+  created = inserted;
+  if (inserted) {
+    Entry entry;
+    entry.kind = kind;
+    entry.text = it->first.second;
+    entry.position = position;
+    entries_.push_back(std::move(entry));
+  }
+  return entries_[it->second];
+}
+
+void AnnotationCollector::Warn(std::string message, int position) {
+  MutexLock lock(mutex_);
+  bool created = false;
+  Find(Kind::kWarning, std::move(message), position, created);
+}
+
+void AnnotationCollector::Info(std::string message, int position) {
+  MutexLock lock(mutex_);
+  bool created = false;
+  Find(Kind::kInfo, std::move(message), position, created);
+}
+
+void AnnotationCollector::AddMonotonicity(const Monotonicity& fixed, int position) {
+  MutexLock lock(mutex_);
+  bool created = false;
+  Monotonicity& merged = Find(Kind::kMonotonicity, fixed.metric, position, created).monotonicity;
+  if (created) {
+    merged = fixed;
+    return;
+  }
+  merged.bucket_min = std::min(merged.bucket_min, fixed.bucket_min);
+  merged.bucket_max = std::max(merged.bucket_max, fixed.bucket_max);
+  merged.diff_max = std::max(merged.diff_max, fixed.diff_max);
+  merged.samples += fixed.samples;
+  merged.time_min = std::min(merged.time_min, fixed.time_min);
+  merged.time_max = std::max(merged.time_max, fixed.time_max);
+}
+
+void AnnotationCollector::AddStartTimeOverlap(std::string_view metric, uint64_t occurrences,
+                                              int position) {
+  MutexLock lock(mutex_);
+  bool created = false;
+  Find(Kind::kOverlap, std::string(metric), position, created).occurrences += occurrences;
+}
+
+Annotations AnnotationCollector::Render(std::string_view query) const {
+  Annotations annotations;
+  MutexLock lock(mutex_);
+  for (const Entry& entry : entries_) {
+    const std::string where = fmt::format(" ({})", LineColumn(query, entry.position));
+    switch (entry.kind) {
+      case Kind::kWarning:
+        annotations.AddWarning("PromQL warning: " + entry.text + where);
+        break;
+      case Kind::kInfo:
+        annotations.AddInfo("PromQL info: " + entry.text + where);
+        break;
+      case Kind::kMonotonicity: {
+        const Monotonicity& fixed = entry.monotonicity;
+        annotations.AddInfo(fmt::format(
+            "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see "
+            "https://prometheus.io/docs/prometheus/latest/querying/functions/"
+            "#histogram_quantile){}, from buckets {} to {}, with a max diff of {}, over {} samples "
+            "from {} to {}{}",
+            fixed.metric.empty() ? "" : " for metric name " + Quoted(fixed.metric),
+            FormatGeneral(fixed.bucket_min, 0), FormatGeneral(fixed.bucket_max, 0),
+            FormatGeneral(fixed.diff_max, 2), fixed.samples, FormatRfc3339(fixed.time_min),
+            FormatRfc3339(fixed.time_max), where));
+        break;
+      }
+      case Kind::kOverlap:
+        annotations.AddWarning(fmt::format(
+            "PromQL warning: sample has start time that overlaps with previous sample timestamp "
+            "for metric {}{}{}",
+            Quoted(entry.text),
+            entry.occurrences > 1 ? fmt::format(" ({} occurrences)", entry.occurrences) : "",
+            where));
+        break;
+    }
+  }
+  return annotations;
+}
+
+void QueryContext::WillRead(TimestampMs min, TimestampMs max) {
+  min_time_ = reads_ ? std::min(min_time_, min) : min;
+  max_time_ = reads_ ? std::max(max_time_, max) : max;
+  reads_ = true;
+}
+
+absl::Status QueryContext::OpenStorage(const Queryable& storage) {
+  auto querier = storage.OpenQuerier(min_time_, max_time_);
+  if (!querier.ok()) {
+    return ExecutionError(
+        fmt::format("expanding series: {}", std::string(querier.status().message())));
+  }
+  querier_ = std::move(*querier);
+  return absl::OkStatus();
+}
+
+absl::Status QueryContext::Check() const {
+  if (setup_.query.canceled && setup_.query.canceled()) {
+    return QueryError(QueryErrorType::kCanceled, "query was canceled in expression evaluation");
+  }
+  if (setup_.clock.MonotonicNanos() >= setup_.deadline_nanos) {
+    return QueryError(QueryErrorType::kTimeout, "query timed out in expression evaluation");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status QueryContext::Hold(uint64_t samples) {
+  const uint64_t held = held_ += samples;
+  if (held > setup_.engine.max_samples) {
+    return ExecutionError(
+        "query processing would load too many samples into memory in query execution");
+  }
+  if (held > peak_) peak_ = held;
+  return absl::OkStatus();
+}
+
+}  // namespace varve::promql

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the operators of one running query share: limits, the view of the storage, annotations and
+// statistics.
+#pragma once
+
+#include <absl/status/status.h>
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/annotations.h"
+#include "model/clock.h"
+#include "model/mutex.h"
+#include "model/storage.h"
+#include "promql/ast.h"
+#include "promql/engine.h"
+
+namespace varve::promql {
+
+// Collects annotations under their text: of equal texts the first position stays, and those that
+// describe ranges (buckets, times, counts) are merged. Thread-safe.
+class AnnotationCollector {
+ public:
+  // What histogram_quantile() repaired.
+  struct Monotonicity {
+    std::string metric;  // "" = not to be named.
+    double bucket_min = 0;
+    double bucket_max = 0;
+    double diff_max = 0;
+    uint64_t samples = 0;
+    TimestampMs time_min = 0;
+    TimestampMs time_max = 0;
+  };
+
+  // `message` has neither prefix nor position; `position` is a byte of the query.
+  void Warn(std::string message, int position) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Info(std::string message, int position) ABSL_LOCKS_EXCLUDED(mutex_);
+  void AddMonotonicity(const Monotonicity& fixed, int position) ABSL_LOCKS_EXCLUDED(mutex_);
+  // A start time that overlaps the previous sample.
+  void AddStartTimeOverlap(std::string_view metric, uint64_t occurrences, int position)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The complete texts, in order of first appearance.
+  Annotations Render(std::string_view query) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  enum class Kind { kWarning, kInfo, kMonotonicity, kOverlap };
+  struct Entry {
+    Kind kind = Kind::kWarning;
+    std::string text;
+    int position = 0;
+    Monotonicity monotonicity;
+    uint64_t occurrences = 0;
+  };
+
+  Entry& Find(Kind kind, std::string key, int position, bool& created)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  mutable Mutex mutex_;
+  std::vector<Entry> entries_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::pair<Kind, std::string>, size_t> index_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Lives as long as the query. The operators hold references to it.
+class QueryContext {
+ public:
+  struct Setup {
+    const EngineOptions& engine;
+    const QueryOptions& query;
+    Clock& clock;
+    DurationMs lookback = 0;
+    DurationMs default_subquery_step = kMinute;
+    int64_t deadline_nanos = 0;  // Of clock.MonotonicNanos().
+    TimestampMs start = 0;       // Of the outermost evaluation.
+    TimestampMs end = 0;
+    DurationMs step = 0;  // 0 for an instant query.
+  };
+  explicit QueryContext(const Setup& setup) : setup_(setup) {}
+  QueryContext(const QueryContext&) = delete;
+  QueryContext& operator=(const QueryContext&) = delete;
+
+  const Setup& setup() const { return setup_; }
+  const EngineFeatures& features() const { return setup_.engine.features; }
+  bool delayed_name_removal() const { return features().delayed_name_removal; }
+  AnnotationCollector& annotations() { return annotations_; }
+
+  // Planning tells which times will be read; the engine then opens the storage once.
+  void WillRead(TimestampMs min, TimestampMs max);
+  absl::Status OpenStorage(const Queryable& storage);
+  // REQUIRES: OpenStorage() succeeded.
+  const Querier& querier() const { return *querier_; }
+
+  // Fails once the query is canceled or its time is up. Call it for every series.
+  absl::Status Check() const;
+
+  // Accounts for samples held in memory. TooManySamples once over the limit.
+  absl::Status Hold(uint64_t samples);
+  void Release(uint64_t samples) { held_ -= samples; }
+  void CountRead(uint64_t samples) { read_ += samples; }
+  void CountQueryable(uint64_t samples) { queryable_ += samples; }
+
+  uint64_t peak_samples() const { return peak_; }
+  uint64_t samples_read() const { return read_; }
+  uint64_t queryable_samples() const { return queryable_; }
+
+ private:
+  const Setup setup_;
+  AnnotationCollector annotations_;
+  bool reads_ = false;
+  TimestampMs min_time_ = 0;
+  TimestampMs max_time_ = 0;
+  std::unique_ptr<Querier> querier_;
+  std::atomic<uint64_t> held_{0};
+  std::atomic<uint64_t> peak_{0};
+  std::atomic<uint64_t> read_{0};
+  std::atomic<uint64_t> queryable_{0};
+};
+
+// An execution error, the type most failures of operators have.
+absl::Status ExecutionError(std::string_view message);
+
+// `value` as Go's %g prints it (precision 0), or %.Ng.
+std::string FormatGeneral(double value, int precision = 0);
+
+// `labels` without __name__, __type__ and __unit__.
+Labels WithoutName(const Labels& labels);
+
+}  // namespace varve::promql

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs queries: admission, parsing, planning, reading the root operator's rows, shaping the
+// result.
+#include "promql/engine.h"
+
+#include <absl/container/flat_hash_map.h>
+#include <fmt/format.h>
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/summary.h>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "model/mutex.h"
+#include "model/status_macros.h"
+#include "promql/ast.h"
+#include "promql/context.h"
+#include "promql/operator.h"
+#include "promql/parser.h"
+#include "promql/plan.h"
+#include "promql/range_function.h"
+
+namespace varve::promql {
+namespace {
+
+constexpr int64_t kNanosPerMs = 1'000'000;
+constexpr std::string_view kTruncated = "results truncated due to limit";
+constexpr std::string_view kSameLabelset =
+    "vector cannot contain metrics with the same labelset";
+
+double Seconds(int64_t nanos) { return static_cast<double>(nanos) / 1e9; }
+
+// The figures behind prometheus_engine_*; without a registry they lead nowhere.
+class EngineMetrics {
+ public:
+  EngineMetrics(prometheus::Registry* registry, int max_concurrency) {
+    if (registry == nullptr) return;
+    auto& queries = prometheus::BuildGauge()
+                        .Name("prometheus_engine_queries")
+                        .Help("The current number of queries being executed or waiting.")
+                        .Register(*registry);
+    queries_ = &queries.Add({});
+    prometheus::BuildGauge()
+        .Name("prometheus_engine_queries_concurrent_max")
+        .Help("The max number of concurrent queries.")
+        .Register(*registry)
+        .Add({})
+        .Set(max_concurrency);
+    samples_ = &prometheus::BuildCounter()
+                    .Name("prometheus_engine_query_samples_total")
+                    .Help("The total number of samples loaded by all queries.")
+                    .Register(*registry)
+                    .Add({});
+    auto& durations = prometheus::BuildSummary()
+                          .Name("prometheus_engine_query_duration_seconds")
+                          .Help("Query timings.")
+                          .Register(*registry);
+    const prometheus::Summary::Quantiles quantiles{{0.5, 0.05}, {0.9, 0.01}, {0.99, 0.001}};
+    queue_ = &durations.Add({{"slice", "queue_time"}}, quantiles);
+    prepare_ = &durations.Add({{"slice", "prepare_time"}}, quantiles);
+    inner_ = &durations.Add({{"slice", "inner_eval"}}, quantiles);
+    sort_ = &durations.Add({{"slice", "result_sort"}}, quantiles);
+  }
+
+  void Started() {
+    if (queries_ != nullptr) queries_->Increment();
+  }
+  void Ended() {
+    if (queries_ != nullptr) queries_->Decrement();
+  }
+  void Observe(const QueryStats& stats) {
+    if (queue_ == nullptr) return;
+    queue_->Observe(stats.exec_queue_time);
+    prepare_->Observe(stats.query_preparation_time);
+    inner_->Observe(stats.inner_eval_time);
+    sort_->Observe(stats.result_sort_time);
+    samples_->Increment(static_cast<double>(stats.total_queryable_samples));
+  }
+
+ private:
+  prometheus::Gauge* queries_ = nullptr;
+  prometheus::Counter* samples_ = nullptr;
+  prometheus::Summary* queue_ = nullptr;
+  prometheus::Summary* prepare_ = nullptr;
+  prometheus::Summary* inner_ = nullptr;
+  prometheus::Summary* sort_ = nullptr;
+};
+
+MatrixSeries ToSeries(const Grid& grid, Labels labels, const Row& row) {
+  MatrixSeries series;
+  series.labels = std::move(labels);
+  for (size_t step = 0; step < row.steps(); ++step) {
+    if (!row.Has(step)) continue;
+    if (row.HasHistogram(step)) {
+      series.histograms.push_back({grid.TimeAt(step), row.histogram(step)});
+    } else {
+      series.floats.push_back({grid.TimeAt(step), row.value(step)});
+    }
+  }
+  return series;
+}
+
+// Whether the two have a sample at the same time.
+bool Overlap(const MatrixSeries& a, const MatrixSeries& b) {
+  std::vector<TimestampMs> times;
+  for (const MatrixSeries* series : {&a, &b}) {
+    for (const FloatSample& sample : series->floats) times.push_back(sample.time);
+    for (const HistogramSample& sample : series->histograms) times.push_back(sample.time);
+  }
+  std::sort(times.begin(), times.end());
+  return std::adjacent_find(times.begin(), times.end()) != times.end();
+}
+
+void MergeInto(MatrixSeries& into, MatrixSeries&& from) {
+  const auto earlier = [](const auto& a, const auto& b) { return a.time < b.time; };
+  into.floats.insert(into.floats.end(), from.floats.begin(), from.floats.end());
+  into.histograms.insert(into.histograms.end(), from.histograms.begin(), from.histograms.end());
+  std::sort(into.floats.begin(), into.floats.end(), earlier);
+  std::sort(into.histograms.begin(), into.histograms.end(), earlier);
+}
+
+}  // namespace
+
+struct Engine::Impl {
+  Impl(EngineOptions engine_options, Clock& engine_clock, prometheus::Registry* registry)
+      : options(std::move(engine_options)),
+        clock(engine_clock),
+        metrics(registry, options.max_concurrency) {}
+
+  // Waits for one of the max_concurrency places.
+  absl::Status Enter(const QueryOptions& query, int64_t deadline) ABSL_LOCKS_EXCLUDED(mutex) {
+    MutexLock lock(mutex);
+    while (running >= options.max_concurrency) {
+      if (query.canceled && query.canceled()) {
+        return QueryError(QueryErrorType::kCanceled, "query was canceled in query queue");
+      }
+      if (clock.MonotonicNanos() >= deadline) {
+        return QueryError(QueryErrorType::kTimeout, "query timed out in query queue");
+      }
+      clock.WaitFor(left, mutex, std::chrono::milliseconds(50));
+    }
+    ++running;
+    return absl::OkStatus();
+  }
+  void Leave() ABSL_LOCKS_EXCLUDED(mutex) {
+    MutexLock lock(mutex);
+    --running;
+    left.NotifyOne();
+  }
+
+  absl::StatusOr<QueryResult> Run(const Queryable& storage, std::string_view query,
+                                  const Grid& grid, TimestampMs end, bool instant,
+                                  const QueryOptions& query_options);
+  absl::Status Evaluate(QueryContext& context, const Queryable& storage, const Expr& expr,
+                        const Grid& grid, bool instant, QueryResult& result);
+  absl::Status EvaluateRange(QueryContext& context, const Queryable& storage, const Expr& expr,
+                             const Grid& grid, QueryResult& result);
+
+  const EngineOptions options;
+  Clock& clock;
+  EngineMetrics metrics;
+  Mutex mutex;
+  CondVar left;
+  int running ABSL_GUARDED_BY(mutex) = 0;
+};
+
+namespace {
+
+// Reads all rows of the root and gives series with samples, names dropped where they must go.
+absl::Status ReadRoot(QueryContext& context, Operator& root, const Grid& grid, Matrix& matrix) {
+  ASSIGN_OR_RETURN(std::vector<Labels> labels, root.Open());
+  Row row;
+  bool dropped = false;
+  for (Labels& set : labels) {
+    RETURN_IF_ERROR(context.Check());
+    RETURN_IF_ERROR(root.Next(row));
+    if (row.Empty()) continue;
+    RETURN_IF_ERROR(context.Hold(row.Weight()));
+    if (row.drop_name) {
+      set = WithoutName(set);
+      dropped = true;
+    }
+    matrix.push_back(ToSeries(grid, std::move(set), row));
+  }
+  if (!dropped) return absl::OkStatus();
+  // Dropping names may have made label sets equal.
+  absl::flat_hash_map<Labels, size_t> index;
+  size_t out = 0;
+  for (size_t i = 0; i < matrix.size(); ++i) {
+    const auto [it, inserted] = index.try_emplace(matrix[i].labels, out);
+    if (!inserted) {
+      MatrixSeries& first = matrix[it->second];
+      if (Overlap(first, matrix[i])) return ExecutionError(kSameLabelset);
+      MergeInto(first, std::move(matrix[i]));
+    } else {
+      if (out != i) matrix[out] = std::move(matrix[i]);
+      ++out;
+    }
+  }
+  matrix.resize(out);
+  return absl::OkStatus();
+}
+
+Vector ToVector(Matrix&& matrix, TimestampMs time) {
+  Vector vector;
+  vector.reserve(matrix.size());
+  for (MatrixSeries& series : matrix) {
+    VectorSample sample;
+    sample.labels = std::move(series.labels);
+    sample.time = time;
+    if (!series.histograms.empty()) {
+      sample.histogram = std::move(series.histograms[0].histogram);
+    } else {
+      sample.value = series.floats[0].value;
+    }
+    vector.push_back(std::move(sample));
+  }
+  return vector;
+}
+
+void SortByLabels(Matrix& matrix) {
+  std::sort(matrix.begin(), matrix.end(), [](const MatrixSeries& a, const MatrixSeries& b) {
+    return a.labels < b.labels;
+  });
+}
+
+template <typename Series>
+bool Truncate(std::vector<Series>& series, uint64_t limit) {
+  if (limit == 0 || series.size() <= limit) return false;
+  series.resize(limit);
+  return true;
+}
+
+}  // namespace
+
+absl::Status Engine::Impl::EvaluateRange(QueryContext& context, const Queryable& storage,
+                                         const Expr& expr, const Grid& grid,
+                                         QueryResult& result) {
+  ASSIGN_OR_RETURN(const RangeSourcePtr source, PlanRange(context, grid, expr));
+  RETURN_IF_ERROR(context.OpenStorage(storage));
+  ASSIGN_OR_RETURN(std::vector<Labels> labels, source->Open());
+  Matrix matrix;
+  RangeSeries series;
+  for (Labels& set : labels) {
+    RETURN_IF_ERROR(source->Next(series));
+    WindowSlider slider(source->spec(), series.samples);
+    const RangeWindow window = slider.At(0);
+    if (window.empty()) continue;
+    context.CountQueryable(window.times.size() + window.histograms.size());
+    RETURN_IF_ERROR(context.Hold(window.times.size() + window.histograms.size()));
+    MatrixSeries out;
+    out.labels = series.drop_name ? WithoutName(set) : std::move(set);
+    for (size_t i = 0; i < window.times.size(); ++i) {
+      out.floats.push_back({window.times[i], window.values[i]});
+    }
+    out.histograms.assign(window.histograms.begin(), window.histograms.end());
+    matrix.push_back(std::move(out));
+  }
+  SortByLabels(matrix);
+  result.value = std::move(matrix);
+  return absl::OkStatus();
+}
+
+absl::Status Engine::Impl::Evaluate(QueryContext& context, const Queryable& storage,
+                                    const Expr& expr, const Grid& grid, bool instant,
+                                    QueryResult& result) {
+  const int64_t begin = clock.MonotonicNanos();
+  if (const auto* text = TryAs<StringLiteral>(Unparen(expr))) {
+    result.value = StringResult{grid.start, text->value};
+    return absl::OkStatus();
+  }
+  if (expr.type == ValueType::kMatrix) return EvaluateRange(context, storage, expr, grid, result);
+  ASSIGN_OR_RETURN(const OperatorPtr root, Plan(context, grid, expr));
+  RETURN_IF_ERROR(context.OpenStorage(storage));
+  const int64_t prepared = clock.MonotonicNanos();
+  result.stats.query_preparation_time = Seconds(prepared - begin);
+  Matrix matrix;
+  RETURN_IF_ERROR(ReadRoot(context, *root, grid, matrix));
+  const int64_t evaluated = clock.MonotonicNanos();
+  result.stats.inner_eval_time = Seconds(evaluated - prepared);
+  if (instant && expr.type == ValueType::kScalar) {
+    result.value = ScalarResult{grid.start, matrix[0].floats[0].value};
+  } else if (instant) {
+    result.value = ToVector(std::move(matrix), grid.start);
+  } else {
+    SortByLabels(matrix);
+    result.value = std::move(matrix);
+  }
+  result.stats.result_sort_time = Seconds(clock.MonotonicNanos() - evaluated);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<QueryResult> Engine::Impl::Run(const Queryable& storage, std::string_view query,
+                                              const Grid& grid, TimestampMs end, bool instant,
+                                              const QueryOptions& query_options) {
+  ParserOptions parser_options;
+  parser_options.experimental_functions = options.features.experimental_functions;
+  parser_options.fill_modifiers = options.features.binop_fill_modifiers;
+  parser_options.extended_range_selectors = options.features.extended_range_selectors;
+  auto expr = Parse(query, parser_options);
+  if (!expr.ok()) {
+    return QueryError(QueryErrorType::kBadData, std::string(expr.status().message()));
+  }
+  const ValueType type = (*expr)->type;
+  if (!instant && type != ValueType::kVector && type != ValueType::kScalar) {
+    return QueryError(QueryErrorType::kBadData,
+                      fmt::format("invalid expression type \"{}\" for range query, must be Scalar "
+                                  "or instant Vector",
+                                  ValueTypeDescription(type)));
+  }
+  DurationMs timeout = options.timeout;
+  if (query_options.timeout > 0) timeout = std::min(timeout, query_options.timeout);
+  const int64_t begin = clock.MonotonicNanos();
+  QueryContext::Setup setup{.engine = options, .query = query_options, .clock = clock};
+  setup.lookback = query_options.lookback_delta > 0 ? query_options.lookback_delta
+                                                    : options.lookback_delta;
+  if (options.default_subquery_step) setup.default_subquery_step = options.default_subquery_step();
+  setup.deadline_nanos = begin + timeout * kNanosPerMs;
+  setup.start = grid.start;
+  setup.end = end;
+  setup.step = instant ? 0 : grid.step;
+
+  metrics.Started();
+  absl::Status status = Enter(query_options, setup.deadline_nanos);
+  QueryResult result;
+  if (status.ok()) {
+    const int64_t entered = clock.MonotonicNanos();
+    result.stats.exec_queue_time = Seconds(entered - begin);
+    QueryContext context(setup);
+    status = Evaluate(context, storage, **expr, grid, instant, result);
+    result.stats.eval_total_time = Seconds(clock.MonotonicNanos() - entered);
+    result.annotations = context.annotations().Render(query);
+    result.stats.total_queryable_samples = context.queryable_samples();
+    result.stats.samples_read = context.samples_read();
+    result.stats.peak_samples = context.peak_samples();
+    Leave();
+  }
+  metrics.Ended();
+  RETURN_IF_ERROR(status);
+  bool truncated = false;
+  if (auto* vector = std::get_if<Vector>(&result.value)) {
+    truncated = Truncate(*vector, query_options.limit);
+  } else if (auto* matrix = std::get_if<Matrix>(&result.value)) {
+    truncated = Truncate(*matrix, query_options.limit);
+  }
+  if (truncated) result.annotations.AddWarning(std::string(kTruncated));
+  result.stats.exec_total_time = Seconds(clock.MonotonicNanos() - begin);
+  metrics.Observe(result.stats);
+  return result;
+}
+
+Engine::Engine(EngineOptions options, Clock& clock, prometheus::Registry* registry)
+    : impl_(std::make_unique<Impl>(std::move(options), clock, registry)) {}
+Engine::~Engine() = default;
+
+const EngineOptions& Engine::options() const { return impl_->options; }
+
+absl::StatusOr<QueryResult> Engine::Instant(const Queryable& storage, std::string_view query,
+                                            TimestampMs time, const QueryOptions& options) {
+  return impl_->Run(storage, query, {.start = time, .step = 1, .count = 1}, time, true, options);
+}
+
+absl::StatusOr<QueryResult> Engine::Range(const Queryable& storage, std::string_view query,
+                                          TimestampMs start, TimestampMs end, DurationMs step,
+                                          const QueryOptions& options) {
+  const Grid grid{.start = start,
+                  .step = step,
+                  .count = static_cast<size_t>((end - start) / step) + 1};
+  if (grid.count > impl_->options.max_samples) {
+    return ExecutionError(
+        "query processing would load too many samples into memory in query execution");
+  }
+  return impl_->Run(storage, query, grid, end, false, options);
+}
+
+}  // namespace varve::promql

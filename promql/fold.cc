@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What each aggregation keeps per group and step.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <utility>
+
+#include "model/histogram_math.h"
+#include "model/status_macros.h"
+#include "promql/aggregate.h"
+#include "promql/range_function.h"
+
+namespace varve::promql {
+namespace {
+
+void InfoIgnoredHistogram(QueryContext& context, const Aggregate& aggregate) {
+  context.annotations().Info(
+      fmt::format("ignored histogram in {} aggregation", AggregateOpText(aggregate.op)),
+      aggregate.expr->position.start);
+}
+
+// sum and avg.
+class SumFold : public Fold {
+ public:
+  SumFold(QueryContext& context, const Grid& grid, const Aggregate& aggregate)
+      : context_(context),
+        aggregate_(aggregate),
+        average_(aggregate.op == AggregateOp::kAvg),
+        sums_(grid.count) {}
+
+  absl::Status Add(const Row& row) override {
+    const size_t steps = sums_.size();
+    if (!row.has_histograms()) {
+      for (size_t step = 0; step < steps; ++step) {
+        if (row.Has(step)) AddFloat(sums_[step], row.value(step));
+      }
+      return absl::OkStatus();
+    }
+    if (histograms_.empty()) histograms_.resize(steps);
+    for (size_t step = 0; step < steps; ++step) {
+      if (!row.Has(step)) continue;
+      if (!row.HasHistogram(step)) {
+        AddFloat(sums_[step], row.value(step));
+        continue;
+      }
+      HistogramState& state = histograms_[step];
+      if (!state.incompatible && !state.sum.Add(*row.histogram(step))) state.incompatible = true;
+      state.seen = true;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Finish(Row& row) override {
+    for (size_t step = 0; step < sums_.size(); ++step) {
+      const FloatState& state = sums_[step];
+      const bool has_histogram = !histograms_.empty() && histograms_[step].seen;
+      if (state.count > 0 && has_histogram) {
+        context_.annotations().Warn("encountered a mix of histograms and floats for aggregation",
+                                    aggregate_.expr->position.start);
+      } else if (state.count > 0) {
+        row.SetFloat(step, Total(state));
+      } else if (has_histogram) {
+        FinishHistogram(histograms_[step], step, row);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  struct FloatState {
+    CompensatedSum sum;  // The mean once it is incremental.
+    uint64_t count = 0;
+    bool incremental = false;
+  };
+  struct HistogramState {
+    HistogramSum sum;
+    bool seen = false;
+    bool incompatible = false;
+  };
+
+  void AddFloat(FloatState& state, double value) const {
+    ++state.count;
+    if (!average_) {
+      state.sum.Add(value);
+      return;
+    }
+    const double count = static_cast<double>(state.count);
+    if (!state.incremental) {
+      CompensatedSum next = state.sum;
+      next.Add(value);
+      if (state.count == 1 || !std::isinf(next.sum)) {
+        state.sum = next;
+        return;
+      }
+      // The sum would overflow: go on with a running mean.
+      state.incremental = true;
+      state.sum.sum /= count - 1;
+      state.sum.carry /= count - 1;
+    }
+    if (std::isinf(state.sum.sum)) {
+      if (std::isinf(value) && (state.sum.sum > 0) == (value > 0)) return;
+      if (!std::isinf(value) && !std::isnan(value)) return;
+    }
+    const double weight = (count - 1) / count;
+    state.sum.sum *= weight;
+    state.sum.carry *= weight;
+    state.sum.Add(value / count);
+  }
+
+  double Total(const FloatState& state) const {
+    if (!average_ || state.incremental) return state.sum.Total();
+    const double count = static_cast<double>(state.count);
+    return state.sum.sum / count + state.sum.carry / count;
+  }
+
+  void FinishHistogram(const HistogramState& state, size_t step, Row& row) const {
+    const int position = aggregate_.expr->position.start;
+    if (state.incompatible) {
+      context_.annotations().Warn(
+          "vector contains a mix of histograms with exponential and custom buckets schemas for "
+          "metric name \"\"",
+          position);
+      return;
+    }
+    if (state.sum.notes().reset_hint_conflict) {
+      context_.annotations().Warn("conflicting counter resets during histogram aggregation",
+                                  position);
+    }
+    if (state.sum.notes().bounds_reconciled) {
+      context_.annotations().Info("mismatched custom buckets were reconciled during aggregation",
+                                  position);
+    }
+    row.SetHistogram(step, std::make_shared<const Histogram>(average_ ? state.sum.Average()
+                                                                      : state.sum.Sum()));
+  }
+
+  QueryContext& context_;
+  const Aggregate& aggregate_;
+  const bool average_;
+  std::vector<FloatState> sums_;
+  std::vector<HistogramState> histograms_;  // Empty until the first histogram.
+};
+
+// count and group.
+class CountFold : public Fold {
+ public:
+  CountFold(const Grid& grid, bool group) : group_(group), counts_(grid.count, 0) {}
+
+  absl::Status Add(const Row& row) override {
+    for (size_t step = 0; step < counts_.size(); ++step) counts_[step] += row.Has(step) ? 1 : 0;
+    return absl::OkStatus();
+  }
+
+  absl::Status Finish(Row& row) override {
+    for (size_t step = 0; step < counts_.size(); ++step) {
+      if (counts_[step] == 0) continue;
+      row.SetFloat(step, group_ ? 1 : static_cast<double>(counts_[step]));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  const bool group_;
+  std::vector<uint64_t> counts_;
+};
+
+// min and max.
+class ExtremeFold : public Fold {
+ public:
+  ExtremeFold(QueryContext& context, const Grid& grid, const Aggregate& aggregate)
+      : context_(context), aggregate_(aggregate), max_(aggregate.op == AggregateOp::kMax) {
+    best_.Reset(grid.count);
+  }
+
+  absl::Status Add(const Row& row) override {
+    for (size_t step = 0; step < best_.steps(); ++step) {
+      if (!row.Has(step)) continue;
+      if (row.HasHistogram(step)) {
+        InfoIgnoredHistogram(context_, aggregate_);
+        continue;
+      }
+      const double value = row.value(step);
+      if (!best_.Has(step) || std::isnan(best_.value(step)) ||
+          (max_ ? best_.value(step) < value : best_.value(step) > value)) {
+        best_.SetFloat(step, value);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Finish(Row& row) override {
+    const bool drop_name = row.drop_name;
+    row = std::move(best_);
+    row.drop_name = drop_name;
+    return absl::OkStatus();
+  }
+
+ private:
+  QueryContext& context_;
+  const Aggregate& aggregate_;
+  const bool max_;
+  Row best_;
+};
+
+// stddev and stdvar, by Welford's method.
+class DeviationFold : public Fold {
+ public:
+  DeviationFold(QueryContext& context, const Grid& grid, const Aggregate& aggregate)
+      : context_(context), aggregate_(aggregate), states_(grid.count) {}
+
+  absl::Status Add(const Row& row) override {
+    for (size_t step = 0; step < states_.size(); ++step) {
+      if (!row.Has(step)) continue;
+      if (row.HasHistogram(step)) {
+        InfoIgnoredHistogram(context_, aggregate_);
+        continue;
+      }
+      State& state = states_[step];
+      const double value = row.value(step);
+      ++state.count;
+      if (state.count == 1) {
+        state.mean = value;
+        if (!std::isfinite(value)) state.squares = NormalNan();
+        continue;
+      }
+      const double delta = value - state.mean;
+      state.mean += delta / static_cast<double>(state.count);
+      state.squares += delta * (value - state.mean);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Finish(Row& row) override {
+    for (size_t step = 0; step < states_.size(); ++step) {
+      const State& state = states_[step];
+      if (state.count == 0) continue;
+      const double variance = state.squares / static_cast<double>(state.count);
+      row.SetFloat(step, aggregate_.op == AggregateOp::kStddev ? std::sqrt(variance) : variance);
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  struct State {
+    uint64_t count = 0;
+    double mean = 0;
+    double squares = 0;
+  };
+
+  QueryContext& context_;
+  const Aggregate& aggregate_;
+  std::vector<State> states_;
+};
+
+// quantile: needs every value of the group.
+class QuantileFold : public Fold {
+ public:
+  QuantileFold(QueryContext& context, const Grid& grid, const Aggregate& aggregate,
+               const Row& quantiles)
+      : context_(context), aggregate_(aggregate), quantiles_(quantiles), values_(grid.count) {}
+  ~QuantileFold() override { context_.Release(held_); }
+
+  absl::Status Add(const Row& row) override {
+    uint64_t added = 0;
+    for (size_t step = 0; step < values_.size(); ++step) {
+      if (!row.Has(step)) continue;
+      if (row.HasHistogram(step)) {
+        InfoIgnoredHistogram(context_, aggregate_);
+        continue;
+      }
+      values_[step].push_back(row.value(step));
+      ++added;
+    }
+    held_ += added;
+    return context_.Hold(added);
+  }
+
+  absl::Status Finish(Row& row) override {
+    for (size_t step = 0; step < values_.size(); ++step) {
+      if (values_[step].empty()) continue;
+      row.SetFloat(step, Quantile(quantiles_.value(step), values_[step]));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  QueryContext& context_;
+  const Aggregate& aggregate_;
+  const Row& quantiles_;
+  std::vector<std::vector<double>> values_;
+  uint64_t held_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Fold> NewFold(QueryContext& context, const Grid& grid, const Aggregate& aggregate,
+                              const Row* param) {
+  switch (aggregate.op) {
+    case AggregateOp::kSum:
+    case AggregateOp::kAvg:
+      return std::make_unique<SumFold>(context, grid, aggregate);
+    case AggregateOp::kMin:
+    case AggregateOp::kMax:
+      return std::make_unique<ExtremeFold>(context, grid, aggregate);
+    case AggregateOp::kStddev:
+    case AggregateOp::kStdvar:
+      return std::make_unique<DeviationFold>(context, grid, aggregate);
+    case AggregateOp::kQuantile:
+      return std::make_unique<QuantileFold>(context, grid, aggregate, *param);
+    default:
+      return std::make_unique<CountFold>(grid, aggregate.op == AggregateOp::kGroup);
+  }
+}
+
+}  // namespace varve::promql

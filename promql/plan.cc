@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One function per kind of node. Parts that `@` fixes are planned over a single step and given at
+// all of them.
+#include "promql/plan.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+#include <vector>
+
+#include "model/check.h"
+#include "model/status_macros.h"
+#include "promql/aggregate.h"
+#include "promql/binary.h"
+#include "promql/call.h"
+#include "promql/selector.h"
+#include "promql/subquery.h"
+#include "promql/vector_function.h"
+
+namespace varve::promql {
+namespace {
+
+absl::StatusOr<OperatorPtr> PlanAggregate(QueryContext& context, const Grid& grid,
+                                          const Aggregate& aggregate) {
+  OperatorPtr input;
+  if (const auto* selector = TryAs<VectorSelector>(Unparen(*aggregate.expr))) {
+    SelectorHints hints;
+    hints.function = AggregateOpText(aggregate.op);
+    hints.grouping = aggregate.grouping;
+    hints.grouping_by = !aggregate.without;
+    ASSIGN_OR_RETURN(input,
+                     MakeSelector(context, grid, *selector, SelectedPart::kValue, hints));
+  } else {
+    ASSIGN_OR_RETURN(input, Plan(context, grid, *aggregate.expr));
+  }
+  if (aggregate.op == AggregateOp::kCountValues) {
+    return MakeCountValues(context, grid, aggregate, std::move(input),
+                           As<StringLiteral>(Unparen(*aggregate.param)).value);
+  }
+  OperatorPtr param;
+  if (HasParameter(aggregate.op)) {
+    ASSIGN_OR_RETURN(param, Plan(context, grid, *aggregate.param));
+  }
+  switch (aggregate.op) {
+    case AggregateOp::kTopk:
+    case AggregateOp::kBottomk:
+    case AggregateOp::kLimitk:
+    case AggregateOp::kLimitRatio:
+      return MakePick(context, grid, aggregate, std::move(input), std::move(param));
+    default:
+      return MakeFold(context, grid, aggregate, std::move(input), std::move(param));
+  }
+}
+
+absl::StatusOr<OperatorPtr> PlanBinary(QueryContext& context, const Grid& grid,
+                                       const Binary& binary) {
+  ASSIGN_OR_RETURN(OperatorPtr left, Plan(context, grid, *binary.lhs));
+  ASSIGN_OR_RETURN(OperatorPtr right, Plan(context, grid, *binary.rhs));
+  const bool left_scalar = binary.lhs->type == ValueType::kScalar;
+  const bool right_scalar = binary.rhs->type == ValueType::kScalar;
+  if (left_scalar && right_scalar) {
+    return MakeScalarBinary(binary, std::move(left), std::move(right));
+  }
+  if (left_scalar || right_scalar) {
+    return MakeMerge(context,
+                     MakeVectorScalarBinary(context, binary,
+                                            std::move(left_scalar ? right : left),
+                                            std::move(left_scalar ? left : right), left_scalar));
+  }
+  if (IsSetOperator(binary.op)) {
+    return MakeSetOperator(context, grid, binary, std::move(left), std::move(right));
+  }
+  return MakeVectorBinary(context, grid, binary, std::move(left), std::move(right));
+}
+
+absl::StatusOr<OperatorPtr> PlanNode(QueryContext& context, const Grid& grid, const Expr& expr) {
+  switch (expr.kind) {
+    case ExprKind::kNumberLiteral:
+      return MakeConstant(grid, As<NumberLiteral>(expr).value);
+    case ExprKind::kVectorSelector:
+      return MakeSelector(context, grid, As<VectorSelector>(expr), SelectedPart::kValue, {});
+    case ExprKind::kAggregate:
+      return PlanAggregate(context, grid, As<Aggregate>(expr));
+    case ExprKind::kBinary:
+      return PlanBinary(context, grid, As<Binary>(expr));
+    case ExprKind::kCall:
+      return PlanCall(context, grid, As<Call>(expr));
+    case ExprKind::kUnary: {
+      const auto& unary = As<Unary>(expr);
+      ASSIGN_OR_RETURN(OperatorPtr input, Plan(context, grid, *unary.expr));
+      if (!unary.negative) return input;
+      if (unary.expr->type == ValueType::kScalar) {
+        return MakeNegate(context, std::move(input), true);
+      }
+      return MakeMerge(context, MakeNegate(context, std::move(input), false));
+    }
+    case ExprKind::kParen:
+      return PlanNode(context, grid, *As<Paren>(expr).expr);
+    case ExprKind::kStringLiteral:
+    case ExprKind::kMatrixSelector:
+    case ExprKind::kSubquery:
+    case ExprKind::kDuration:
+      break;
+  }
+  INVARIANT(false);
+  return ExecutionError("unexpected expression");
+}
+
+// Whether a selector looks at the same time at every step.
+bool IsFixed(const TimeModifiers& time) { return time.at != AtModifier::kNone; }
+
+bool LooksAtTime(FunctionId id, size_t args) {
+  switch (id) {
+    case FunctionId::kTime:
+    case FunctionId::kTimestamp:
+    case FunctionId::kPredictLinear:
+      return true;
+    case FunctionId::kMinute:
+    case FunctionId::kHour:
+    case FunctionId::kDayOfMonth:
+    case FunctionId::kDayOfWeek:
+    case FunctionId::kDayOfYear:
+    case FunctionId::kDaysInMonth:
+    case FunctionId::kMonth:
+    case FunctionId::kYear:
+      return args == 0;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+bool IsStepInvariant(const Expr& expr) {
+  switch (expr.kind) {
+    case ExprKind::kNumberLiteral:
+    case ExprKind::kStringLiteral:
+    case ExprKind::kDuration:
+      return true;
+    case ExprKind::kVectorSelector:
+      return IsFixed(As<VectorSelector>(expr).time);
+    case ExprKind::kMatrixSelector:
+      return IsFixed(As<MatrixSelector>(expr).selector->time);
+    case ExprKind::kSubquery:
+      // Its steps lie where `@` says, whatever happens inside them.
+      return IsFixed(As<Subquery>(expr).time);
+    case ExprKind::kCall: {
+      const auto& call = As<Call>(expr);
+      if (LooksAtTime(call.function->id, call.args.size())) return false;
+      break;
+    }
+    default:
+      break;
+  }
+  for (const Expr* child : Children(expr)) {
+    if (!IsStepInvariant(*child)) return false;
+  }
+  return true;
+}
+
+Labels AbsentLabels(const Expr& expr) {
+  const Expr& inner = Unparen(expr);
+  const VectorSelector* selector = TryAs<VectorSelector>(inner);
+  if (const auto* matrix = TryAs<MatrixSelector>(inner)) selector = matrix->selector.get();
+  if (selector == nullptr) return Labels();
+  LabelsBuilder builder;
+  std::vector<std::string_view> seen;
+  for (const Matcher& matcher : selector->matchers) {
+    if (matcher.name() == kMetricName) continue;
+    bool repeated = false;
+    for (std::string_view name : seen) repeated |= name == matcher.name();
+    if (matcher.type() == MatchType::kEqual && !repeated) {
+      builder.Set(matcher.name(), matcher.value());
+      seen.push_back(matcher.name());
+    } else {
+      builder.Delete(matcher.name());
+    }
+  }
+  return builder.Build();
+}
+
+absl::StatusOr<OperatorPtr> Plan(QueryContext& context, const Grid& grid, const Expr& expr) {
+  const Expr& inner = Unparen(expr);
+  if (grid.count > 1 && inner.kind != ExprKind::kNumberLiteral && IsStepInvariant(inner)) {
+    Grid one = grid;
+    one.count = 1;
+    ASSIGN_OR_RETURN(OperatorPtr input, PlanNode(context, one, inner));
+    return MakeStepInvariant(grid, std::move(input));
+  }
+  return PlanNode(context, grid, inner);
+}
+
+absl::StatusOr<RangeSourcePtr> PlanRange(QueryContext& context, const Grid& grid,
+                                         const Expr& expr) {
+  const Expr& inner = Unparen(expr);
+  if (const auto* selector = TryAs<MatrixSelector>(inner)) {
+    return MakeRangeSelector(context, grid, *selector, {});
+  }
+  const auto& subquery = As<Subquery>(inner);
+  RangeSpec spec;
+  spec.grid = grid;
+  spec.range = subquery.range_ms;
+  if (subquery.range_expr != nullptr) {
+    ASSIGN_OR_RETURN(spec.range, ResolveDuration(*subquery.range_expr, context,
+                                                 DurationSign::kPositive));
+  }
+  DurationMs step = subquery.step_ms;
+  if (subquery.step_expr != nullptr) {
+    ASSIGN_OR_RETURN(step,
+                     ResolveDuration(*subquery.step_expr, context, DurationSign::kPositive));
+  }
+  if (step == 0) step = context.setup().default_subquery_step;
+  ASSIGN_OR_RETURN(const ResolvedTime time, ResolveTime(subquery.time, context));
+  spec.offset = time.offset;
+  spec.fixed = time.fixed;
+  spec.fixed_time = time.fixed_time;
+  ASSIGN_OR_RETURN(const Grid steps, SubqueryGrid(context, spec, step));
+  OperatorPtr input;
+  if (steps.count > 0) {
+    ASSIGN_OR_RETURN(input, Plan(context, steps, *subquery.expr));
+  }
+  return MakeSubquery(context, spec, steps, std::move(input));
+}
+
+}  // namespace varve::promql

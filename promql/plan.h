@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a checked tree to a tree of operators.
+#pragma once
+
+#include <absl/status/statusor.h>
+
+#include <string_view>
+
+#include "promql/ast.h"
+#include "promql/context.h"
+#include "promql/operator.h"
+
+namespace varve::promql {
+
+// Plans `expr`, an instant vector or a scalar, over `grid`. The tree and the context outlive the
+// operators. Tells the context which times will be read. Fails with what the query cannot be for
+// (a bad duration, an invalid label name, a function this engine does not have).
+absl::StatusOr<OperatorPtr> Plan(QueryContext& context, const Grid& grid, const Expr& expr);
+
+// Plans a range vector. REQUIRES: expr.type is kMatrix.
+absl::StatusOr<RangeSourcePtr> PlanRange(QueryContext& context, const Grid& grid,
+                                         const Expr& expr);
+
+// Whether `expr` gives the same at every step: all its selectors are fixed by `@` and nothing in
+// it looks at the evaluation time.
+bool IsStepInvariant(const Expr& expr);
+
+// The labels absent() gives for `expr`: what its equality matchers ask for.
+Labels AbsentLabels(const Expr& expr);
+
+}  // namespace varve::promql

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Instant vector selectors. A series is read once for all steps; two cursors, one over floats and
+// one over histograms, advance with the steps.
+#include "promql/selector.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "model/histogram_math.h"
+#include "model/status_macros.h"
+#include "promql/duration.h"
+#include "promql/interpolate.h"
+
+namespace varve::promql {
+namespace {
+
+struct InstantSpec {
+  Grid grid;  // One step only when the time is fixed.
+  size_t output_steps = 1;
+  ResolvedTime time;
+  DurationMs lookback = 0;
+  SelectedPart part = SelectedPart::kValue;
+  bool smoothed = false;
+
+  TimestampMs At(size_t step) const {
+    return (time.fixed ? time.fixed_time : grid.TimeAt(step)) - time.offset;
+  }
+};
+
+class SelectorOperator : public Operator {
+ public:
+  SelectorOperator(QueryContext& context, const InstantSpec& spec, const VectorSelector& selector,
+                   SelectHints hints)
+      : context_(context), spec_(spec), selector_(selector), hints_(std::move(hints)) {}
+
+  absl::StatusOr<std::vector<Labels>> Open() override {
+    ASSIGN_OR_RETURN(series_, Select(context_, selector_.matchers, hints_));
+    std::vector<Labels> labels;
+    labels.reserve(series_->size());
+    for (size_t i = 0; i < series_->size(); ++i) labels.push_back(series_->labels(i));
+    return labels;
+  }
+
+  absl::Status Next(Row& row) override {
+    RETURN_IF_ERROR(context_.Check());
+    const size_t index = next_++;
+    absl::Status read = series_->Read(index, hints_.start_ms, hints_.end_ms, samples_);
+    if (!read.ok()) return ExecutionError(std::string(read.message()));
+    context_.CountRead(samples_.times.size() + samples_.histograms.size());
+    row.Reset(spec_.output_steps);
+    if (spec_.smoothed) {
+      FillSmoothed(series_->labels(index), row);
+    } else {
+      Fill(row);
+    }
+    if (spec_.time.fixed) Broadcast(row);
+    context_.CountQueryable(row.CountPresent());
+    return absl::OkStatus();
+  }
+
+ private:
+  size_t StepsToFill() const { return spec_.time.fixed ? 1 : spec_.output_steps; }
+
+  void Broadcast(Row& row) const {
+    if (!row.Has(0)) return;
+    for (size_t step = 1; step < spec_.output_steps; ++step) row.CopyFrom(step, row, 0);
+  }
+
+  void Fill(Row& row) const {
+    size_t floats = 0;      // Samples not newer than the step.
+    size_t histograms = 0;
+    for (size_t step = 0; step < StepsToFill(); ++step) {
+      const TimestampMs at = spec_.At(step);
+      while (floats < samples_.times.size() && samples_.times[floats] <= at) ++floats;
+      while (histograms < samples_.histograms.size() &&
+             samples_.histograms[histograms].time <= at) {
+        ++histograms;
+      }
+      const bool has_float = floats > 0 && samples_.times[floats - 1] > at - spec_.lookback;
+      const bool has_histogram =
+          histograms > 0 && samples_.histograms[histograms - 1].time > at - spec_.lookback;
+      if (has_histogram &&
+          (!has_float || samples_.histograms[histograms - 1].time > samples_.times[floats - 1])) {
+        SetHistogram(step, histograms - 1, row);
+      } else if (has_float) {
+        SetFloat(step, floats - 1, row);
+      }
+    }
+  }
+
+  void SetFloat(size_t step, size_t index, Row& row) const {
+    if (IsStaleNan(samples_.values[index])) return;
+    switch (spec_.part) {
+      case SelectedPart::kValue:
+        row.SetFloat(step, samples_.values[index]);
+        return;
+      case SelectedPart::kTimestamp:
+        row.SetFloat(step, static_cast<double>(samples_.times[index]) / 1000);
+        return;
+      case SelectedPart::kStartTimestamp:
+        if (!samples_.start_times.empty() && samples_.start_times[index] != 0) {
+          row.SetFloat(step, static_cast<double>(samples_.start_times[index]) / 1000);
+        }
+        return;
+    }
+  }
+
+  void SetHistogram(size_t step, size_t index, Row& row) const {
+    const HistogramSample& sample = samples_.histograms[index];
+    if (sample.histogram->IsStale()) return;
+    switch (spec_.part) {
+      case SelectedPart::kValue:
+        row.SetHistogram(step, sample.histogram);
+        return;
+      case SelectedPart::kTimestamp:
+        row.SetFloat(step, static_cast<double>(sample.time) / 1000);
+        return;
+      case SelectedPart::kStartTimestamp:
+        if (!samples_.histogram_start_times.empty() && samples_.histogram_start_times[index] != 0) {
+          row.SetFloat(step, static_cast<double>(samples_.histogram_start_times[index]) / 1000);
+        }
+        return;
+    }
+  }
+
+  void FillSmoothed(const Labels& labels, Row& row) {
+    RemoveStale(samples_);
+    const std::string metric(labels.Get(kMetricName));
+    for (size_t step = 0; step < StepsToFill(); ++step) {
+      const TimestampMs at = spec_.At(step);
+      const InterpolatedSample sample =
+          InterpolateAt(samples_, at - spec_.lookback, at, at + spec_.lookback);
+      switch (sample.kind) {
+        case InterpolatedSample::Kind::kNone:
+          break;
+        case InterpolatedSample::Kind::kFloat:
+          row.SetFloat(step, sample.value);
+          break;
+        case InterpolatedSample::Kind::kHistogram:
+          row.SetHistogram(step, sample.histogram);
+          break;
+        case InterpolatedSample::Kind::kMixedTypes:
+          context_.annotations().Warn(
+              "encountered a mix of histograms and floats for metric name " + Quoted(metric),
+              selector_.position.start);
+          break;
+        case InterpolatedSample::Kind::kMixedSchemas:
+          context_.annotations().Warn(
+              "vector contains a mix of histograms with exponential and custom buckets schemas "
+              "for metric name " + Quoted(metric),
+              selector_.position.start);
+          break;
+      }
+    }
+  }
+
+  QueryContext& context_;
+  const InstantSpec spec_;
+  const VectorSelector& selector_;
+  const SelectHints hints_;
+  std::unique_ptr<SeriesSet> series_;
+  SeriesSamples samples_;
+  size_t next_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<ResolvedTime> ResolveTime(const TimeModifiers& modifiers,
+                                         const QueryContext& context) {
+  ResolvedTime resolved;
+  resolved.offset = modifiers.offset_ms;
+  if (modifiers.offset_expr != nullptr) {
+    ASSIGN_OR_RETURN(resolved.offset, ResolveDuration(*modifiers.offset_expr, context, DurationSign::kAny));
+  }
+  resolved.fixed = modifiers.at != AtModifier::kNone;
+  switch (modifiers.at) {
+    case AtModifier::kNone:
+      break;
+    case AtModifier::kTimestamp:
+      resolved.fixed_time = modifiers.at_ms;
+      break;
+    case AtModifier::kStart:
+      resolved.fixed_time = context.setup().start;
+      break;
+    case AtModifier::kEnd:
+      resolved.fixed_time = context.setup().end;
+      break;
+  }
+  return resolved;
+}
+
+absl::StatusOr<DurationMs> ResolveDuration(const DurationExpr& expr, const QueryContext& context,
+                                           DurationSign sign) {
+  const QueryContext::Setup& setup = context.setup();
+  DurationContext times;
+  times.step_ms = setup.step;
+  times.range_ms = setup.end - setup.start;
+  auto duration = EvaluateDuration(expr, times, sign);
+  if (duration.ok()) return *duration;
+  return QueryError(QueryErrorType::kBadData, std::string(duration.status().message()));
+}
+
+absl::StatusOr<std::unique_ptr<SeriesSet>> Select(QueryContext& context,
+                                                  const std::vector<Matcher>& matchers,
+                                                  const SelectHints& hints) {
+  RETURN_IF_ERROR(context.Check());
+  auto series = context.querier().Select(matchers, hints);
+  if (!series.ok()) {
+    return ExecutionError(fmt::format("expanding series: {}",
+                                      std::string(series.status().message())));
+  }
+  return std::move(*series);
+}
+
+absl::StatusOr<OperatorPtr> MakeSelector(QueryContext& context, const Grid& grid,
+                                         const VectorSelector& selector, SelectedPart part,
+                                         const SelectorHints& hints) {
+  InstantSpec spec;
+  spec.grid = grid;
+  spec.output_steps = grid.count;
+  spec.lookback = context.setup().lookback;
+  spec.part = part;
+  spec.smoothed = selector.smoothed;
+  ASSIGN_OR_RETURN(spec.time, ResolveTime(selector.time, context));
+  SelectHints select;
+  select.start_ms = spec.At(0) - spec.lookback + 1;
+  select.end_ms = spec.At(grid.count - 1) + (selector.smoothed ? spec.lookback : 0);
+  select.step_ms = grid.step;
+  select.function = hints.function;
+  select.grouping = hints.grouping;
+  select.grouping_by = hints.grouping_by;
+  context.WillRead(select.start_ms, select.end_ms);
+  return OperatorPtr(
+      std::make_unique<SelectorOperator>(context, spec, selector, std::move(select)));
+}
+
+}  // namespace varve::promql
