@@ -258,7 +258,8 @@ class Varve:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.flags = list(flags)
-        self.env = env or {}
+        # Not in a cluster, even if the tests run in one, unless the test says so.
+        self.env = {"KUBERNETES_SERVICE_HOST": "", "KUBERNETES_SERVICE_PORT": "", **(env or {})}
         self.config_path = self.dir / "prometheus.yml" if config is not None else None
         self.process: Process | None = None
         if config is not None:
