@@ -25,8 +25,8 @@ constexpr size_t kKeptCapacityMax = 1 << 20;
 // error, of which the first is kept in `status`.
 class FieldReader {
  public:
-  FieldReader(dom::object object, std::string path, absl::Status& status)
-      : object_(object), path_(std::move(path)), status_(status) {}
+  // A reader of a whole document, or of an object whose errors begin with itself.
+  FieldReader(dom::object object, absl::Status& status) : object_(object), status_(status) {}
 
   std::string String(std::string_view name) const {
     std::string_view value;
@@ -61,7 +61,7 @@ class FieldReader {
     if (!Find(name, element)) return;
     dom::object child;
     if (element.get_object().get(child) != simdjson::SUCCESS) return Fail(name, "an object");
-    read(FieldReader(child, PathOf(name), status_));
+    read(FieldReader(child, this, name));
   }
 
   // Calls `read` with a reader of each object in the array `name`.
@@ -76,7 +76,7 @@ class FieldReader {
       if (item.get_object().get(child) != simdjson::SUCCESS) {
         return Fail(name, "an array of objects");
       }
-      read(FieldReader(child, PathOf(name), status_));
+      read(FieldReader(child, this, name));
     }
   }
 
@@ -102,22 +102,30 @@ class FieldReader {
     return pairs;
   }
 
+  FieldReader AsRoot() const { return FieldReader(object_, status_); }
+
   void Fail(std::string_view name, std::string_view expected) const {
     if (!status_.ok()) return;
     status_ = absl::DataLossError(fmt::format("{} is not {}", PathOf(name), expected));
   }
 
  private:
+  // Lives no longer than `parent` and the call it is passed to.
+  FieldReader(dom::object object, const FieldReader* parent, std::string_view name)
+      : object_(object), parent_(parent), name_(name), status_(parent->status_) {}
+
   bool Find(std::string_view name, dom::element& element) const {
     return object_.at_key(name).get(element) == simdjson::SUCCESS && !element.is_null();
   }
 
   std::string PathOf(std::string_view name) const {
-    return path_.empty() ? std::string(name) : fmt::format("{}.{}", path_, name);
+    return parent_ == nullptr ? std::string(name)
+                              : fmt::format("{}.{}", parent_->PathOf(name_), name);
   }
 
   dom::object object_;
-  std::string path_;
+  const FieldReader* parent_ = nullptr;
+  std::string_view name_;
   absl::Status& status_;
 };
 
@@ -300,14 +308,14 @@ absl::StatusOr<KubeList> KubeDecoder::ParseList(std::string_view json) {
   }
   KubeList list;
   absl::Status status;
-  const FieldReader reader(root, "", status);
+  const FieldReader reader(root, status);
   reader.Object("metadata", [&list](const FieldReader& metadata) {
     list.resource_version = metadata.String("resourceVersion");
     list.continue_token = metadata.String("continue");
   });
   reader.Each("items", [&](const FieldReader& item) {
     if (!status.ok()) return;
-    list.items.push_back(ReadObject(resource_, item, false, status));
+    list.items.push_back(ReadObject(resource_, item.AsRoot(), false, status));
   });
   RETURN_IF_ERROR(status);
   return list;
@@ -317,7 +325,7 @@ absl::StatusOr<KubeWatchEvent> KubeDecoder::ParseEvent(std::string_view json) {
   if (parser_->dom->capacity() > kKeptCapacityMax) parser_->dom = NewParser();
   ASSIGN_OR_RETURN(const dom::object root, ParseObject(*parser_->dom, json));
   absl::Status status;
-  const FieldReader reader(root, "", status);
+  const FieldReader reader(root, status);
   KubeWatchEvent event;
   ASSIGN_OR_RETURN(event.type, EventTypeOf(reader.String("type")));
   bool has_object = false;
@@ -328,7 +336,7 @@ absl::StatusOr<KubeWatchEvent> KubeDecoder::ParseEvent(std::string_view json) {
       return;
     }
     const bool is_bookmark = event.type == KubeWatchEvent::Type::kBookmark;
-    event.object = ReadObject(resource_, object, is_bookmark, status);
+    event.object = ReadObject(resource_, object.AsRoot(), is_bookmark, status);
     if (!is_bookmark) return;
     for (const auto& [name, value] : event.object->metadata.annotations) {
       if (name == "k8s.io/initial-events-end" && value == "true") event.initial_events_end = true;
@@ -345,7 +353,7 @@ KubeStatus ParseKubeStatus(int http_status, std::string_view body) {
   const absl::StatusOr<dom::object> root = ParseObject(*parser, body);
   if (root.ok()) {
     absl::Status ignored;  // What can be read of it is better than nothing.
-    result = ReadStatus(FieldReader(*root, "", ignored));
+    result = ReadStatus(FieldReader(*root, ignored));
   }
   if (result.code == 0) result.code = http_status;
   if (result.message.empty()) {

@@ -218,6 +218,9 @@ TestServer::TestServer(Handler handler, Options options)
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<uint16_t>(options_.port));
+    const int reuse = 1;
+    setsockopt(listen_fd_, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse);
     INVARIANT(bind(listen_fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
     socklen_t size = sizeof address;
     getsockname(listen_fd_, reinterpret_cast<sockaddr*>(&address), &size);

@@ -82,6 +82,7 @@ class TestServer {
   using Handler = std::function<void(TestConnection&, const TestRequest&)>;
 
   struct Options {
+    int port = 0;                      // 0: one the system chooses.
     std::string unix_socket;           // Listens there instead of on 127.0.0.1.
     TestAuthority::Identity identity;  // Non-empty: TLS.
     std::string client_ca_pem;         // Non-empty: a client certificate is required.

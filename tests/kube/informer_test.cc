@@ -1,0 +1,594 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Shared informers against scripted answers.
+// Method: a server answers each list and watch with the next step of a script; a manual clock is
+// moved on until something happens, so backoffs and timeouts take no time.
+#include "kube/informer.h"
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <deque>
+#include <functional>
+#include <set>
+
+#include "kube/reflector.h"
+#include "tests/kube/objects_json.h"
+#include "tests/net/test_server.h"
+
+namespace varve {
+namespace {
+
+using testing::BookmarkJson;
+using testing::EventJson;
+using testing::ListJson;
+using testing::PodJson;
+using testing::StatusJson;
+using testing::TempDir;
+using testing::TestConnection;
+using testing::TestRequest;
+using testing::TestServer;
+
+using Step = std::function<void(TestConnection&, const TestRequest&)>;
+
+Step Answer(std::string body, int status = 200, std::string headers = "") {
+  return [=](TestConnection& connection, const TestRequest&) {
+    connection.Respond(status, body, headers);
+  };
+}
+
+// A watch that sends `bytes` and then stays open, or ends.
+Step Stream(std::string bytes) {
+  return [=](TestConnection& connection, const TestRequest&) {
+    connection.BeginStream();
+    connection.Write(bytes);
+    connection.WaitForClose();
+  };
+}
+Step StreamAndEnd(std::string bytes) {
+  return [=](TestConnection& connection, const TestRequest&) {
+    connection.BeginStream();
+    connection.Write(bytes);
+  };
+}
+
+// An API server that answers from two scripts. An empty list script gives 500, an empty watch
+// script an open stream without events.
+class ScriptedServer {
+ public:
+  explicit ScriptedServer(int port = 0)
+      : server_([this](TestConnection& c, const TestRequest& r) { Handle(c, r); }, {.port = port}) {
+  }
+
+  void OnList(Step step) {
+    MutexLock lock(mutex_);
+    lists_.push_back(std::move(step));
+  }
+  void OnWatch(Step step) {
+    MutexLock lock(mutex_);
+    watches_.push_back(std::move(step));
+  }
+  std::vector<TestRequest> Lists() {
+    MutexLock lock(mutex_);
+    return list_requests_;
+  }
+  std::vector<TestRequest> Watches() {
+    MutexLock lock(mutex_);
+    return watch_requests_;
+  }
+  size_t lists() { return Lists().size(); }
+  size_t watches() { return Watches().size(); }
+  int closed_watches() { return closed_watches_.load(); }
+  int port() const { return server_.port(); }
+  std::string Url() const { return server_.Url(""); }
+
+ private:
+  void Handle(TestConnection& connection, const TestRequest& request) {
+    const bool watch = request.Query("watch") == "1";
+    Step step = watch ? Stream("") : Answer("no such step", 500);
+    {
+      MutexLock lock(mutex_);
+      (watch ? watch_requests_ : list_requests_).push_back(request);
+      std::deque<Step>& script = watch ? watches_ : lists_;
+      if (!script.empty()) {
+        step = std::move(script.front());
+        script.pop_front();
+      }
+    }
+    step(connection, request);
+    if (watch) ++closed_watches_;
+  }
+
+  Mutex mutex_;
+  std::deque<Step> lists_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Step> watches_ ABSL_GUARDED_BY(mutex_);
+  std::vector<TestRequest> list_requests_ ABSL_GUARDED_BY(mutex_);
+  std::vector<TestRequest> watch_requests_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<int> closed_watches_{0};
+  TestServer server_;
+};
+
+// What a subscriber was told: "add n/a 1", "synced", ...
+class Recorder {
+ public:
+  InformerCallback Callback() {
+    return [this](const InformerEvent& event) {
+      static constexpr std::string_view kNames[] = {"add", "update", "delete", "synced"};
+      std::string text(kNames[static_cast<int>(event.type)]);
+      if (event.object != nullptr) {
+        text += " " + event.object->Key() + " " + event.object->metadata.resource_version;
+      }
+      MutexLock lock(mutex_);
+      log_.push_back(std::move(text));
+    };
+  }
+  std::vector<std::string> Log() {
+    MutexLock lock(mutex_);
+    return log_;
+  }
+
+ private:
+  Mutex mutex_;
+  std::vector<std::string> log_ ABSL_GUARDED_BY(mutex_);
+};
+
+using Log = std::vector<std::string>;
+
+class Fixture {
+ public:
+  Fixture() : Fixture(0) {}
+  explicit Fixture(int port) : server(std::make_unique<ScriptedServer>(port)) {
+    HttpClient::Options options;
+    options.clock = &clock;
+    options.wait_max = std::chrono::milliseconds(2);
+    http = HttpClient::Open(std::move(options)).value();
+    KubeEndpoint endpoint;
+    endpoint.server = server->Url();
+    client = std::make_unique<KubeClient>(*http, endpoint, clock);
+    informers = InformerSet::Create(*client, {.seed = 7, .registry = &registry});
+  }
+  ~Fixture() {
+    informers->Stop();
+    http->Stop();
+  }
+
+  // Moves the clock until `condition` holds.
+  bool AdvanceUntil(const std::function<bool()>& condition) {
+    return testing::Eventually([&] {
+      if (condition()) return true;
+      clock.Advance(50);
+      return false;
+    });
+  }
+  bool Told(Recorder& recorder, const Log& expected) {
+    const bool told = AdvanceUntil([&] { return recorder.Log().size() >= expected.size(); });
+    return told && recorder.Log() == expected;
+  }
+  std::string Metrics() { return prometheus::TextSerializer().Serialize(registry.Collect()); }
+  bool HasMetric(const std::string& line) {
+    return Metrics().find(line + "\n") != std::string::npos;
+  }
+
+  ManualClock clock{1'700'000'000'000};
+  prometheus::Registry registry;
+  std::unique_ptr<ScriptedServer> server;
+  std::unique_ptr<HttpClient> http;
+  std::unique_ptr<KubeClient> client;
+  std::shared_ptr<InformerSet> informers;
+};
+
+const InformerKey kAllPods{.resource = KubeResource::kPod};
+
+TEST_CASE_FIXTURE(Fixture, "informer: list, then every change, told in order") {
+  server->OnList(Answer(ListJson("10", {PodJson("a", "n", "5")})));
+  server->OnWatch(Stream(EventJson("ADDED", PodJson("b", "n", "11")) + "\n" + BookmarkJson("12") +
+                         "\n" + EventJson("MODIFIED", PodJson("a", "n", "13")) +
+                         EventJson("DELETED", PodJson("b", "n", "14")) +
+                         EventJson("DELETED", PodJson("never", "n", "15"))));
+  Recorder recorder;
+  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
+  CHECK(Told(recorder, {"add n/a 5", "synced", "add n/b 11", "update n/a 13", "delete n/b 14"}));
+  const TestRequest list = server->Lists().at(0);
+  CHECK(list.target == "/api/v1/pods?limit=500&resourceVersion=0");
+  const TestRequest watch = server->Watches().at(0);
+  CHECK(watch.Path() == "/api/v1/pods");
+  CHECK(watch.Query("resourceVersion") == "10");
+  CHECK(watch.Query("allowWatchBookmarks") == "true");
+  const int seconds = std::stoi(watch.Query("timeoutSeconds"));
+  CHECK(seconds >= 300);
+  CHECK(seconds <= 600);
+  CHECK(informers->LastError(kAllPods).ok());
+  CHECK(HasMetric("prometheus_sd_kubernetes_events_total{event=\"add\",role=\"pod\"} 2"));
+  CHECK(HasMetric("prometheus_sd_kubernetes_events_total{event=\"update\",role=\"pod\"} 1"));
+  CHECK(HasMetric("prometheus_sd_kubernetes_events_total{event=\"delete\",role=\"pod\"} 1"));
+  CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 0"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: one store for all subscribers of a key") {
+  server->OnList(Answer(ListJson("10", {PodJson("a", "n", "5"), PodJson("b", "n", "6")})));
+  Recorder first;
+  const auto one = informers->Subscribe(kAllPods, first.Callback());
+  REQUIRE(AdvanceUntil([&] { return first.Log().size() == 3; }));
+  Recorder second;
+  const auto two = informers->Subscribe(kAllPods, second.Callback());
+  REQUIRE(AdvanceUntil([&] { return second.Log().size() == 3; }));
+  CHECK(second.Log().back() == "synced");
+  CHECK(server->lists() == 1);
+
+  server->OnList(Answer(ListJson("20", {})));
+  Recorder other;
+  const auto three = informers->Subscribe({.resource = KubeResource::kPod,
+                                           .namespace_ = "shop",
+                                           .label_selector = "app in (a,b)",
+                                           .field_selector = "spec.nodeName=n1"},
+                                          other.Callback());
+  CHECK(Told(other, {"synced"}));
+  CHECK(server->Lists().at(1).target ==
+        "/api/v1/namespaces/shop/pods?limit=500&resourceVersion=0"
+        "&labelSelector=app%20in%20%28a%2Cb%29&fieldSelector=spec.nodeName%3Dn1");
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: pages") {
+  server->OnList(Answer(ListJson("10", {PodJson("a", "n", "1")}, "token/2=")));
+  server->OnList(Answer(ListJson("10", {PodJson("b", "n", "2")}, "token3")));
+  server->OnList(Answer(ListJson("10", {PodJson("c", "n", "3")})));
+  Recorder recorder;
+  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
+  REQUIRE(AdvanceUntil([&] { return recorder.Log().size() == 4; }));
+  CHECK(recorder.Log().back() == "synced");
+  const auto lists = server->Lists();
+  REQUIRE(lists.size() == 3);
+  CHECK(lists[1].target == "/api/v1/pods?limit=500&continue=token%2F2%3D");
+  CHECK(lists[2].target == "/api/v1/pods?limit=500&continue=token3");
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: pages that expire are replaced by one list") {
+  server->OnList(Answer(ListJson("10", {PodJson("a", "n", "1")}, "t")));
+  server->OnList(Answer(StatusJson(410, "Expired", "the continue parameter is too old"), 410));
+  server->OnList(Answer(ListJson("12", {PodJson("b", "n", "2")})));
+  Recorder recorder;
+  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
+  CHECK(Told(recorder, {"add n/b 2", "synced"}));
+  CHECK(server->Lists().at(2).target == "/api/v1/pods?resourceVersion=0");
+  CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 0"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: a watch that ends is resumed where it stopped") {
+  server->OnList(Answer(ListJson("10", {})));
+  server->OnWatch(StreamAndEnd(EventJson("ADDED", PodJson("a", "n", "11"))));
+  server->OnWatch(StreamAndEnd(BookmarkJson("15")));
+  server->OnWatch([](TestConnection& connection, const TestRequest&) {
+    // A chunked answer that breaks off.
+    connection.Write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    const std::string event = EventJson("ADDED", PodJson("b", "n", "16"));
+    connection.Write(fmt::format("{:x}\r\n{}\r\nff\r\n{{\"type\":", event.size(), event));
+    connection.Reset();
+  });
+  Recorder recorder;
+  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
+  REQUIRE(AdvanceUntil([&] { return server->watches() == 4; }));
+  const auto watches = server->Watches();
+  CHECK(watches[1].Query("resourceVersion") == "11");
+  CHECK(watches[2].Query("resourceVersion") == "15");
+  CHECK(watches[3].Query("resourceVersion") == "16");
+  CHECK(server->lists() == 1);
+  CHECK(recorder.Log() == Log{"synced", "add n/a 11", "add n/b 16"});
+}
+
+// 410 comes as the answer's status or as an event of the stream.
+void ExpireAndRelist(Fixture& fixture, Step expired) {
+  ScriptedServer& server = *fixture.server;
+  server.OnList(Answer(ListJson(
+      "10", {PodJson("same", "n", "1"), PodJson("moved", "n", "2"), PodJson("gone", "n", "3")})));
+  server.OnWatch(std::move(expired));
+  server.OnList(Answer(StatusJson(410, "Expired", "too old resource version"), 410));
+  server.OnList(Answer(ListJson(
+      "30", {PodJson("same", "n", "1"), PodJson("moved", "n", "22"), PodJson("new", "n", "23")})));
+  Recorder recorder;
+  const auto subscription = fixture.informers->Subscribe(kAllPods, recorder.Callback());
+  REQUIRE(fixture.AdvanceUntil([&] { return server.watches() == 2; }));
+  Log log = recorder.Log();
+  REQUIRE(log.size() == 7);
+  CHECK(log[3] == "synced");
+  CHECK(log[4] == "delete n/gone 3");
+  std::sort(log.begin() + 5, log.end());
+  CHECK(log[5] == "add n/new 23");
+  CHECK(log[6] == "update n/moved 22");
+  const auto lists = server.Lists();
+  REQUIRE(lists.size() == 3);
+  CHECK(lists[1].target == "/api/v1/pods?resourceVersion=10");
+  CHECK(lists[2].target == "/api/v1/pods?limit=500");
+  CHECK(server.Watches().at(1).Query("resourceVersion") == "30");
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: 410 as a status") {
+  ExpireAndRelist(*this, Answer(StatusJson(410, "Gone", "too old"), 410));
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: 410 as an event") {
+  ExpireAndRelist(*this, Stream(EventJson("ERROR", StatusJson(410, "Expired", "too old"))));
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: a version the server has not reached yet") {
+  server->OnList(Answer(ListJson("10", {})));
+  server->OnWatch(Stream(EventJson("ERROR", StatusJson(500, "InternalError", "etcd is away"))));
+  server->OnList(Answer(R"({"kind":"Status","code":504,"reason":"Timeout","message":"Too large",
+      "details":{"causes":[{"reason":"ResourceVersionTooLarge"}]}})",
+                        504));
+  server->OnList(Answer(ListJson("9", {PodJson("a", "n", "8")})));
+  Recorder recorder;
+  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
+  CHECK(Told(recorder, {"synced", "add n/a 8"}));
+  CHECK(server->Lists().at(2).target == "/api/v1/pods?limit=500");
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: 429 waits as told and watches on without a list") {
+  server->OnList(Answer(ListJson("10", {})));
+  server->OnWatch(
+      Answer(StatusJson(429, "TooManyRequests", "slow down"), 429, "Retry-After: 100\r\n"));
+  Recorder recorder;
+  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
+  REQUIRE(testing::Eventually([&] { return !informers->LastError(kAllPods).ok(); }));
+  clock.Advance(99 * kSecond);
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  CHECK(server->watches() == 1);
+  clock.Advance(2 * kSecond);
+  REQUIRE(testing::Eventually([&] { return server->watches() == 2; }));
+  CHECK(server->lists() == 1);
+  CHECK(server->Watches().at(1).Query("resourceVersion") == "10");
+  CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 1"));
+  CHECK(testing::Eventually([&] { return informers->LastError(kAllPods).ok(); }));
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: a server that is away is watched again when it is back") {
+  server->OnList(Answer(ListJson("10", {})));
+  server->OnWatch(StreamAndEnd(BookmarkJson("11")));
+  Recorder recorder;
+  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
+  REQUIRE(testing::Eventually([&] { return server->closed_watches() == 1; }));
+  const int port = server->port();
+  server.reset();
+  REQUIRE(AdvanceUntil([&] { return IsConnectionRefused(informers->LastError(kAllPods)); }));
+  server = std::make_unique<ScriptedServer>(port);
+  server->OnWatch(Stream(EventJson("ADDED", PodJson("a", "n", "12"))));
+  CHECK(Told(recorder, {"synced", "add n/a 12"}));
+  CHECK(server->lists() == 0);
+  CHECK(server->Watches().at(0).Query("resourceVersion") == "11");
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: a watch that ends at once without events is a failure") {
+  server->OnList(Answer(ListJson("10", {})));
+  server->OnWatch(StreamAndEnd(""));
+  server->OnList(Answer(ListJson("11", {})));
+  Recorder recorder;
+  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
+  REQUIRE(AdvanceUntil([&] { return server->watches() == 2; }));
+  CHECK(server->Lists().at(1).target == "/api/v1/pods?resourceVersion=10");
+  CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 1"));
+  CHECK(recorder.Log() == Log{"synced"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: a watch that outlives its time is asked for again") {
+  server->OnList(Answer(ListJson("10", {})));
+  server->OnWatch(Stream(EventJson("ADDED", PodJson("a", "n", "11"))));
+  Recorder recorder;
+  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
+  REQUIRE(testing::Eventually([&] { return recorder.Log().size() == 2; }));
+  clock.Advance(631 * kSecond);
+  REQUIRE(testing::Eventually([&] { return server->watches() == 2; }));
+  CHECK(server->lists() == 1);
+  CHECK(server->Watches().at(1).Query("resourceVersion") == "11");
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: hostile streams are failures, and listed anew") {
+  const std::string deep = fmt::format(R"({{"type":"ADDED","object":{}{}}})",
+                                       std::string(100'000, '['), std::string(100'000, ']'));
+  const std::vector<std::string> hostile = {"not json",
+                                            deep,
+                                            EventJson("ADDED", "7"),
+                                            EventJson("ADDED", R"({"metadata":{}})"),
+                                            EventJson("FLUSHED", PodJson("x", "n", "1")),
+                                            "{\"type\":\"\xff\xfe\"}"};
+  server->OnList(Answer(ListJson("10", {})));
+  for (const std::string& bytes : hostile) {
+    server->OnWatch(Stream(bytes));
+    server->OnList(Answer(ListJson("10", {})));
+  }
+  server->OnWatch(Stream(EventJson("ADDED", PodJson("a", "n", "11"))));
+  Recorder recorder;
+  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
+  CHECK(Told(recorder, {"synced", "add n/a 11"}));
+  CHECK(server->lists() == hostile.size() + 1);
+  CHECK(HasMetric(fmt::format("prometheus_sd_kubernetes_failures_total {}", hostile.size())));
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: refused, broken and malformed lists are tried again") {
+  // First, as libcurl tries again by itself when a connection it had kept turns out to be broken.
+  server->OnList([](TestConnection& connection, const TestRequest&) { connection.Reset(); });
+  server->OnList(
+      Answer(StatusJson(403, "Forbidden", "pods is forbidden: User x cannot list"), 403));
+  Recorder recorder;
+  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
+  REQUIRE(AdvanceUntil([&] { return absl::IsPermissionDenied(informers->LastError(kAllPods)); }));
+  const absl::Status forbidden = informers->LastError(kAllPods);
+  CHECK(std::string(forbidden.message()) ==
+        "the server answered 403 Forbidden: pods is forbidden: User x cannot list");
+  server->OnList(Answer("{\"items\":["));
+  server->OnList(Answer(ListJson("1", {R"({"metadata":{"name":"p","labels":[]}})"})));
+  server->OnList(Answer(ListJson("10", {PodJson("a", "n", "1")})));
+  CHECK(Told(recorder, {"add n/a 1", "synced"}));
+  CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 4"));
+}
+
+// Goal: wherever a stream breaks, nothing is lost and nothing is told twice.
+// Method: a server that knows three events, sends those after the version asked for, and cuts its
+// first answer at each offset.
+TEST_CASE_FIXTURE(Fixture, "informer: a watch cut at every byte") {
+  const std::vector<std::pair<int, std::string>> events = {
+      {11, EventJson("ADDED", PodJson("a", "n", "11")) + "\n"},
+      {12, BookmarkJson("12") + "\n"},
+      {13, EventJson("MODIFIED", PodJson("a", "n", "13")) + "\n"},
+      {14, EventJson("DELETED", PodJson("a", "n", "14")) + "\n"},
+  };
+  const auto after = [&events](const TestRequest& request) {
+    const int version = std::stoi(request.Query("resourceVersion"));
+    std::string bytes;
+    for (const auto& [at, event] : events) {
+      if (at > version) bytes += event;
+    }
+    return bytes;
+  };
+  std::set<size_t> cuts;  // Every seventh offset, and all around the events' ends.
+  size_t total = 0;
+  for (const auto& [at, event] : events) {
+    total += event.size();
+    for (size_t cut = total - 3; cut <= total; ++cut) cuts.insert(cut);
+  }
+  for (size_t cut = 0; cut < total; cut += 7) cuts.insert(cut);
+  size_t watches = 0;
+  for (const size_t cut : cuts) {
+    CAPTURE(cut);
+    watches += 2;
+    server->OnList(Answer(ListJson("10", {})));
+    server->OnWatch([&, cut](TestConnection& connection, const TestRequest& request) {
+      connection.BeginStream();
+      connection.Write(after(request).substr(0, cut));
+    });
+    // Not a byte of an event: the watch is a failure, and the list is asked for again.
+    if (cut < events[0].second.size() - 1) server->OnList(Answer(ListJson("10", {})));
+    server->OnWatch([&](TestConnection& connection, const TestRequest& request) {
+      connection.BeginStream();
+      connection.Write(after(request));
+      connection.WaitForClose();
+    });
+    Recorder recorder;
+    const InformerKey key{.resource = KubeResource::kPod, .namespace_ = fmt::format("n{}", cut)};
+    const auto subscription = informers->Subscribe(key, recorder.Callback());
+    REQUIRE(Told(recorder, {"synced", "add n/a 11", "update n/a 13", "delete n/a 14"}));
+    REQUIRE(AdvanceUntil([&] { return server->watches() >= watches; }));
+    CHECK(server->watches() == watches);
+  }
+}
+
+TEST_CASE("informer: a token swap is survived") {
+  TempDir dir;
+  Mutex mutex;
+  std::string valid = "one";
+  std::atomic<int> refused{0};
+  std::atomic<int> accepted{0};
+  TestServer server([&](TestConnection& connection, const TestRequest& request) {
+    {
+      MutexLock lock(mutex);
+      if (request.Header("authorization") != "Bearer " + valid) {
+        ++refused;
+        return connection.Respond(401, StatusJson(401, "Unauthorized", "Unauthorized"));
+      }
+    }
+    ++accepted;
+    if (request.Query("watch") != "1") return connection.Respond(200, ListJson("10", {}));
+    connection.BeginStream();
+    connection.Write(BookmarkJson("11"));
+  });
+  ManualClock clock(0);
+  HttpClient::Options options;
+  options.clock = &clock;
+  options.wait_max = std::chrono::milliseconds(2);
+  auto http = HttpClient::Open(std::move(options)).value();
+  KubeEndpoint endpoint;
+  endpoint.server = server.Url("");
+  endpoint.token_file = dir.Write("token", "one");
+  KubeClient client(*http, endpoint, clock);
+  auto informers = InformerSet::Create(client, {});
+  Recorder recorder;
+  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
+  REQUIRE(testing::Eventually([&] { return accepted.load() >= 2; }));
+  dir.Write("token", "two");
+  {
+    MutexLock lock(mutex);
+    valid = "two";
+  }
+  const int before = accepted.load();
+  CHECK(testing::Eventually([&] {
+    clock.Advance(100);
+    return accepted.load() > before;
+  }));
+  CHECK(refused.load() == 1);
+  CHECK(recorder.Log() == Log{"synced"});
+  informers->Stop();
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: the last subscriber to leave ends the watch") {
+  server->OnList(Answer(ListJson("10", {PodJson("a", "n", "1")})));
+  Recorder first;
+  Recorder second;
+  auto one = informers->Subscribe(kAllPods, first.Callback());
+  auto two = informers->Subscribe(kAllPods, second.Callback());
+  REQUIRE(Told(first, {"add n/a 1", "synced"}));
+  REQUIRE(testing::Eventually([&] { return server->watches() == 1; }));
+  one = InformerSubscription();
+  CHECK(server->closed_watches() == 0);
+  two = InformerSubscription();
+  CHECK(testing::Eventually([&] { return server->closed_watches() == 1; }));
+  // Coming back starts anew.
+  server->OnList(Answer(ListJson("12", {})));
+  Recorder third;
+  const auto again = informers->Subscribe(kAllPods, third.Callback());
+  CHECK(Told(third, {"synced"}));
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: a callback may unsubscribe itself and subscribe others") {
+  server->OnList(Answer(ListJson("10", {PodJson("a", "n", "1"), PodJson("b", "n", "2")})));
+  server->OnList(Answer(ListJson("20", {PodJson("c", "n", "3")})));
+  Recorder recorder;
+  InformerSubscription self;
+  InformerSubscription other;
+  std::atomic<int> calls{0};
+  Mutex mutex;
+  {
+    MutexLock lock(mutex);
+    self = informers->Subscribe(kAllPods, [&](const InformerEvent&) {
+      MutexLock inner(mutex);
+      ++calls;
+      self = InformerSubscription();
+      other = informers->Subscribe(kAllPods, recorder.Callback());
+    });
+  }
+  REQUIRE(AdvanceUntil([&] { return recorder.Log().size() >= 2; }));
+  CHECK(recorder.Log().back() == "synced");
+  CHECK(calls.load() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "informer: nothing is told after Stop") {
+  server->OnList(Answer(ListJson("10", {PodJson("a", "n", "1")})));
+  Recorder recorder;
+  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
+  REQUIRE(Told(recorder, {"add n/a 1", "synced"}));
+  informers->Stop();
+  informers->Stop();
+  const auto late = informers->Subscribe(kAllPods, recorder.Callback());
+  clock.Advance(kHour);
+  http->Stop();
+  CHECK(recorder.Log().size() == 2);
+}
+
+TEST_CASE("kube backoff: doubles with jitter up to its cap, and starts afresh after a pause") {
+  std::mt19937_64 random(1);
+  KubeBackoff backoff(random);
+  int64_t now = 0;
+  double base = 0.8;
+  for (int i = 0; i < 12; ++i) {
+    const double seconds = std::chrono::duration<double>(backoff.Next(now)).count();
+    CAPTURE(i);
+    CHECK(seconds >= base);
+    CHECK(seconds < 2 * base);
+    base = std::min(30.0, base * 2);
+    now += static_cast<int64_t>(seconds * 1e9);
+  }
+  now += 121'000'000'000;
+  CHECK(backoff.Next(now) < std::chrono::milliseconds(1600));
+}
+
+}  // namespace
+}  // namespace varve
