@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The rules of appending, reading back, restarts that were clean, and what opening refuses.
+#include "tsdb/db.h"
+
+#include <doctest/doctest.h>
+#include <rocksdb/db.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/tsdb/test_values.h"
+#include "tsdb/format.h"
+
+namespace varve {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr TimestampMs kNow = 1'700'000'000'000;
+
+const Labels kUp = Labels::Of({{"__name__", "up"}, {"job", "x"}});
+const Labels kDown = Labels::Of({{"__name__", "down"}, {"job", "x"}});
+
+struct Fixture {
+  TempDir dir;
+  ManualClock clock{kNow};
+  DbOptions options{.path = dir.path(), .background = false};
+};
+
+TEST_CASE_FIXTURE(Fixture, "append: what is accepted and what is refused") {
+  auto db = MustOpen(options, clock);
+  // The first sample may be of any time up to the clock's limit.
+  CHECK(TryAppend(*db, kUp, kNow - kDay, 1) == AppendError::kNone);
+  CHECK(TryAppend(*db, kUp, kNow, 1) == AppendError::kNone);
+  struct Case {
+    const char* what;
+    Labels labels;
+    DurationMs after;
+    double value;
+    AppendError error;
+  };
+  const std::vector<Case> cases = {
+      {"the same again", kUp, 0, 1, AppendError::kNone},
+      {"another value", kUp, 0, 2, AppendError::kDuplicateTimestamp},
+      {"the same value, other bits", kUp, 0, NormalNan(), AppendError::kDuplicateTimestamp},
+      {"earlier", kUp, -1, 1, AppendError::kOutOfOrder},
+      {"at the head's window", kUp, -kHour, 1, AppendError::kOutOfOrder},
+      {"before the head's window", kUp, -kHour - 1, 1, AppendError::kOutOfBounds},
+      {"another series may start late", kDown, -kHour, 1, AppendError::kNone},
+      {"but not before the window", Labels::Of({{"a", "b"}}), -kHour - 1, 1,
+       AppendError::kOutOfBounds},
+      {"at the clock's limit", kDown, 10 * kMinute, 1, AppendError::kNone},
+      {"past the clock's limit", kDown, 10 * kMinute + 1, 1, AppendError::kOutOfBounds},
+      {"no labels", Labels(), 1, 1, AppendError::kInvalidLabels},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.what);
+    CHECK(TryAppend(*db, c.labels, kNow + c.after, c.value) == c.error);
+  }
+  CHECK(TryAppend(*db, kUp, kMinTimestamp, 1) == AppendError::kOutOfBounds);
+  CHECK(TryAppend(*db, kUp, kMaxTimestamp, 1) == AppendError::kOutOfBounds);
+  const StorageCounters counters = db->Counters();
+  CHECK(counters.duplicate_samples == 2);
+  CHECK(counters.out_of_order_samples == 2);
+  CHECK(counters.out_of_bounds_samples == 5);
+  CHECK(counters.float_samples_appended == 4);
+  CHECK(ReadAll(*db)[kUp.ToString()] ==
+        std::vector<std::string>{SampleText(kNow - kDay, 1, 0), SampleText(kNow, 1, 0)});
+}
+
+TEST_CASE_FIXTURE(Fixture, "append: the rules hold within a batch") {
+  auto db = MustOpen(options, clock);
+  const auto appender = db->NewAppender();
+  REQUIRE(appender->Append(kNoSeries, kUp, 1000, 1).ok());
+  REQUIRE(appender->Append(kNoSeries, kUp, 2000, 2).ok());
+  CHECK(appender->Append(kNoSeries, kUp, 2000, 2).ok());
+  CHECK(AppendErrorOf(appender->Append(kNoSeries, kUp, 2000, 3).status()) ==
+        AppendError::kDuplicateTimestamp);
+  CHECK(AppendErrorOf(appender->Append(kNoSeries, kUp, 1500, 3).status()) ==
+        AppendError::kOutOfOrder);
+  std::mt19937_64 random(1);
+  const Histogram histogram = RandomHistogram(random);
+  CHECK(AppendErrorOf(appender->AppendHistogram(kNoSeries, kUp, 2000, histogram).status()) ==
+        AppendError::kDuplicateTimestamp);
+  CHECK(appender->AppendHistogram(kNoSeries, kUp, 3000, histogram).ok());
+  CHECK(appender->Append(kNoSeries, kUp, 4000, 4).ok());
+  REQUIRE(appender->Commit().ok());
+  CHECK(ReadAll(*db)[kUp.ToString()] ==
+        std::vector<std::string>{SampleText(1000, 1, 0), SampleText(2000, 2, 0),
+                                 SampleText(4000, 4, 0), SampleText(3000, histogram, 0)});
+}
+
+TEST_CASE_FIXTURE(Fixture, "append: of two appenders the one that commits first wins") {
+  auto db = MustOpen(options, clock);
+  const auto first = db->NewAppender();
+  const auto second = db->NewAppender();
+  REQUIRE(first->Append(kNoSeries, kUp, 1000, 1).ok());
+  REQUIRE(second->Append(kNoSeries, kUp, 2000, 2).ok());
+  REQUIRE(first->Append(kNoSeries, kDown, 1000, 1).ok());
+  REQUIRE(second->Commit().ok());
+  REQUIRE(first->Commit().ok());  // Its late sample is dropped and counted.
+  CHECK(db->Counters().out_of_order_samples == 1);
+  const Contents expected = {{kUp.ToString(), {SampleText(2000, 2, 0)}},
+                             {kDown.ToString(), {SampleText(1000, 1, 0)}}};
+  CHECK(ReadAll(*db) == expected);
+}
+
+TEST_CASE_FIXTURE(Fixture, "append: nothing of a batch is there before Commit or after Rollback") {
+  auto db = MustOpen(options, clock);
+  {
+    const auto appender = db->NewAppender();
+    REQUIRE(appender->Append(kNoSeries, kUp, 1000, 1).ok());
+    CHECK(ReadAll(*db).empty());
+    appender->Rollback();
+    CHECK(ReadAll(*db).empty());
+  }
+  { REQUIRE(db->NewAppender()->Append(kNoSeries, kUp, 1000, 1).ok()); }
+  CHECK(ReadAll(*db).empty());
+  CHECK(db->Counters().active_appenders == 0);
+  MustAppend(*db, kUp, 500, 1);
+  CHECK(ReadAll(*db).size() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "append: a ref is found again, an unknown one falls back to labels") {
+  auto db = MustOpen(options, clock);
+  const auto appender = db->NewAppender();
+  const auto ref = appender->Append(kNoSeries, kUp, 1000, 1);
+  REQUIRE(ref.ok());
+  CHECK(*appender->Append(*ref, kUp, 2000, 2) == *ref);
+  CHECK(*appender->Append(SeriesRef{12345}, kUp, 3000, 3) == *ref);
+  REQUIRE(appender->Commit().ok());
+  CHECK(ReadAll(*db)[kUp.ToString()].size() == 3);
+  CHECK(db->Head().series == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "append: the limit of series") {
+  options.series_max = 2;
+  auto db = MustOpen(options, clock);
+  MustAppend(*db, Labels::Of({{"a", "1"}}), 1000, 1);
+  MustAppend(*db, Labels::Of({{"a", "2"}}), 1000, 1);
+  CHECK(TryAppend(*db, Labels::Of({{"a", "3"}}), 1000, 1) == AppendError::kLimit);
+  CHECK(TryAppend(*db, Labels::Of({{"a", "1"}}), 2000, 1) == AppendError::kNone);
+}
+
+TEST_CASE_FIXTURE(Fixture, "histograms: stored, validated, ended by a stale histogram") {
+  auto db = MustOpen(options, clock);
+  std::mt19937_64 random(7);
+  Histogram histogram = RandomHistogram(random);
+  {
+    const auto appender = db->NewAppender();
+    REQUIRE(appender->AppendHistogram(kNoSeries, kUp, 1000, histogram, 900).ok());
+    Histogram broken = histogram;
+    broken.positive = {{{0, 3}}, {1}};
+    CHECK(AppendErrorOf(appender->AppendHistogram(kNoSeries, kUp, 2000, broken).status()) ==
+          AppendError::kInvalidHistogram);
+    REQUIRE(appender->Commit().ok());
+  }
+  {
+    const auto appender = db->NewAppender();
+    CHECK(appender->AppendHistogram(kNoSeries, kUp, 1000, histogram).ok());
+    CHECK(AppendErrorOf(
+              appender->AppendHistogram(kNoSeries, kUp, 1000, Grown(histogram, random)).status()) !=
+          AppendError::kOutOfOrder);
+    REQUIRE(appender->Append(kNoSeries, kUp, 2000, StaleNan()).ok());
+    REQUIRE(appender->Commit().ok());
+  }
+  Histogram stale;
+  stale.sum = StaleNan();
+  stale.integer_counts = histogram.integer_counts;
+  const Contents expected = {
+      {kUp.ToString(), {SampleText(1000, histogram, 900), SampleText(2000, stale, 0)}}};
+  CHECK(ReadAll(*db) == expected);
+  db.reset();
+  db = MustOpen(options, clock);
+  CHECK(ReadAll(*db) == expected);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a day of samples: chunks are cut and everything reads back") {
+  options.log_epoch_bytes = 1 << 20;
+  auto db = MustOpen(options, clock);
+  std::map<std::string, std::vector<std::string>> expected;
+  SeriesRef refs[3] = {};
+  const Labels labels[3] = {kUp, kDown, Labels::Of({{"__name__", "starts"}})};
+  std::mt19937_64 random(3);
+  for (TimestampMs time = kNow - kDay; time < kNow; time += 15 * kSecond) {
+    const auto appender = db->NewAppender();
+    for (int i = 0; i < 3; ++i) {
+      const TimestampMs start = i == 2 ? time / kHour * kHour : 0;
+      const double value = RandomValue(random);
+      const auto ref = appender->Append(refs[i], labels[i], time, value, start);
+      REQUIRE(ref.ok());
+      refs[i] = *ref;
+      expected[labels[i].ToString()].push_back(SampleText(time, value, start));
+    }
+    REQUIRE(appender->Commit().ok());
+    if (time % kHour == 0) REQUIRE(db->Maintain().ok());
+  }
+  CHECK(ReadAll(*db) == expected);
+
+  // Any part of it.
+  for (int i = 0; i < 20; ++i) {
+    const TimestampMs min = kNow - kDay + static_cast<TimestampMs>(random() % kDay);
+    const TimestampMs max = min + static_cast<TimestampMs>(random() % (6 * kHour));
+    const Contents part = ReadAll(*db, min, max);
+    const std::vector<std::string>& whole = expected[kUp.ToString()];
+    std::vector<std::string> wanted;
+    for (const std::string& text : whole) {
+      const TimestampMs time = std::stoll(text);
+      if (time >= min && time <= max) wanted.push_back(text);
+    }
+    REQUIRE(part.contains(kUp.ToString()));
+    CHECK(part.at(kUp.ToString()) == wanted);
+  }
+  CHECK(ReadAll(*db, 0, kNow - kDay - 1).empty());
+  CHECK(ReadAll(*db, kNow, kNow + kDay).empty());
+
+  REQUIRE(db->Close().ok());
+  db.reset();
+  db = MustOpen(options, clock);
+  CHECK(db->replayed_records() == 0);
+  CHECK(ReadAll(*db) == expected);
+  CHECK(ReadAll(*db, 0, kNow - kDay - 1).empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "a series set is a view of the moment it was made") {
+  auto db = MustOpen(options, clock);
+  MustAppend(*db, kUp, 1000, 1);
+  const auto querier = db->OpenQuerier(kMinTimestamp, kMaxTimestamp);
+  const auto set = (*querier)->Select({}, {});
+  REQUIRE(set.ok());
+  for (int i = 2; i < 300; ++i) MustAppend(*db, kUp, i * 1000, i);
+  SeriesSamples samples;
+  REQUIRE((*set)->Read(0, kMinTimestamp, kMaxTimestamp, samples).ok());
+  CHECK(SampleTexts(samples) == std::vector<std::string>{SampleText(1000, 1, 0)});
+  // It survives the storage it came from.
+  REQUIRE(db->Close().ok());
+  db.reset();
+  REQUIRE((*set)->Read(0, kMinTimestamp, kMaxTimestamp, samples).ok());
+  CHECK(samples.times.size() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "selection: sorted, limited, labels by matcher") {
+  auto db = MustOpen(options, clock);
+  for (const char* job : {"c", "a", "b"}) {
+    MustAppend(*db, Labels::Of({{"__name__", "up"}, {"job", job}}), 1000, 1);
+  }
+  MustAppend(*db, Labels::Of({{"__name__", "old"}, {"zone", "z"}}), 500, 1);
+  const auto querier = *db->OpenQuerier(900, 2000);
+  const auto set = querier->Select({Matcher::Equal("__name__", "up")}, {.limit = 2});
+  REQUIRE(set.ok());
+  REQUIRE((*set)->size() == 2);
+  CHECK((*set)->labels(0).Get("job") == "a");
+  CHECK((*set)->labels(1).Get("job") == "b");
+  using Texts = std::vector<std::string>;
+  CHECK(querier->LabelNames({}, 0)->texts == Texts{"__name__", "job"});
+  CHECK(querier->LabelValues("job", {}, 2)->texts == Texts{"a", "b"});
+  CHECK(querier->LabelValues("job", {}, 2)->truncated);
+  CHECK(querier->LabelValues("job", {{Matcher::Equal("job", "c")}, {Matcher::Equal("job", "a")}}, 0)
+            ->texts == Texts{"a", "c"});
+  CHECK(querier->LabelNames({{Matcher::Equal("__name__", "old")}}, 0)->texts.empty());
+  CHECK((*db->OpenQuerier(0, 600))->LabelNames({}, 0)->texts == Texts{"__name__", "zone"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "exemplars: order, duplicates, limits, restart") {
+  options.exemplars_max = 3;
+  auto db = MustOpen(options, clock);
+  MustAppend(*db, kUp, 1000, 1);
+  const auto add = [&](TimestampMs time, double value, std::string_view text) {
+    const auto appender = db->NewAppender();
+    const absl::Status status = appender->AppendExemplar(
+        kNoSeries, kUp, {Labels::Of({{"trace", text}}), value, time, true});
+    if (!status.ok()) return AppendErrorOf(status);
+    REQUIRE(appender->Commit().ok());
+    return AppendError::kNone;
+  };
+  const auto values = [&] {
+    std::vector<double> result;
+    const auto selected = db->SelectExemplars(0, kNow, {{Matcher::Equal("job", "x")}});
+    REQUIRE(selected.ok());
+    for (const SeriesExemplars& series : *selected) {
+      CHECK(series.series == kUp);
+      for (const Exemplar& exemplar : series.exemplars) result.push_back(exemplar.value);
+    }
+    return result;
+  };
+  CHECK(add(1000, 1, "a") == AppendError::kNone);
+  CHECK(add(1000, 1, "a") == AppendError::kNone);  // Again: ignored.
+  CHECK(add(900, 1, "a") == AppendError::kOutOfOrderExemplar);
+  CHECK(add(2000, 2, std::string(124, 'x')) == AppendError::kInvalidLabels);
+  CHECK(add(2000, 2, std::string(123, 'x')) == AppendError::kNone);
+  CHECK(values() == std::vector<double>{1, 2});
+  CHECK(add(3000, 3, "c") == AppendError::kNone);
+  CHECK(add(4000, 4, "d") == AppendError::kNone);
+  CHECK(values() == std::vector<double>{2, 3, 4});
+  db.reset();
+  db = MustOpen(options, clock);
+  CHECK(values() == std::vector<double>{2, 3, 4});
+  CHECK(db->SelectExemplars(3000, 3000, {{Matcher::Equal("job", "x")}})->size() == 1);
+  CHECK(db->SelectExemplars(0, kNow, {{Matcher::Equal("job", "y")}})->empty());
+  const auto appender = db->NewAppender();
+  CHECK_FALSE(appender->AppendExemplar(kNoSeries, kDown, {Labels(), 1, 1, true}).ok());
+}
+
+TEST_CASE_FIXTURE(Fixture, "a commit after Close fails and says so") {
+  auto db = MustOpen(options, clock);
+  const auto appender = db->NewAppender();
+  REQUIRE(appender->Append(kNoSeries, kUp, 1000, 1).ok());
+  REQUIRE(db->Close().ok());
+  CHECK(appender->Commit().code() == absl::StatusCode::kFailedPrecondition);
+  CHECK(db->Close().ok());
+}
+
+TEST_CASE_FIXTURE(Fixture, "open: a locked directory") {
+  auto db = MustOpen(options, clock);
+  const auto second = Db::Open(options, clock);
+  CHECK(absl::IsUnavailable(second.status()));
+  CHECK(second.status().ToString().find("in use by another process") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(Fixture, "open: a path that is a file") {
+  options.path = dir.path() + "/file";
+  std::ofstream(options.path) << "x";
+  const auto opened = Db::Open(options, clock);
+  CHECK(absl::IsPermissionDenied(opened.status()));
+  CHECK(opened.status().ToString().find(options.path) != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(Fixture, "open: a newer format is refused by name and left alone") {
+  MustOpen(options, clock).reset();
+  const std::string path = dir.path() + "/varve";
+  const auto put_version = [&](uint64_t version) {
+    std::vector<std::string> names;
+    REQUIRE(rocksdb::DB::ListColumnFamilies({}, path, &names).ok());
+    std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+    for (const std::string& name : names)
+      descriptors.emplace_back(name, rocksdb::ColumnFamilyOptions());
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+    rocksdb::DB* raw = nullptr;
+    REQUIRE(rocksdb::DB::Open({}, path, descriptors, &handles, &raw).ok());
+    for (rocksdb::ColumnFamilyHandle* handle : handles) {
+      if (handle->GetName() == kMetaFamily) {
+        REQUIRE(
+            raw->Put({}, handle, std::string(kFormatVersionKey), EncodeVarintValue(version)).ok());
+      }
+      REQUIRE(raw->DestroyColumnFamilyHandle(handle).ok());
+    }
+    delete raw;
+  };
+  put_version(kFormatVersion + 1);
+  const auto opened = Db::Open(options, clock);
+  CHECK(opened.status().code() == absl::StatusCode::kFailedPrecondition);
+  CHECK(opened.status().ToString().find("format version 2") != std::string::npos);
+  put_version(kFormatVersion);
+  CHECK(Db::Open(options, clock).ok());
+}
+
+TEST_CASE_FIXTURE(Fixture, "open: Prometheus' data is named and left untouched") {
+  const fs::path block = fs::path(dir.path()) / "01HZX5Q9G4Y8N3J2K1M0P7R6TV";
+  fs::create_directories(block);
+  fs::create_directories(fs::path(dir.path()) / "wal");
+  std::ofstream(block / "meta.json") << "{}";
+  std::ofstream(fs::path(dir.path()) / "wal" / "00000001") << "x";
+  auto db = MustOpen(options, clock);
+  CHECK(db->foreign_data().find(dir.path()) != std::string::npos);
+  CHECK(db->foreign_data().find("1 blocks") != std::string::npos);
+  MustAppend(*db, kUp, 1000, 1);
+  db.reset();
+  CHECK(fs::file_size(block / "meta.json") == 2);
+  CHECK(fs::file_size(fs::path(dir.path()) / "wal" / "00000001") == 1);
+  db = MustOpen(options, clock);
+  CHECK(ReadAll(*db).size() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "head time stored too far in the future does not keep today out") {
+  options.lookahead_limit = 0;
+  auto db = MustOpen(options, clock);
+  MustAppend(*db, kUp, kNow + 365 * kDay, 1);
+  CHECK(TryAppend(*db, kDown, kNow, 1) == AppendError::kOutOfBounds);
+  db.reset();
+  options.lookahead_limit = 10 * kMinute;
+  db = MustOpen(options, clock);
+  CHECK(TryAppend(*db, kDown, kNow, 1) == AppendError::kNone);
+}
+
+TEST_CASE_FIXTURE(Fixture, "statistics") {
+  auto db = MustOpen(options, clock);
+  CHECK(db->Head().min_time == kMaxTimestamp);
+  MustAppend(*db, kUp, 1000, 1);
+  MustAppend(*db, kDown, 2000, 1);
+  const CardinalityStats stats = db->Cardinality(10);
+  CHECK(stats.head.series == 2);
+  CHECK(stats.head.chunks == 2);
+  CHECK(stats.head.min_time == 1000);
+  CHECK(stats.head.max_time == 2000);
+  CHECK(stats.head.label_pairs == 3);
+  CHECK(stats.series_by_pair[0].name == "job=x");
+  CHECK(db->Counters().series_created == 2);
+  CHECK(db->Counters().disk_bytes > 0);
+  CHECK(db->Counters().log_bytes > 0);
+}
+
+}  // namespace
+}  // namespace varve

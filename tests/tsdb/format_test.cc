@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Keys order as their parts do; values come back as they went; damaged bytes are DataLoss.
+#include "tsdb/format.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "tests/tsdb/test_values.h"
+#include "tsdb/head_row.h"
+#include "tsdb/log_record.h"
+#include "tsdb/xor_chunk.h"
+
+namespace varve {
+namespace {
+
+TEST_CASE("hot keys sort by partition, bucket, series and time") {
+  std::vector<HotKey> keys;
+  for (const PartitionId partition : {0, 1}) {
+    for (const TimestampMs bucket : {-kDay, TimestampMs{0}, kDay}) {
+      for (const uint64_t series : {uint64_t{1}, uint64_t{255}, uint64_t{256}, ~uint64_t{0}}) {
+        for (const TimestampMs time : {TimestampMs{-1}, TimestampMs{0}, TimestampMs{1} << 40}) {
+          keys.push_back({partition, bucket, series, time});
+        }
+      }
+    }
+  }
+  std::vector<std::string> encoded;
+  for (const HotKey& key : keys) {
+    encoded.push_back(EncodeHotKey(key));
+    CHECK(encoded.back().size() == kHotKeyBytes);
+    const auto decoded = DecodeHotKey(encoded.back());
+    REQUIRE(decoded.ok());
+    CHECK(*decoded == key);
+  }
+  CHECK(std::is_sorted(encoded.begin(), encoded.end()));
+  CHECK_FALSE(DecodeHotKey(encoded[0].substr(1)).ok());
+  CHECK_FALSE(DecodeHotKey(encoded[0] + "x").ok());
+}
+
+TEST_CASE("family names carry numbers") {
+  CHECK(NumberedFamily(kLogFamilyPrefix, 17) == "log.17");
+  CHECK(FamilyNumber(kLogFamilyPrefix, "log.17") == 17);
+  CHECK_FALSE(FamilyNumber(kLogFamilyPrefix, "log.").has_value());
+  CHECK_FALSE(FamilyNumber(kLogFamilyPrefix, "log.1x").has_value());
+  CHECK_FALSE(FamilyNumber(kLogFamilyPrefix, "hot.1").has_value());
+}
+
+TEST_CASE("bucket table: buckets never overlap, whatever their sizes") {
+  BucketTable table;
+  bool added = false;
+  CHECK(table.Find(0, 5) == nullptr);
+  const BucketTable::Bucket day = table.FindOrAdd(0, kDay + 5, kDay, added);
+  CHECK(added);
+  CHECK(day.start == kDay);
+  CHECK(day.end == 2 * kDay);
+  // A longer size fits between neighbours.
+  const BucketTable::Bucket week = table.FindOrAdd(0, 3 * kDay, 7 * kDay, added);
+  CHECK(week.start == 2 * kDay);
+  CHECK(week.end == 7 * kDay);
+  const BucketTable::Bucket before = table.FindOrAdd(0, 100, 7 * kDay, added);
+  CHECK(before.start == 0);
+  CHECK(before.end == kDay);
+  const BucketTable::Bucket negative = table.FindOrAdd(0, -1, kDay, added);
+  CHECK(negative.start == -kDay);
+  CHECK(negative.end == 0);
+  CHECK(table.FindOrAdd(0, kDay + 7, kHour, added).start == kDay);
+  CHECK_FALSE(added);
+  table.FindOrAdd(1, 5, kDay, added);
+  CHECK(added);
+  CHECK(table.buckets().size() == 5);
+
+  const auto decoded = BucketTable::Decode(table.Encode());
+  REQUIRE(decoded.ok());
+  CHECK(*decoded == table);
+  const std::string bytes = table.Encode();
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    CHECK_FALSE(BucketTable::Decode(bytes.substr(0, size)).ok());
+  }
+  CHECK(table.DropEmptyBefore(kDay) == 3);
+  CHECK(table.buckets().front().start == kDay);
+}
+
+TEST_CASE("hot ranges widen to whole steps") {
+  HotRange range;
+  CHECK(WidenHotRange(range, 5, 7));
+  CHECK(range.min == 0);
+  CHECK(range.max == kHotRangeRounding);
+  CHECK_FALSE(WidenHotRange(range, 100, 200));
+  CHECK(WidenHotRange(range, -1, 200));
+  const auto decoded = DecodeHotRange(EncodeHotRange(range));
+  REQUIRE(decoded.ok());
+  CHECK(*decoded == range);
+}
+
+LogRecord RandomRecord(std::mt19937_64& random) {
+  LogRecord record;
+  for (size_t i = random() % 5; i-- > 0;) {
+    record.series.push_back({random(), Labels::Of({{"a", std::to_string(random())}}).bytes()});
+  }
+  const bool starts = random() % 2 == 0;
+  for (size_t i = random() % 200; i-- > 0;) {
+    const auto time = static_cast<TimestampMs>(random() % 1'000'000'000'000);
+    record.floats.push_back({random() >> (random() % 64), time, RandomValue(random),
+                             starts && random() % 2 == 0 ? time - 5000 : 0});
+  }
+  for (size_t i = random() % 5; i-- > 0;) {
+    record.histograms.push_back(
+        {random(), static_cast<TimestampMs>(random() % 100000), 17, RandomHistogram(random)});
+  }
+  for (size_t i = random() % 3; i-- > 0;) {
+    record.exemplars.push_back(
+        {random(), {Labels::Of({{"t", "x"}}), RandomValue(random), 12, true}});
+  }
+  return record;
+}
+
+TEST_CASE("log records come back as they went, and damaged ones are refused") {
+  const uint64_t seed = TestSeed();
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  LogRecordEncoder encoder;
+  for (int round = 0; round < 100; ++round) {
+    const LogRecord record = RandomRecord(random);
+    const auto encoded = encoder.Encode(record);
+    REQUIRE(encoded.ok());
+    const auto decoded = DecodeLogRecord(*encoded);
+    REQUIRE(decoded.ok());
+    CHECK(decoded->series == record.series);
+    REQUIRE(decoded->floats.size() == record.floats.size());
+    for (size_t i = 0; i < record.floats.size(); ++i) {
+      CHECK(decoded->floats[i].id == record.floats[i].id);
+      CHECK(SampleText(decoded->floats[i].time, decoded->floats[i].value,
+                       decoded->floats[i].start_time) ==
+            SampleText(record.floats[i].time, record.floats[i].value, record.floats[i].start_time));
+    }
+    REQUIRE(decoded->histograms.size() == record.histograms.size());
+    for (size_t i = 0; i < record.histograms.size(); ++i) {
+      CHECK(decoded->histograms[i].histogram == record.histograms[i].histogram);
+      CHECK(decoded->histograms[i].start_time == 17);
+    }
+    REQUIRE(decoded->exemplars.size() == record.exemplars.size());
+    for (size_t i = 0; i < record.exemplars.size(); ++i) {
+      CHECK(decoded->exemplars[i].id == record.exemplars[i].id);
+      CHECK(BitsOf(decoded->exemplars[i].exemplar.value) ==
+            BitsOf(record.exemplars[i].exemplar.value));
+    }
+    const std::string bytes(*encoded);
+    for (size_t size = 0; size < bytes.size(); size += 1 + bytes.size() / 20) {
+      CHECK_FALSE(DecodeLogRecord(bytes.substr(0, size)).ok());
+    }
+  }
+}
+
+TEST_CASE("head rows come back as they went") {
+  OpenXorChunk chunk;
+  for (int i = 0; i < 7; ++i) chunk.Append(1000 + i * 15000, i * 1.5, 0);
+  HeadRowWriter writer(2 * kHeadRowSeries, 99, 50'000);
+  CHECK(writer.empty());
+  writer.Add({.id = 2 * kHeadRowSeries});
+  writer.Add({.id = 2 * kHeadRowSeries + 5,
+              .kind = OpenChunkKind::kXor,
+              .has_samples = true,
+              .min_time = -7,
+              .last_time = chunk.last_time,
+              .last_value = chunk.last_value,
+              .hot_epoch = 3,
+              .count = chunk.count,
+              .limit = 50,
+              .first_time = chunk.first_time,
+              .last_step = chunk.last_step,
+              .window = chunk.window,
+              .bits = chunk.bits,
+              .payload = chunk.payload()});
+  const std::string bytes = writer.Finish();
+  const auto row = DecodeHeadRow(2 * kHeadRowSeries, bytes);
+  REQUIRE(row.ok());
+  CHECK(row->sequence == 99);
+  REQUIRE(row->entries.size() == 2);
+  CHECK_FALSE(row->entries[0].has_samples);
+  const HeadRowEntry& entry = row->entries[1];
+  CHECK(entry.id == 2 * kHeadRowSeries + 5);
+  CHECK(entry.min_time == -7);
+  CHECK(entry.last_time == chunk.last_time);
+  CHECK(entry.last_value == chunk.last_value);
+  CHECK(entry.hot_epoch == 3);
+  CHECK(entry.count == 7);
+  CHECK(entry.limit == 50);
+  CHECK(entry.first_time == 1000);
+  CHECK(entry.last_step == 15000);
+  CHECK(entry.payload == chunk.payload());
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    CHECK_FALSE(DecodeHeadRow(2 * kHeadRowSeries, bytes.substr(0, size)).ok());
+  }
+}
+
+}  // namespace
+}  // namespace varve

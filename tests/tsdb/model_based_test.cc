@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Goal: whatever is done to the storage, it answers as a map of samples would.
+// Method: random appends (in and out of order, duplicates, histograms, start times, staleness,
+// several appenders at once), rollbacks, maintenance, checkpoints, restarts and clock steps, from a
+// printed seed; after each restart and now and then everything is read and compared, by any range.
+// Invariant of the model: a sample is there if Append and Commit said so, under the documented
+// rules; nothing else is.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "tests/tsdb/test_values.h"
+#include "tsdb/db.h"
+
+namespace varve {
+namespace {
+
+constexpr TimestampMs kBegin = 1'700'000'000'000;
+
+struct ModelSample {
+  bool is_histogram = false;
+  double value = 0;
+  Histogram histogram;
+  TimestampMs start = 0;
+};
+
+class Model {
+ public:
+  explicit Model(uint64_t seed) : random_(seed), db_(MustOpen(Options(), clock_)) {}
+
+  void Step() {
+    const uint64_t what = random_() % 100;
+    if (what < 80) {
+      AppendBatch();
+    } else if (what < 86) {
+      clock_.Advance(static_cast<DurationMs>(random_() % (20 * kMinute)));
+    } else if (what < 93) {
+      REQUIRE(db_->Maintain().ok());
+    } else if (what < 96) {
+      REQUIRE(db_->Checkpoint().ok());
+    } else if (what < 98) {
+      Compare();
+    } else {
+      Restart();
+    }
+  }
+
+  void Restart() {
+    // Without Close() the destructor closes; the crash test covers what a kill leaves.
+    db_.reset();
+    db_ = MustOpen(Options(), clock_);
+    Compare();
+  }
+
+  void Compare() {
+    CompareRange(kMinTimestamp, kMaxTimestamp);
+    const TimestampMs min =
+        kBegin + static_cast<TimestampMs>(random_() % (clock_.Now() - kBegin + 1));
+    CompareRange(min, min + static_cast<TimestampMs>(random_() % (3 * kHour)));
+  }
+
+ private:
+  DbOptions Options() {
+    return {.path = dir_.path(),
+            .retention = 0,
+            .log_epoch_bytes = 4000,
+            .bucket_size = kHour * static_cast<DurationMs>(1 + random_() % 6),
+            .write_buffer_bytes = 64 << 10,
+            .background = false};
+  }
+
+  Labels RandomLabels() {
+    return Labels::Of({{"__name__", "m"}, {"s", std::to_string(random_() % 12)}});
+  }
+
+  void AppendBatch() {
+    const auto appender = db_->NewAppender();
+    const TimestampMs window = newest_.has_value() ? *newest_ - kHour : kMinTimestamp;
+    std::map<std::string, std::map<TimestampMs, ModelSample>> batch;
+    for (size_t i = random_() % 30; i-- > 0;) {
+      const Labels labels = RandomLabels();
+      ModelSample sample = RandomSample();
+      TimestampMs time = clock_.Now() + static_cast<TimestampMs>(random_() % (2 * kMinute));
+      if (random_() % 10 == 0) time -= static_cast<TimestampMs>(random_() % (2 * kHour));
+      if (random_() % 20 == 0) time += 9 * kMinute + static_cast<TimestampMs>(random_() % kMinute);
+      const AppendError expected = Judge(labels, time, sample, window, batch);
+      const auto result =
+          sample.is_histogram
+              ? appender->AppendHistogram(kNoSeries, labels, time, sample.histogram, sample.start)
+              : appender->Append(kNoSeries, labels, time, sample.value, sample.start);
+      const AppendError error = result.ok() ? AppendError::kNone : AppendErrorOf(result.status());
+      REQUIRE(static_cast<int>(error) == static_cast<int>(expected));
+    }
+    if (random_() % 10 == 0) return;  // Rolled back.
+    REQUIRE(appender->Commit().ok());
+    for (auto& [labels, samples] : batch) {
+      for (auto& [time, sample] : samples) {
+        newest_ = std::max(newest_.value_or(time), time);
+        samples_[labels][time] = std::move(sample);
+      }
+    }
+  }
+
+  ModelSample RandomSample() {
+    ModelSample sample;
+    sample.is_histogram = random_() % 6 == 0;
+    if (sample.is_histogram) sample.histogram = RandomHistogram(random_);
+    sample.value = RandomValue(random_);
+    if (IsStaleNan(sample.value)) sample.value = 0;  // Its own rule, tested elsewhere.
+    if (random_() % 8 == 0) sample.start = kBegin - static_cast<TimestampMs>(random_() % kHour);
+    return sample;
+  }
+
+  // What the rules say; adds the sample to `batch` if it is to be stored.
+  AppendError Judge(const Labels& labels, TimestampMs time, const ModelSample& sample,
+                    TimestampMs window,
+                    std::map<std::string, std::map<TimestampMs, ModelSample>>& batch) {
+    const std::string key = labels.ToString();
+    if (time > clock_.Now() + 10 * kMinute || time < window) return AppendError::kOutOfBounds;
+    const auto& in_batch = batch[key];
+    const auto& stored = samples_[key];
+    const auto& last_in = in_batch.empty() ? stored : in_batch;
+    if (!last_in.empty()) {
+      const auto& [last_time, last] = *last_in.rbegin();
+      if (time < last_time) return AppendError::kOutOfOrder;
+      if (time == last_time) {
+        const bool same = last.is_histogram == sample.is_histogram &&
+                          (sample.is_histogram ? last.histogram == sample.histogram
+                                               : BitsOf(last.value) == BitsOf(sample.value));
+        return same ? AppendError::kNone : AppendError::kDuplicateTimestamp;
+      }
+    }
+    batch[key][time] = sample;
+    return AppendError::kNone;
+  }
+
+  void CompareRange(TimestampMs min, TimestampMs max) {
+    Contents expected;
+    for (const auto& [labels, samples] : samples_) {
+      std::vector<std::string> floats;
+      std::vector<std::string> histograms;
+      for (const auto& [time, sample] : samples) {
+        if (time < min || time > max) continue;
+        if (sample.is_histogram) {
+          histograms.push_back(SampleText(time, sample.histogram, sample.start));
+        } else {
+          floats.push_back(SampleText(time, sample.value, sample.start));
+        }
+      }
+      floats.insert(floats.end(), histograms.begin(), histograms.end());
+      if (!floats.empty()) expected[labels] = std::move(floats);
+    }
+    Contents found = ReadAll(*db_, min, max);
+    // Series whose samples surround the range may be returned without any.
+    std::erase_if(found, [](const auto& entry) { return entry.second.empty(); });
+    REQUIRE(found == expected);
+  }
+
+  TempDir dir_;
+  ManualClock clock_{kBegin};
+  std::mt19937_64 random_;
+  std::unique_ptr<Db> db_;
+  std::map<std::string, std::map<TimestampMs, ModelSample>> samples_;
+  std::optional<TimestampMs> newest_;
+};
+
+TEST_CASE("storage against a map of samples") {
+  const uint64_t seed = TestSeed();
+  for (uint64_t round = 0; round < 4; ++round) {
+    CAPTURE(seed + round);
+    Model model(seed + round);
+    for (int step = 0; step < 600; ++step) {
+      CAPTURE(step);
+      model.Step();
+    }
+    model.Restart();
+  }
+}
+
+}  // namespace
+}  // namespace varve

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Old samples go with whole files, series without samples leave memory, ids are never reused.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+
+#include "tests/tsdb/test_values.h"
+#include "tsdb/db.h"
+
+namespace varve {
+namespace {
+
+constexpr TimestampMs kBegin = 1'700'000'000'000;
+
+struct Fixture {
+  TempDir dir;
+  ManualClock clock{kBegin};
+  DbOptions options{.path = dir.path(), .retention = kHour, .background = false};
+
+  // One sample of `series` series every 15 s for `duration` of the clock, with maintenance.
+  void Run(Db& db, DurationMs duration, const std::string& generation, int series = 200) {
+    for (DurationMs passed = 0; passed < duration; passed += 15 * kSecond) {
+      clock.Advance(15 * kSecond);
+      const auto appender = db.NewAppender();
+      for (int i = 0; i < series; ++i) {
+        REQUIRE(appender
+                    ->Append(kNoSeries,
+                             Labels::Of({{"generation", generation}, {"i", std::to_string(i)}}),
+                             clock.Now(), static_cast<double>(random() % 1000))
+                    .ok());
+      }
+      REQUIRE(appender->Commit().ok());
+      if (passed % (5 * kMinute) == 0) REQUIRE(db.Maintain().ok());
+    }
+  }
+
+  uint64_t TableBytes() const {
+    uint64_t bytes = 0;
+    for (const auto& file : std::filesystem::directory_iterator(dir.path() + "/varve")) {
+      if (file.path().extension() == ".sst") bytes += file.file_size();
+    }
+    return bytes;
+  }
+
+  std::mt19937_64 random{5};
+};
+
+TEST_CASE_FIXTURE(Fixture, "an hour's retention deletes files") {
+  auto db = MustOpen(options, clock);
+  Run(*db, 2 * kHour, "a");
+  const uint64_t before = TableBytes();
+  Run(*db, 6 * kHour, "a");
+  const StorageCounters counters = db->Counters();
+  CHECK(counters.buckets_dropped_by_retention >= 4);
+  // Four times the data went in; what is there did not grow.
+  CHECK(TableBytes() < 2 * before);
+  const Contents contents = ReadAll(*db);
+  REQUIRE(contents.size() == 200);
+  const TimestampMs oldest = std::stoll(contents.begin()->second.front());
+  CHECK(oldest < clock.Now() - kHour);
+  CHECK(oldest > clock.Now() - 4 * kHour);
+  CHECK(db->Head().min_time > clock.Now() - 4 * kHour);
+  // What was within the retention is complete.
+  const Contents recent = ReadAll(*db, clock.Now() - kHour, clock.Now());
+  for (const auto& [labels, samples] : recent) CHECK(samples.size() == 241);
+  db.reset();
+  db = MustOpen(options, clock);
+  CHECK(ReadAll(*db) == contents);
+}
+
+TEST_CASE_FIXTURE(Fixture, "series without samples leave memory and their ids stay used") {
+  auto db = MustOpen(options, clock);
+  Run(*db, kHour, "a", 50);
+  Run(*db, 5 * kHour, "b", 50);
+  CHECK(db->Head().series == 50);
+  CHECK(db->Counters().series_removed == 50);
+  CHECK((*db->OpenQuerier(kMinTimestamp, kMaxTimestamp))->LabelValues("generation", {}, 0)->texts ==
+        std::vector<std::string>{"b"});
+  REQUIRE(db->Close().ok());
+  db.reset();
+  db = MustOpen(options, clock);
+  CHECK(db->Head().series == 50);
+  const auto appender = db->NewAppender();
+  clock.Advance(kSecond);
+  const auto ref =
+      appender->Append(kNoSeries, Labels::Of({{"generation", "a"}, {"i", "0"}}), clock.Now(), 1);
+  REQUIRE(ref.ok());
+  CHECK(static_cast<uint64_t>(*ref) > 100);
+  REQUIRE(appender->Commit().ok());
+  CHECK(ReadAll(*db, kMinTimestamp, kMaxTimestamp, {Matcher::Equal("generation", "a")}).size() ==
+        1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "an appender keeps the series it is about to write") {
+  auto db = MustOpen(options, clock);
+  const Labels labels = Labels::Of({{"a", "b"}});
+  MustAppend(*db, labels, clock.Now(), 1);
+  const auto appender = db->NewAppender();
+  REQUIRE(appender->Append(kNoSeries, labels, clock.Now() + 1, 2).ok());
+  Run(*db, 5 * kHour, "other", 3);
+  REQUIRE(appender->Commit().ok());
+  const Contents contents = ReadAll(*db, kMinTimestamp, kMaxTimestamp, {Matcher::Equal("a", "b")});
+  REQUIRE(contents.size() == 1);
+  CHECK(contents.begin()->second.back() == SampleText(kBegin + 1, 2, 0));
+}
+
+TEST_CASE_FIXTURE(Fixture, "a series set outlives the files it reads") {
+  auto db = MustOpen(options, clock);
+  Run(*db, kHour, "a", 5);
+  Run(*db, 75 * kMinute, "b", 5);  // By now all of "a" lies in files.
+  const auto set = *(*db->OpenQuerier(kMinTimestamp, kMaxTimestamp))
+                        ->Select({Matcher::Equal("generation", "a")}, {});
+  REQUIRE(set->size() == 5);
+  SeriesSamples before;
+  REQUIRE(set->Read(0, kMinTimestamp, kMaxTimestamp, before).ok());
+  Run(*db, 6 * kHour, "b", 5);
+  CHECK(db->Counters().buckets_dropped_by_retention > 0);
+  CHECK(ReadAll(*db, kMinTimestamp, kMaxTimestamp, {Matcher::Equal("generation", "a")}).empty());
+  SeriesSamples after;
+  REQUIRE(set->Read(0, kMinTimestamp, kMaxTimestamp, after).ok());
+  CHECK(SampleTexts(after) == SampleTexts(before));
+}
+
+TEST_CASE_FIXTURE(Fixture, "the log is trimmed by checkpoints") {
+  options.retention = 0;
+  options.log_epoch_bytes = 50'000;
+  auto db = MustOpen(options, clock);
+  Run(*db, kHour, "a");
+  CHECK(db->Counters().log_bytes < 500'000);
+  const Contents contents = ReadAll(*db);
+  REQUIRE(db->Checkpoint().ok());
+  CHECK(db->Counters().log_bytes == 0);
+  Run(*db, kMinute, "a");
+  REQUIRE(db->Close().ok());
+  db.reset();
+  db = MustOpen(options, clock);
+  CHECK(db->replayed_records() == 0);
+  CHECK(ReadAll(*db, kMinTimestamp, clock.Now() - kMinute) == contents);
+}
+
+}  // namespace
+}  // namespace varve

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The index against a list of label sets that is searched by applying the matchers to each.
+#include "tsdb/series_index.h"
+
+#include <doctest/doctest.h>
+
+#include <map>
+
+#include "tests/tsdb/test_values.h"
+
+namespace varve {
+namespace {
+
+Matcher Match(MatchType type, std::string_view name, std::string_view value) {
+  auto matcher = Matcher::Create(type, name, value);
+  REQUIRE(matcher.ok());
+  return *matcher;
+}
+
+TEST_CASE("alternations of literals are recognised") {
+  using Texts = std::vector<std::string>;
+  CHECK(LiteralAlternatives("a") == Texts{"a"});
+  CHECK(LiteralAlternatives("b|a|b") == Texts{"a", "b"});
+  CHECK(LiteralAlternatives("a\\.b|c\\|d") == Texts{"a.b", "c|d"});
+  CHECK(LiteralAlternatives("10\\-20") == Texts{"10-20"});
+  CHECK(LiteralAlternatives("a.b").empty());
+  CHECK(LiteralAlternatives("a+").empty());
+  CHECK(LiteralAlternatives("(a|b)").empty());
+  CHECK(LiteralAlternatives("\\d").empty());
+  CHECK(LiteralAlternatives("a\\").empty());
+  CHECK(LiteralAlternatives("a|") == Texts{"", "a"});
+  CHECK(LiteralAlternatives(std::string_view("a\0b", 3)).empty());
+}
+
+TEST_CASE("index: random series and matchers against a plain search") {
+  const uint64_t seed = TestSeed();
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  SeriesIndex index;
+  std::map<uint64_t, Labels> series;
+  uint64_t next_id = 1;
+  const std::vector<std::string> values = {"", "a", "b", "ab", "a.b", "x\ny", "10", "\xc3\xa4"};
+  const std::vector<std::string> patterns = {".*",       ".+", "a|b", "a|",     "a.*", "[ab]+",
+                                             "a\\.b|10", "",   "x.y", "(?i)AB", "^a$", "nothing"};
+  for (int step = 0; step < 3000; ++step) {
+    if (step % 3 != 2) {
+      std::vector<std::pair<std::string, std::string>> pairs;
+      pairs.emplace_back("id", std::to_string(random() % 400));
+      for (const char* name : {"m", "n", "o"}) {
+        pairs.emplace_back(name, values[random() % values.size()]);
+      }
+      const Labels labels = Labels::FromPairs(pairs);
+      const uint64_t found = index.Find(labels);
+      const auto known = std::find_if(series.begin(), series.end(),
+                                      [&](const auto& entry) { return entry.second == labels; });
+      REQUIRE(found == (known == series.end() ? 0 : known->first));
+      if (found == 0) {
+        index.Add(next_id, labels);
+        series.emplace(next_id++, labels);
+      }
+    } else if (random() % 4 == 0 && !series.empty()) {
+      std::vector<uint64_t> gone;
+      for (const auto& [id, labels] : series) {
+        if (random() % 10 == 0) gone.push_back(id);
+      }
+      index.Remove(gone);
+      for (const uint64_t id : gone) series.erase(id);
+    }
+    std::vector<Matcher> matchers;
+    for (size_t i = random() % 4; i-- > 0;) {
+      const auto type = static_cast<MatchType>(random() % 4);
+      const std::string name = std::vector<std::string>{"m", "n", "o", "id", "none"}[random() % 5];
+      const bool regex = type == MatchType::kRegex || type == MatchType::kNotRegex;
+      matchers.push_back(Match(type, name,
+                               regex          ? patterns[random() % patterns.size()]
+                               : name == "id" ? std::to_string(random() % 400)
+                                              : values[random() % values.size()]));
+      CAPTURE(matchers.back().ToString());
+    }
+    std::vector<uint64_t> expected;
+    for (const auto& [id, labels] : series) {
+      if (MatchesAll(matchers, labels)) expected.push_back(id);
+    }
+    std::string text;
+    for (const Matcher& matcher : matchers) text += matcher.ToString() + " ";
+    CAPTURE(text);
+    CAPTURE(step);
+    REQUIRE(index.Select(matchers) == expected);
+  }
+  CHECK(index.series() == series.size());
+  for (const auto& [id, labels] : series) CHECK(index.LabelsOf(id) == labels);
+}
+
+TEST_CASE("index: names and values, with filter and limit") {
+  SeriesIndex index;
+  index.Add(1, Labels::Of({{"__name__", "up"}, {"job", "b"}}));
+  index.Add(2, Labels::Of({{"__name__", "up"}, {"job", "a"}}));
+  index.Add(3, Labels::Of({{"__name__", "down"}, {"zone", "z"}}));
+  using Texts = std::vector<std::string>;
+  const auto all = [](uint64_t) { return true; };
+  CHECK(index.Names(all, 0).texts == Texts{"__name__", "job", "zone"});
+  CHECK(index.Names([](uint64_t id) { return id == 3; }, 0).texts == Texts{"__name__", "zone"});
+  const LabelTexts cut = index.Names(all, 2);
+  CHECK(cut.texts == Texts{"__name__", "job"});
+  CHECK(cut.truncated);
+  CHECK_FALSE(index.Names(all, 3).truncated);
+  CHECK(index.Values("job", all, 0).texts == Texts{"a", "b"});
+  CHECK(index.Values("none", all, 0).texts.empty());
+  CHECK(index.ValuesOf("job", {1}, 0).texts == Texts{"b"});
+  CHECK(index.NamesOf({3}, 0).texts == Texts{"__name__", "zone"});
+  const CardinalityStats stats = index.Cardinality(1);
+  REQUIRE(stats.series_by_metric.size() == 1);
+  CHECK(stats.series_by_metric[0].name == "up");
+  CHECK(stats.series_by_metric[0].value == 2);
+  CHECK(stats.series_by_pair[0].name == "__name__=up");
+  CHECK(index.label_pairs() == 5);
+  index.Remove({3});
+  CHECK(index.Names(all, 0).texts == Texts{"__name__", "job"});
+  CHECK(index.label_pairs() == 3);
+}
+
+TEST_CASE("index: of two series with the same labels the newer one is found") {
+  SeriesIndex index;
+  const Labels labels = Labels::Of({{"a", "b"}});
+  index.Add(1, labels);
+  index.Add(2, labels);
+  CHECK(index.Find(labels) == 2);
+  CHECK(index.Select({Matcher::Equal("a", "b")}) == std::vector<uint64_t>{1, 2});
+  index.Remove({2});
+  CHECK(index.Find(labels) == 1);
+  index.Remove({1});
+  CHECK(index.Find(labels) == 0);
+}
+
+}  // namespace
+}  // namespace varve
