@@ -22,18 +22,15 @@
 
 namespace varve {
 
-// What a configuration file may take.
-inline constexpr size_t kConfigBytesMax = 64 << 20;
-inline constexpr int kConfigNestingMax = 64;
-
 struct GlobalConfig {
-  DurationMs scrape_interval = kMinute;
-  DurationMs scrape_timeout = 10 * kSecond;
+  // What scrape_configs inherit where they say nothing: intervals, protocols, limits, names and
+  // histograms. Its other fields are unused.
+  ScrapeConfig scrape_defaults;
   DurationMs evaluation_interval = kMinute;
   DurationMs rule_query_offset = 0;
   std::string query_log_file;
   std::string scrape_failure_log_file;
-  Labels external_labels;
+  Labels external_labels;  // Environment variables expanded.
 };
 
 struct AlertmanagerConfig {

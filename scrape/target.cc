@@ -109,11 +109,6 @@ Labels DiscoveredLabels(const ScrapeConfig& config, const Labels& group, const L
   set_default(kScrapeTimeoutLabel, FormatDuration(config.scrape_timeout));
   set_default(kMetricsPathLabel, config.metrics_path);
   set_default(kSchemeLabel, config.scheme);
-  set_default("__scrape_native_histograms__", config.scrape_native_histograms ? "true" : "false");
-  set_default("__convert_classic_histograms_to_nhcb__",
-              config.convert_classic_histograms_to_nhcb ? "true" : "false");
-  set_default("__always_scrape_classic_histograms__",
-              config.always_scrape_classic_histograms ? "true" : "false");
   for (const auto& [name, values] : config.params) {
     if (!values.empty()) set_default(fmt::format("{}{}", kParamLabelPrefix, name), values[0]);
   }

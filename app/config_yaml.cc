@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The configuration as text, field by field in Prometheus' order and with its defaults where it
+// prints them. Secrets never reach the text: their fields print as `<secret>`.
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include <array>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "app/config_reader.h"
+#include "net/credentials.h"
+
+namespace varve {
+namespace {
+
+using YAML::Emitter;
+
+constexpr std::string_view kSecret = "<secret>";
+// Fields of the sections that are printed as written.
+constexpr std::array<std::string_view, 9> kSecretFields = {
+    "password",   "credentials", "bearer_token", "client_secret",         "key",
+    "secret_key", "token",       "secrets",      "client_certificate_key"};
+
+void Text(Emitter& out, std::string_view key, std::string_view text) {
+  if (!text.empty()) out << YAML::Key << std::string(key) << YAML::Value << std::string(text);
+}
+
+void Always(Emitter& out, std::string_view key, std::string_view text) {
+  out << YAML::Key << std::string(key) << YAML::Value << std::string(text);
+}
+
+void Flag(Emitter& out, std::string_view key, bool value) {
+  out << YAML::Key << std::string(key) << YAML::Value << value;
+}
+
+void FlagIfSet(Emitter& out, std::string_view key, bool value) {
+  if (value) Flag(out, key, value);
+}
+
+void Number(Emitter& out, std::string_view key, uint64_t value) {
+  if (value > 0) out << YAML::Key << std::string(key) << YAML::Value << value;
+}
+
+std::string BytesText(uint64_t bytes) {
+  constexpr std::array<std::string_view, 7> kUnits = {"B",   "KiB", "MiB", "GiB",
+                                                      "TiB", "PiB", "EiB"};
+  size_t unit = 0;
+  while (unit + 1 < kUnits.size() && bytes >= 1024 && bytes % 1024 == 0) {
+    bytes /= 1024;
+    ++unit;
+  }
+  return fmt::format("{}{}", bytes, kUnits[unit]);
+}
+
+void TextList(Emitter& out, std::string_view key, const std::vector<std::string>& texts) {
+  if (texts.empty()) return;
+  out << YAML::Key << std::string(key) << YAML::Value << YAML::BeginSeq;
+  for (const std::string& text : texts) out << text;
+  out << YAML::EndSeq;
+}
+
+void LabelMap(Emitter& out, std::string_view key, const Labels& labels) {
+  if (labels.empty()) return;
+  out << YAML::Key << std::string(key) << YAML::Value << YAML::BeginMap;
+  for (const LabelView& label : labels) Always(out, label.name, label.value);
+  out << YAML::EndMap;
+}
+
+void Protocols(Emitter& out, const std::vector<ScrapeProtocol>& protocols) {
+  std::vector<std::string> names;
+  for (const ScrapeProtocol protocol : protocols) names.emplace_back(ScrapeProtocolText(protocol));
+  TextList(out, "scrape_protocols", names);
+}
+
+void Limits(Emitter& out, const ScrapeLimits& limits) {
+  if (limits.body_size_bytes > 0) Text(out, "body_size_limit", BytesText(limits.body_size_bytes));
+  Number(out, "sample_limit", limits.samples);
+  Number(out, "target_limit", limits.targets);
+  Number(out, "label_limit", limits.labels);
+  Number(out, "label_name_length_limit", limits.label_name_bytes);
+  Number(out, "label_value_length_limit", limits.label_value_bytes);
+  Number(out, "keep_dropped_targets", limits.keep_dropped_targets);
+}
+
+std::string_view TlsVersionText(TlsVersion version) {
+  switch (version) {
+    case TlsVersion::kDefault:
+      return "";
+    case TlsVersion::kTls10:
+      return "TLS10";
+    case TlsVersion::kTls11:
+      return "TLS11";
+    case TlsVersion::kTls12:
+      return "TLS12";
+    case TlsVersion::kTls13:
+      return "TLS13";
+  }
+  return "";
+}
+
+void Tls(Emitter& out, const TlsConfig& tls) {
+  if (tls == TlsConfig()) return;
+  out << YAML::Key << "tls_config" << YAML::Value << YAML::BeginMap;
+  Text(out, "ca", tls.ca);
+  Text(out, "cert", tls.cert);
+  Text(out, "key", tls.key.ToString());
+  Text(out, "ca_file", tls.ca_file);
+  Text(out, "cert_file", tls.cert_file);
+  Text(out, "key_file", tls.key_file);
+  Text(out, "server_name", tls.server_name);
+  Flag(out, "insecure_skip_verify", tls.insecure_skip_verify);
+  Text(out, "min_version", TlsVersionText(tls.min_version));
+  Text(out, "max_version", TlsVersionText(tls.max_version));
+  out << YAML::EndMap;
+}
+
+void Credentials(Emitter& out, const HttpClientConfig& http) {
+  if (http.basic_auth.has_value()) {
+    out << YAML::Key << "basic_auth" << YAML::Value << YAML::BeginMap;
+    Text(out, "username", http.basic_auth->username);
+    Text(out, "username_file", http.basic_auth->username_file);
+    Text(out, "password", http.basic_auth->password.ToString());
+    Text(out, "password_file", http.basic_auth->password_file);
+    out << YAML::EndMap;
+  }
+  if (http.authorization.has_value()) {
+    out << YAML::Key << "authorization" << YAML::Value << YAML::BeginMap;
+    Text(out, "type", http.authorization->type);
+    Text(out, "credentials", http.authorization->credentials.ToString());
+    Text(out, "credentials_file", http.authorization->credentials_file);
+    out << YAML::EndMap;
+  }
+}
+
+void HttpHeaders(Emitter& out, const std::vector<HttpHeaderConfig>& headers) {
+  if (headers.empty()) return;
+  out << YAML::Key << "http_headers" << YAML::Value << YAML::BeginMap;
+  for (const HttpHeaderConfig& header : headers) {
+    out << YAML::Key << header.name << YAML::Value << YAML::BeginMap;
+    TextList(out, "values", header.values);
+    TextList(out, "secrets", std::vector<std::string>(header.secrets.size(), std::string(kSecret)));
+    TextList(out, "files", header.files);
+    out << YAML::EndMap;
+  }
+  out << YAML::EndMap;
+}
+
+void HttpClientFields(Emitter& out, const HttpClientConfig& http) {
+  Credentials(out, http);
+  Tls(out, http.tls);
+  Flag(out, "follow_redirects", http.follow_redirects);
+  Flag(out, "enable_http2", http.enable_http2);
+  if (!http.proxy_url.empty()) Text(out, "proxy_url", RedactUrl(http.proxy_url));
+  Text(out, "no_proxy", http.no_proxy);
+  FlagIfSet(out, "proxy_from_environment", http.proxy_from_environment);
+  HttpHeaders(out, http.http_headers);
+}
+
+void Relabel(Emitter& out, std::string_view key, const std::vector<RelabelRule>& rules) {
+  if (rules.empty()) return;
+  out << YAML::Key << std::string(key) << YAML::Value << YAML::BeginSeq;
+  for (const RelabelRule& rule : rules) {
+    const RelabelConfig& config = rule.config();
+    out << YAML::BeginMap;
+    if (!config.source_labels.empty()) {
+      out << YAML::Key << "source_labels" << YAML::Value << YAML::Flow << config.source_labels;
+    }
+    Text(out, "separator", config.separator);
+    Text(out, "regex", config.regex);
+    Number(out, "modulus", config.modulus);
+    Text(out, "target_label", config.target_label);
+    Text(out, "replacement", config.replacement);
+    Text(out, "action", RelabelActionText(config.action));
+    out << YAML::EndMap;
+  }
+  out << YAML::EndSeq;
+}
+
+void Kubernetes(Emitter& out, const KubernetesSdConfig& config) {
+  out << YAML::BeginMap;
+  Always(out, "api_server", config.api_server);
+  Always(out, "role", KubernetesRoleText(config.role));
+  Always(out, "kubeconfig_file", config.kubeconfig_file);
+  HttpClientFields(out, config.http_client);
+  if (config.own_namespace || !config.namespaces.empty()) {
+    out << YAML::Key << "namespaces" << YAML::Value << YAML::BeginMap;
+    Flag(out, "own_namespace", config.own_namespace);
+    TextList(out, "names", config.namespaces);
+    out << YAML::EndMap;
+  }
+  if (!config.selectors.empty()) {
+    out << YAML::Key << "selectors" << YAML::Value << YAML::BeginSeq;
+    for (const KubernetesSelector& selector : config.selectors) {
+      out << YAML::BeginMap;
+      Always(out, "role", KubernetesRoleText(selector.role));
+      Text(out, "label", selector.label);
+      Text(out, "field", selector.field);
+      out << YAML::EndMap;
+    }
+    out << YAML::EndSeq;
+  }
+  if (config.attach_node || config.attach_namespace || config.attach_deployment ||
+      config.attach_job || config.attach_cronjob) {
+    out << YAML::Key << "attach_metadata" << YAML::Value << YAML::BeginMap;
+    Flag(out, "node", config.attach_node);
+    Flag(out, "namespace", config.attach_namespace);
+    FlagIfSet(out, "deployment", config.attach_deployment);
+    FlagIfSet(out, "job", config.attach_job);
+    FlagIfSet(out, "cronjob", config.attach_cronjob);
+    out << YAML::EndMap;
+  }
+  out << YAML::EndMap;
+}
+
+void Discovery(Emitter& out, const ScrapeConfig& config) {
+  if (!config.kubernetes_sd_configs.empty()) {
+    out << YAML::Key << "kubernetes_sd_configs" << YAML::Value << YAML::BeginSeq;
+    for (const KubernetesSdConfig& each : config.kubernetes_sd_configs) Kubernetes(out, each);
+    out << YAML::EndSeq;
+  }
+  if (!config.file_sd_configs.empty()) {
+    out << YAML::Key << "file_sd_configs" << YAML::Value << YAML::BeginSeq;
+    for (const FileSdConfig& each : config.file_sd_configs) {
+      out << YAML::BeginMap;
+      TextList(out, "files", each.files);
+      Always(out, "refresh_interval", FormatDuration(each.refresh_interval));
+      out << YAML::EndMap;
+    }
+    out << YAML::EndSeq;
+  }
+  if (!config.static_configs.empty()) {
+    out << YAML::Key << "static_configs" << YAML::Value << YAML::BeginSeq;
+    for (const StaticConfig& each : config.static_configs) {
+      out << YAML::BeginMap;
+      TextList(out, "targets", each.targets);
+      LabelMap(out, "labels", each.labels);
+      out << YAML::EndMap;
+    }
+    out << YAML::EndSeq;
+  }
+}
+
+void Names(Emitter& out, const ScrapeConfig& config) {
+  FlagIfSet(out, "extra_scrape_metrics", config.extra_scrape_metrics);
+  FlagIfSet(out, "convert_classic_histograms_to_nhcb", config.convert_classic_histograms_to_nhcb);
+  FlagIfSet(out, "always_scrape_classic_histograms", config.always_scrape_classic_histograms);
+  FlagIfSet(out, "scrape_native_histograms", config.scrape_native_histograms);
+  Text(out, "metric_name_validation_scheme", config.legacy_names ? "legacy" : "utf8");
+  Text(out, "metric_name_escaping_scheme", config.escaping_scheme);
+}
+
+void Scrape(Emitter& out, const ScrapeConfig& config) {
+  out << YAML::BeginMap;
+  Always(out, "job_name", config.job_name);
+  FlagIfSet(out, "honor_labels", config.honor_labels);
+  Flag(out, "honor_timestamps", config.honor_timestamps);
+  Flag(out, "track_timestamps_staleness", config.track_timestamps_staleness);
+  if (!config.params.empty()) {
+    out << YAML::Key << "params" << YAML::Value << YAML::BeginMap;
+    for (const auto& [name, values] : config.params) TextList(out, name, values);
+    out << YAML::EndMap;
+  }
+  Always(out, "scrape_interval", FormatDuration(config.scrape_interval));
+  Always(out, "scrape_timeout", FormatDuration(config.scrape_timeout));
+  Protocols(out, config.protocols);
+  if (!config.fallback_protocol.empty()) {
+    Text(out, "fallback_scrape_protocol", ScrapeProtocolText(config.fallback_protocol[0]));
+  }
+  Text(out, "scrape_failure_log_file", config.scrape_failure_log_file);
+  Always(out, "metrics_path", config.metrics_path);
+  Always(out, "scheme", config.scheme);
+  Flag(out, "enable_compression", config.enable_compression);
+  Limits(out, config.limits);
+  Number(out, "native_histogram_bucket_limit", config.native_histogram_bucket_limit);
+  if (config.native_histogram_min_bucket_factor != 0) {
+    Always(out, "native_histogram_min_bucket_factor",
+           FormatFloat(config.native_histogram_min_bucket_factor));
+  }
+  Names(out, config);
+  HttpClientFields(out, config.http_client);
+  Relabel(out, "relabel_configs", config.relabel_rules);
+  Relabel(out, "metric_relabel_configs", config.metric_relabel_rules);
+  Discovery(out, config);
+  out << YAML::EndMap;
+}
+
+void Global(Emitter& out, const GlobalConfig& config) {
+  const ScrapeConfig& defaults = config.scrape_defaults;
+  out << YAML::Key << "global" << YAML::Value << YAML::BeginMap;
+  Always(out, "scrape_interval", FormatDuration(defaults.scrape_interval));
+  Always(out, "scrape_timeout", FormatDuration(defaults.scrape_timeout));
+  Protocols(out, defaults.protocols);
+  Always(out, "evaluation_interval", FormatDuration(config.evaluation_interval));
+  if (config.rule_query_offset > 0) {
+    Always(out, "rule_query_offset", FormatDuration(config.rule_query_offset));
+  }
+  Text(out, "query_log_file", config.query_log_file);
+  Text(out, "scrape_failure_log_file", config.scrape_failure_log_file);
+  LabelMap(out, "external_labels", config.external_labels);
+  Limits(out, defaults.limits);
+  Names(out, defaults);
+  out << YAML::EndMap;
+}
+
+bool IsSecretField(std::string_view name) {
+  for (const std::string_view secret : kSecretFields) {
+    if (name == secret) return true;
+  }
+  return false;
+}
+
+// A section as it was written. Values of secret fields, and URLs' passwords, are replaced.
+void AsWritten(Emitter& out, const YAML::Node& node, bool secret) {
+  if (node.IsMap()) {
+    out << YAML::BeginMap;
+    for (const auto& pair : node) {
+      const std::string key = pair.first.IsScalar() ? pair.first.Scalar() : "";
+      out << YAML::Key << key << YAML::Value;
+      AsWritten(out, pair.second, secret || IsSecretField(key) || key == "headers");
+    }
+    out << YAML::EndMap;
+  } else if (node.IsSequence()) {
+    out << YAML::BeginSeq;
+    for (const YAML::Node& element : node) AsWritten(out, element, secret);
+    out << YAML::EndSeq;
+  } else if (node.IsScalar()) {
+    const bool url = node.Scalar().find("://") != std::string::npos;
+    const std::string text = secret ? std::string(kSecret)
+                             : url  ? RedactUrl(node.Scalar())
+                                    : node.Scalar();
+    if (node.Tag() == "!") {
+      out << YAML::DoubleQuoted << text;
+    } else {
+      out << text;
+    }
+  } else {
+    out << YAML::Null;
+  }
+}
+
+}  // namespace
+
+std::string ScrapeConfigYaml(const ScrapeConfig& config) {
+  Emitter out;
+  Scrape(out, config);
+  return fmt::format("{}\n", out.c_str());
+}
+
+std::string ConfigYaml(const Config& config, const YAML::Node& root) {
+  Emitter out;
+  out << YAML::BeginMap;
+  Global(out, config.global);
+  const auto section = [&](const char* name) {
+    const YAML::Node node = root.IsMap() ? root[name] : YAML::Node();
+    if (!node.IsDefined() || node.IsNull()) return;
+    out << YAML::Key << name << YAML::Value;
+    AsWritten(out, node, false);
+  };
+  for (const char* name : {"runtime", "alerting", "rule_files", "scrape_config_files"}) {
+    section(name);
+  }
+  if (!config.scrape_configs.empty()) {
+    out << YAML::Key << "scrape_configs" << YAML::Value << YAML::BeginSeq;
+    for (const ScrapeConfig& scrape : config.scrape_configs) Scrape(out, scrape);
+    out << YAML::EndSeq;
+  }
+  for (const char* name : {"storage", "tracing", "remote_write", "remote_read", "otlp"}) {
+    section(name);
+  }
+  out << YAML::EndMap;
+  return fmt::format("{}\n", out.c_str());
+}
+
+}  // namespace varve

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Goal: a configuration means what Prometheus takes it to mean, and one that is wrong is refused
+// with file, line, field and reason. Method: tables of YAML; defaults and inheritance by field.
+#include "app/config.h"
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace varve {
+namespace {
+
+Config Parsed(const std::string& yaml) {
+  absl::StatusOr<Config> config = ParseConfig(yaml, "p.yml");
+  REQUIRE_MESSAGE(config.ok(), std::string(config.status().message()));
+  return *std::move(config);
+}
+
+std::string Refusal(const std::string& yaml) {
+  const absl::StatusOr<Config> config = ParseConfig(yaml, "p.yml");
+  return config.ok() ? "loaded" : std::string(config.status().message());
+}
+
+TEST_CASE("config: an empty file has Prometheus' defaults") {
+  for (const char* yaml : {"", "global:", "{}", "# nothing\n"}) {
+    const Config config = Parsed(yaml);
+    CHECK(config.global.scrape_defaults.scrape_interval == kMinute);
+    CHECK(config.global.scrape_defaults.scrape_timeout == 10 * kSecond);
+    CHECK(config.global.evaluation_interval == kMinute);
+    CHECK(config.scrape_configs.empty());
+    CHECK(config.storage.exemplars_max == 100000);
+  }
+}
+
+TEST_CASE("config: scrape_configs inherit from global") {
+  const Config config = Parsed(R"(
+global:
+  scrape_interval: 5s
+  sample_limit: 100
+  body_size_limit: 1MB
+scrape_configs:
+- job_name: a
+- job_name: b
+  scrape_interval: 20s
+  sample_limit: 7
+  scrape_protocols: [PrometheusText0.0.4]
+  params: {z: [1, 2], module: [x]}
+  static_configs:
+  - targets: ['h:1', "h:2"]
+    labels: {team: t}
+)");
+  REQUIRE(config.scrape_configs.size() == 2);
+  const ScrapeConfig& a = config.scrape_configs[0];
+  CHECK(a.scrape_interval == 5 * kSecond);
+  CHECK(a.scrape_timeout == 5 * kSecond);  // The default of 10s would be longer than the interval.
+  CHECK(a.limits.samples == 100);
+  CHECK(a.limits.body_size_bytes == 1 << 20);
+  CHECK(a.protocols.size() == 4);
+  CHECK(a.honor_timestamps);
+  const ScrapeConfig& b = config.scrape_configs[1];
+  CHECK(b.scrape_interval == 20 * kSecond);
+  CHECK(b.scrape_timeout == 5 * kSecond);
+  CHECK(b.limits.samples == 7);
+  CHECK(b.protocols == std::vector{ScrapeProtocol::kPrometheusText0_0_4});
+  CHECK(b.params[0].first == "module");
+  CHECK(b.params[1].second == std::vector<std::string>{"1", "2"});
+  CHECK(b.static_configs[0].targets == std::vector<std::string>{"h:1", "h:2"});
+  CHECK(b.static_configs[0].labels == Labels::Of({{"team", "t"}}));
+}
+
+TEST_CASE("config: external labels expand the environment") {
+  setenv("VARVE_TEST_VALUE", "home", 1);
+  const Config config = Parsed(R"(
+global:
+  external_labels:
+    a: ${VARVE_TEST_VALUE}
+    b: x$VARVE_TEST_VALUE-y
+    c: $$VARVE_TEST_VALUE
+    d: $${VARVE_TEST_VALUE}
+    e: ${VARVE_TEST_ABSENT}z
+    f: a$
+)");
+  CHECK(config.global.external_labels == Labels::Of({{"a", "home"},
+                                                     {"b", "xhome-y"},
+                                                     {"c", "$VARVE_TEST_VALUE"},
+                                                     {"d", "${VARVE_TEST_VALUE}"},
+                                                     {"e", "z"},
+                                                     {"f", "a$"}}));
+}
+
+TEST_CASE("config: anchors, aliases and merge keys") {
+  const Config config = Parsed(R"(
+scrape_configs:
+- &base
+  job_name: a
+  scrape_interval: 30s
+  static_configs: &targets [{targets: [h]}]
+- <<: *base
+  job_name: b
+  static_configs: *targets
+)");
+  REQUIRE(config.scrape_configs.size() == 2);
+  CHECK(config.scrape_configs[1].job_name == "b");
+  CHECK(config.scrape_configs[1].scrape_interval == 30 * kSecond);
+  CHECK(config.scrape_configs[1].static_configs == config.scrape_configs[0].static_configs);
+}
+
+TEST_CASE("config: kubernetes discovery") {
+  const Config config = Parsed(R"(
+scrape_configs:
+- job_name: k
+  kubernetes_sd_configs:
+  - role: pod
+    namespaces: {own_namespace: true, names: [a, b]}
+    selectors: [{role: pod, label: "app in (x,y),!z", field: "status.phase=Running"}]
+    attach_metadata: {node: true}
+)");
+  const KubernetesSdConfig& kubernetes = config.scrape_configs[0].kubernetes_sd_configs[0];
+  CHECK(kubernetes.role == KubernetesRole::kPod);
+  CHECK(kubernetes.own_namespace);
+  CHECK(kubernetes.namespaces == std::vector<std::string>{"a", "b"});
+  CHECK(kubernetes.selectors[0].label == "app in (x,y),!z");
+  CHECK(kubernetes.attach_node);
+}
+
+struct BadConfig {
+  const char* yaml;
+  const char* message;
+};
+
+TEST_CASE("config: what is wrong is named with line and field") {
+  const std::vector<BadConfig> cases = {
+      {"foo: 1\n", "p.yml:1: foo: field foo not found in type config.Config"},
+      {"global:\n  scrape_intervall: 1s\n",
+       "p.yml:2: global.scrape_intervall: field scrape_intervall not found in type "
+       "config.GlobalConfig"},
+      {"global:\n  scrape_interval: 1x\n",
+       "p.yml:2: global.scrape_interval: not a valid duration string: \"1x\""},
+      {"global:\n  scrape_interval: [1s]\n",
+       "p.yml:2: global.scrape_interval: cannot unmarshal !!seq into string"},
+      {"global:\n  scrape_interval: 1s\n  scrape_interval: 2s\n",
+       "p.yml:3: global.scrape_interval: key \"scrape_interval\" already set in map"},
+      {"global:\n  scrape_interval: 5s\n  scrape_timeout: 6s\n",
+       "p.yml:3: global.scrape_timeout: global scrape timeout greater than scrape interval"},
+      {"global:\n  sample_limit: -1\n",
+       "p.yml:2: global.sample_limit: cannot unmarshal !!str `-1` into uint"},
+      {"global: [1]\n", "p.yml:1: global: cannot unmarshal !!seq into config.GlobalConfig"},
+      {"global: {external_labels: {a: x, a: y}}\n",
+       "p.yml:1: global.external_labels: key \"a\" already set in map"},
+      {"scrape_configs:\n- scheme: http\n", "p.yml:2: scrape_configs[0]: job_name is empty"},
+      {"scrape_configs:\n- job_name: a\n- job_name: a\n",
+       "p.yml:3: scrape_configs[1]: found multiple scrape configs with job name \"a\""},
+      {"scrape_configs:\n- job_name: a\n  honor_labels: 7\n",
+       "p.yml:3: scrape_configs[0].honor_labels: cannot unmarshal !!str `7` into bool"},
+      {"scrape_configs:\n- job_name: a\n  static_configs:\n  - targets: ['http://x/y']\n",
+       "p.yml:4: scrape_configs[0].static_configs[0]: \"http://x/y\" is not a valid hostname"},
+      {"scrape_configs:\n- job_name: a\n  relabel_configs:\n  - action: keeep\n",
+       "p.yml:4: scrape_configs[0].relabel_configs[0].action: unknown relabel action \"keeep\""},
+      {"scrape_configs:\n- job_name: a\n  relabel_configs:\n  - action: drop\n    regex: (\n",
+       "p.yml:5: scrape_configs[0].relabel_configs[0].regex: error parsing regexp: missing "
+       "closing ): `^(?s:()$`"},
+      {"scrape_configs:\n- job_name: a\n  kubernetes_sd_configs:\n  - role: pods\n",
+       "p.yml:4: scrape_configs[0].kubernetes_sd_configs[0].role: unknown Kubernetes SD role "
+       "\"pods\""},
+      {"scrape_configs:\n- job_name: a\n  ec2_sd_configs:\n  - region: x\n",
+       "p.yml:3: scrape_configs[0].ec2_sd_configs: ec2_sd_configs is not supported yet"},
+      {"scrape_configs:\n- job_name: a\n  bearer_token: x\n  bearer_token_file: y\n",
+       "p.yml:2: scrape_configs[0]: at most one of bearer_token & bearer_token_file must be "
+       "configured"},
+      {"scrape_configs:\n- job_name: a\n  body_size_limit: 100\n",
+       "p.yml:3: scrape_configs[0].body_size_limit: units: unknown unit  in 100"},
+      {"storage: {tsdb: {retention: {percentage: 101}}}\n",
+       "p.yml:1: storage.tsdb.retention.percentage: 'storage.tsdb.retention.percentage' must be in "
+       "the range [0, 100]"},
+  };
+  for (const BadConfig& bad : cases) {
+    CAPTURE(bad.yaml);
+    CHECK(Refusal(bad.yaml) == bad.message);
+  }
+}
+
+TEST_CASE("config: broken and hostile YAML is refused") {
+  CHECK(Refusal("a: [\n").starts_with("p.yml:"));
+  CHECK(Refusal("global: {\n").starts_with("p.yml:"));
+  CHECK(Refusal("- a\n") == "p.yml:1: cannot unmarshal !!seq into config.Config");
+  CHECK(Refusal(std::string(100000, '[')).starts_with("p.yml:"));
+  CHECK(Refusal(std::string(100000, '{')).starts_with("p.yml:"));
+  std::string dashes;
+  for (int i = 0; i < 50000; ++i) dashes += "- ";
+  CHECK(Refusal(dashes).starts_with("p.yml:"));
+  // Aliases of aliases: 10^10 texts if they were all read.
+  std::string bomb = "scrape_configs:\n- job_name: j0\n  static_configs: &s\n  - &g {targets: [";
+  for (int i = 0; i < 2000; ++i) bomb += "x,";
+  bomb += "x]}\n";
+  for (int i = 0; i < 2000; ++i) bomb += "  - *g\n";
+  for (int i = 1; i < 2000; ++i) {
+    bomb += fmt::format("- job_name: j{}\n  static_configs: *s\n", i);
+  }
+  CHECK(Refusal(bomb).find("more than 10000000 values") != std::string::npos);
+}
+
+TEST_CASE("config: secrets are not shown") {
+  const Config config = Parsed(R"(
+scrape_configs:
+- job_name: a
+  basic_auth: {username: u, password: hunter2}
+- job_name: b
+  authorization: {credentials: hunter2}
+- job_name: c
+  proxy_url: http://u:hunter2@proxy
+  http_headers: {X-Key: {secrets: [hunter2], values: [open]}}
+- job_name: d
+  tls_config: {cert: c, key: hunter2}
+remote_write:
+- url: http://u:hunter2@h/write
+  basic_auth: {username: u, password: hunter2}
+alerting:
+  alertmanagers:
+  - authorization: {credentials: hunter2}
+    static_configs: [{targets: [h]}]
+)");
+  CHECK(config.yaml.find("hunter2") == std::string::npos);
+  CHECK(config.yaml.find("password: <secret>") != std::string::npos);
+  CHECK(config.yaml.find("credentials: <secret>") != std::string::npos);
+  for (const char* job : {"a", "b", "c", "d"}) {
+    const std::string yaml = ScrapeConfigYaml(config, job);
+    CHECK(yaml.find("hunter2") == std::string::npos);
+    CHECK(yaml.find("<secret>") != std::string::npos);
+  }
+}
+
+TEST_CASE("config: what is shown loads again and says the same") {
+  const Config config = Parsed(R"(
+global: {scrape_interval: 15s, external_labels: {a: "1"}, label_limit: 30}
+scrape_configs:
+- job_name: "x: y"
+  honor_labels: true
+  params: {module: ["a b"]}
+  relabel_configs:
+  - {source_labels: [__address__, job], regex: '(.*):\d+;x', target_label: host, replacement: $1}
+  metric_relabel_configs: [{action: labeldrop, regex: "tmp_.*"}]
+  file_sd_configs: [{files: [/etc/targets/*.yml]}]
+  static_configs: [{targets: ["h:1"], labels: {n: "007", b: "true"}}]
+  kubernetes_sd_configs: [{role: node}]
+)");
+  const Config again = Parsed(config.yaml);
+  CHECK(again.scrape_configs == config.scrape_configs);
+  CHECK(again.global.external_labels == config.global.external_labels);
+  CHECK(again.yaml == config.yaml);
+}
+
+TEST_CASE("config: files and what they refer to") {
+  const std::filesystem::path directory =
+      std::filesystem::temp_directory_path() / fmt::format("varve-config-{}", getpid());
+  std::filesystem::create_directories(directory / "jobs");
+  const auto write = [&](const char* name, const char* text) {
+    std::ofstream(directory / name) << text;
+    return (directory / name).string();
+  };
+  const std::string path =
+      write("p.yml",
+            "rule_files: [rules/*.yml, /abs.yml]\n"
+            "scrape_config_files: [jobs/*.yml]\n"
+            "scrape_configs: [{job_name: a, tls_config: {ca_file: ca.pem}}]\n");
+  write("jobs/b.yml", "scrape_configs: [{job_name: b, basic_auth: {password_file: ../pw}}]\n");
+  auto config = LoadConfig(path);
+  REQUIRE_MESSAGE(config.ok(), std::string(config.status().message()));
+  CHECK(config->rule_files ==
+        std::vector<std::string>{(directory / "rules/*.yml").string(), "/abs.yml"});
+  CHECK(config->scrape_configs[0].http_client.tls.ca_file == (directory / "ca.pem").string());
+  REQUIRE(config->scrape_configs.size() == 2);
+  CHECK(config->scrape_configs[1].http_client.basic_auth->password_file ==
+        (directory / "jobs/../pw").string());
+
+  const std::string bad = write("jobs/c.yml", "scrape_configs:\n- job_name: a\n");
+  CHECK(std::string(LoadConfig(path).status().message()) ==
+        bad + ":2: scrape_configs[0]: found multiple scrape configs with job name \"a\"");
+  std::filesystem::remove_all(directory);
+  CHECK(absl::IsNotFound(LoadConfig(path).status()));
+}
+
+}  // namespace
+}  // namespace varve
