@@ -150,7 +150,8 @@ void Printer::PrintNode(const Expr& expr) {
 
 void Printer::PrintNumber(double value, bool is_duration) {
   if (is_duration) {
-    text_ += FormatDuration(std::llround(value * kSecond));
+    if (std::signbit(value)) text_ += '-';  // Of zero, too.
+    text_ += FormatDuration(std::llround(std::fabs(value) * kSecond));
   } else {
     AppendFloat(value, text_);
   }

@@ -89,7 +89,7 @@ TEST_CASE("printer: what is printed means the same") {
   for (const std::string query :
        {"-1 ^ 2", "(-1) ^ 2", "2 ^ -1 ^ 2", "- - a", "a - -1", "a[(-5m)^2]", "a[-(5m^2)]",
         "a[2^-1]", "a offset -(2)", "-Inf ^ 2", "+a ^ 2", "1 - (2 - 3)", "a or (b and c)",
-        "sum by (without_) (a)", "{a=\"\\xff\"} or b", "a @ -0.001", "a[1h:1ms]"}) {
+        "sum by (without_) (a)", "{a=\"\\xff\"} or b", "a @ -0.001", "a[1h:1ms]", "1 / -0s"}) {
     const ExprPtr tree = MustParse(query);
     const ExprPtr again = MustParse(ToString(*tree));
     CHECK(DumpTree(*again) == DumpTree(*tree));

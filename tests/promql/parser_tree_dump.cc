@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "model/labels.h"
 
 namespace varve::promql {
@@ -31,7 +33,10 @@ std::string DumpTime(const TimeModifiers& time) {
 
 std::string DumpSelector(const VectorSelector& selector) {
   std::string text = "[" + selector.name;
-  for (const Matcher& matcher : selector.matchers) text += " " + matcher.ToString();
+  std::vector<std::string> matchers;
+  for (const Matcher& matcher : selector.matchers) matchers.push_back(matcher.ToString());
+  std::sort(matchers.begin(), matchers.end());
+  for (const std::string& matcher : matchers) text += " " + matcher;
   if (selector.anchored) text += " anchored";
   if (selector.smoothed) text += " smoothed";
   if (selector.bypass_empty_matcher_check) text += " bypass";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Trees as one line of text, for tables of tests: `(+ 1 (* 2 3))`. Unlike the printer it shows what
-// belongs to what, and every field that is set.
+// belongs to what, and every field that is set. Matchers are sorted, as their order means nothing.
 #pragma once
 
 #include <string>
