@@ -122,11 +122,14 @@ absl::Status KubeClient::Prepare(ClientRequest& request) {
 }
 
 TransferId KubeClient::Start(ClientRequest request, HttpClient::DoneCallback done) {
-  const absl::Status prepared = Prepare(request);
+  absl::Status prepared = Prepare(request);
   if (!prepared.ok()) {
-    // As HttpClient does: never from inside Start().
-    auto shared = std::make_shared<HttpClient::DoneCallback>(std::move(done));
-    if (!http_.loop().Post([shared, prepared] { (*shared)(prepared); })) (*shared)(prepared);
+    // As HttpClient does: never from inside Start(), unless the loop has ended.
+    auto report = std::make_shared<absl::AnyInvocable<void()>>(
+        [done = std::move(done), prepared = std::move(prepared)]() mutable {
+          done(std::move(prepared));
+        });
+    if (!http_.loop().Post([report] { (*report)(); })) (*report)();
     return kNoTransfer;
   }
   return http_.Start(std::move(request), [token = token_, done = std::move(done)](

@@ -3,6 +3,7 @@
 // Stores, subscribers, and the handing over to the loop's thread, on which all of it lives.
 #include "kube/informer.h"
 
+#include <absl/strings/cord.h>
 #include <prometheus/counter.h>
 #include <prometheus/family.h>
 #include <prometheus/registry.h>
@@ -41,6 +42,15 @@ struct InformerCounters {
   prometheus::Counter* failures = nullptr;
 };
 
+// A copy that shares nothing with `status`, which stays with its thread.
+absl::Status Detached(const absl::Status& status) {
+  absl::Status copy(status.code(), status.message());
+  status.ForEachPayload([&copy](absl::string_view type, const absl::Cord& payload) {
+    copy.SetPayload(type, absl::Cord(std::string(payload)));
+  });
+  return copy;
+}
+
 void Increment(prometheus::Counter* counter) {
   if (counter != nullptr) counter->Increment();
 }
@@ -55,7 +65,7 @@ class Informer : public Reflector::Sink {
 
   void Start() { reflector_.Start(); }
   bool HasSubscribers() const { return !subscribers_.empty(); }
-  absl::Status last_error() const { return reflector_.last_error(); }
+  const absl::Status& last_error() const { return reflector_.last_error(); }
 
   void Subscribe(uint64_t id, InformerCallback callback) {
     const auto shared = std::make_shared<InformerCallback>(std::move(callback));
@@ -260,7 +270,7 @@ absl::Status InformerSet::LastError(const InformerKey& key) {
   absl::Status status;
   RunOnLoop([&] {
     const auto it = informers_.find(key);
-    if (it != informers_.end()) status = it->second->last_error();
+    if (it != informers_.end()) status = Detached(it->second->last_error());
   });
   return status;
 }

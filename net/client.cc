@@ -136,11 +136,11 @@ TransferId HttpClient::Impl::Start(ClientRequest request, DoneCallback done) {
   absl::Status resolved = transfer->Resolve();
   // Kept here too, since a loop that is stopping drops what is posted.
   auto shared = std::make_shared<std::unique_ptr<Transfer>>(std::move(transfer));
-  const bool posted = loop_->Post([this, shared, resolved = std::move(resolved)] {
+  const bool posted = loop_->Post([this, shared, resolved = std::move(resolved)]() mutable {
     if (resolved.ok()) {
       Begin(std::move(*shared));
     } else {
-      (*shared)->done(resolved);
+      (*shared)->done(std::move(resolved));
     }
   });
   if (!posted) (*shared)->done((*shared)->Abort(StoppedError()));
@@ -165,9 +165,9 @@ void HttpClient::Impl::Begin(std::unique_ptr<Transfer> owned) {
     Complete(transfer, transfer.Abort(absl::ResourceExhaustedError("out of memory")));
     return;
   }
-  const absl::Status status = transfer.Begin(handle, options_.user_agent);
+  absl::Status status = transfer.Begin(handle, options_.user_agent);
   if (!status.ok()) {
-    Complete(transfer, transfer.Abort(status));
+    Complete(transfer, transfer.Abort(std::move(status)));
     return;
   }
   ScheduleTimeouts(transfer);
@@ -235,9 +235,9 @@ void HttpClient::Impl::ReapFinished() {
 void HttpClient::Impl::OnFinished(Transfer& transfer, CURLcode code) {
   if (code == CURLE_OK) {
     curl_multi_remove_handle(multi_, transfer.easy());
-    const absl::StatusOr<bool> followed = transfer.FollowRedirect();
+    absl::StatusOr<bool> followed = transfer.FollowRedirect();
     if (!followed.ok()) {
-      Complete(transfer, followed.status());
+      Complete(transfer, std::move(followed).status());
       return;
     }
     if (*followed) {
@@ -258,11 +258,11 @@ void HttpClient::Impl::OnTransferTimer(uint64_t id) {
   const auto it = transfers_.find(id);
   if (it == transfers_.end()) return;
   Transfer& transfer = *it->second;
-  const absl::Status status = transfer.CheckTimeouts(clock_.MonotonicNanos());
+  absl::Status status = transfer.CheckTimeouts(clock_.MonotonicNanos());
   if (status.ok()) {
     ScheduleTimeouts(transfer);  // Bytes have arrived since it was set.
   } else {
-    Complete(transfer, transfer.Abort(status));
+    Complete(transfer, transfer.Abort(std::move(status)));
   }
 }
 

@@ -10,8 +10,9 @@
 // Errors are worded as Go's http.Client words them, since users of Prometheus know those texts:
 // `Get "http://127.0.0.1:1/": dial tcp 127.0.0.1:1: connect: connection refused`. Their codes:
 //   Unavailable        no connection, or it broke          DeadlineExceeded  timeout, idle timeout
-//   ResourceExhausted  "body size limit exceeded", headers  Cancelled         Cancel() or Stop()
-//   InvalidArgument    URL or configuration                 Unauthenticated   TLS verification
+//   ResourceExhausted  body size limit exceeded, headers    Cancelled         Cancel() or Stop()
+//   InvalidArgument    URL, configuration, certificates     Unauthenticated   TLS verification
+//   DataLoss           gzip that is none                    or what reading a credential file gave
 // An answer of any HTTP status is a response, not an error.
 #pragma once
 

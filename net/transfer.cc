@@ -465,7 +465,7 @@ absl::StatusOr<bool> Transfer::FollowRedirect() {
 }
 
 absl::StatusOr<ClientResponse> Transfer::Finish(CURLcode code, int64_t now_nanos) {
-  if (!failure_.ok()) return failure_;
+  if (!failure_.ok()) return std::move(failure_);
   if (code != CURLE_OK) {
     TransferFailure failure;
     failure.code = code;
@@ -476,7 +476,7 @@ absl::StatusOr<ClientResponse> Transfer::Finish(CURLcode code, int64_t now_nanos
     long os_errno = 0;
     curl_easy_getinfo(easy_, CURLINFO_OS_ERRNO, &os_errno);
     failure.os_errno = static_cast<int>(os_errno);
-    const absl::Status status = StatusOfFailure(failure);
+    absl::Status status = StatusOfFailure(failure);
     // Once there is an answer, Go's caller reads the body itself: its errors do not name the URL.
     return headers_complete_ ? status : WithRequest(method_, url_, status);
   }
@@ -492,7 +492,7 @@ absl::StatusOr<ClientResponse> Transfer::Finish(CURLcode code, int64_t now_nanos
   return std::move(response_);
 }
 
-absl::Status Transfer::Abort(const absl::Status& status) const {
+absl::Status Transfer::Abort(absl::Status status) const {
   return headers_complete_ ? status : WithRequest(method_, url_, status);
 }
 

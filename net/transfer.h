@@ -45,7 +45,7 @@ class Transfer {
   // The result after libcurl finished with `code`.
   absl::StatusOr<ClientResponse> Finish(CURLcode code, int64_t now_nanos);
   // The result of a transfer that is given up because of `status`.
-  absl::Status Abort(const absl::Status& status) const;
+  absl::Status Abort(absl::Status status) const;
 
   // When to look at the timeouts next, and what is wrong then. kNoDeadline: never.
   static constexpr int64_t kNoDeadline = INT64_MAX;

@@ -426,23 +426,25 @@ TEST_CASE_FIXTURE(Fixture, "informer: refused, broken and malformed lists are tr
 // Method: a server that knows three events, sends those after the version asked for, and cuts its
 // first answer at each offset.
 TEST_CASE_FIXTURE(Fixture, "informer: a watch cut at every byte") {
-  const std::vector<std::pair<int, std::string>> events = {
-      {11, EventJson("ADDED", PodJson("a", "n", "11")) + "\n"},
-      {12, BookmarkJson("12") + "\n"},
-      {13, EventJson("MODIFIED", PodJson("a", "n", "13")) + "\n"},
-      {14, EventJson("DELETED", PodJson("a", "n", "14")) + "\n"},
-  };
-  const auto after = [&events](const TestRequest& request) {
+  // Held by each step, as a step may end after the test.
+  const auto events = std::make_shared<const std::vector<std::pair<int, std::string>>>(
+      std::vector<std::pair<int, std::string>>{
+          {11, EventJson("ADDED", PodJson("a", "n", "11")) + "\n"},
+          {12, BookmarkJson("12") + "\n"},
+          {13, EventJson("MODIFIED", PodJson("a", "n", "13")) + "\n"},
+          {14, EventJson("DELETED", PodJson("a", "n", "14")) + "\n"},
+      });
+  const auto after = [events](const TestRequest& request) {
     const int version = std::stoi(request.Query("resourceVersion"));
     std::string bytes;
-    for (const auto& [at, event] : events) {
+    for (const auto& [at, event] : *events) {
       if (at > version) bytes += event;
     }
     return bytes;
   };
   std::set<size_t> cuts;  // Every seventh offset, and all around the events' ends.
   size_t total = 0;
-  for (const auto& [at, event] : events) {
+  for (const auto& [at, event] : *events) {
     total += event.size();
     for (size_t cut = total - 3; cut <= total; ++cut) cuts.insert(cut);
   }
@@ -452,13 +454,13 @@ TEST_CASE_FIXTURE(Fixture, "informer: a watch cut at every byte") {
     CAPTURE(cut);
     watches += 2;
     server->OnList(Answer(ListJson("10", {})));
-    server->OnWatch([&, cut](TestConnection& connection, const TestRequest& request) {
+    server->OnWatch([after, cut](TestConnection& connection, const TestRequest& request) {
       connection.BeginStream();
       connection.Write(after(request).substr(0, cut));
     });
     // Not a byte of an event: the watch is a failure, and the list is asked for again.
-    if (cut < events[0].second.size() - 1) server->OnList(Answer(ListJson("10", {})));
-    server->OnWatch([&](TestConnection& connection, const TestRequest& request) {
+    if (cut < events->front().second.size() - 1) server->OnList(Answer(ListJson("10", {})));
+    server->OnWatch([after](TestConnection& connection, const TestRequest& request) {
       connection.BeginStream();
       connection.Write(after(request));
       connection.WaitForClose();
