@@ -113,15 +113,20 @@ class HeadAppender : public Appender {
   template <typename Use>
   absl::StatusOr<SeriesRef> WithSeries(SeriesRef ref, const Labels& labels, Use use) {
     INVARIANT(!finished_);
-    if (labels.empty()) {
+    if (labels.empty() && ref == kNoSeries) {
       return AppendErrorStatus(AppendError::kInvalidLabels, "empty labelset: invalid sample");
     }
     uint64_t found = 0;
+    const size_t named_before = batch_.record.series.size();
     RETURN_IF_ERROR(head_.WithSeries(static_cast<uint64_t>(ref), labels,
                                      [&](uint64_t id, SeriesRecord& record) {
                                        found = id;
                                        use(id, record);
                                      }));
+    // Not under the shard's lock. The claim keeps the series in the index.
+    if (labels.empty() && batch_.record.series.size() > named_before) {
+      batch_.record.series.back().label_bytes = head_.index().LabelsOf(found).bytes();
+    }
     return SeriesRef{found};
   }
 

@@ -104,7 +104,8 @@ class Head {
   // ------------------------------------------------------------------------------- appending
 
   // Finds the series (by `id` if it is not 0 and known, else by its labels) or creates it, and
-  // calls use(id, record) under the shard's lock. ResourceExhausted (kLimit) past the series limit.
+  // calls use(id, record) under the shard's lock. NotFound if `id` is unknown and there are no
+  // labels, ResourceExhausted (kLimit) past the series limit.
   template <typename Use>
   absl::Status WithSeries(uint64_t id, const Labels& labels, Use use);
 
@@ -282,6 +283,7 @@ absl::Status Head::WithSeries(uint64_t id, const Labels& labels, Use use) {
         return absl::OkStatus();
       }
     }
+    if (labels.empty()) return absl::NotFoundError("unknown series ref");
     // A series may leave between being found and being locked; then it is created anew.
     if (searched) AwaitRemoval();
     absl::StatusOr<uint64_t> found = FindOrCreate(labels);

@@ -136,6 +136,26 @@ TEST_CASE_FIXTURE(Fixture, "append: a ref is found again, an unknown one falls b
   CHECK(db->Head().series == 1);
 }
 
+TEST_CASE_FIXTURE(Fixture, "append: a ref needs no labels, also for a series no log has named") {
+  auto db = MustOpen(options, clock);
+  SeriesRef ref = kNoSeries;
+  {
+    const auto rolled_back = db->NewAppender();
+    ref = *rolled_back->Append(kNoSeries, kUp, 1000, 1);
+    CHECK(absl::IsNotFound(rolled_back->Append(SeriesRef{12345}, Labels(), 1000, 1).status()));
+    CHECK(AppendErrorOf(rolled_back->Append(kNoSeries, Labels(), 1000, 1).status()) ==
+          AppendError::kInvalidLabels);
+    rolled_back->Rollback();
+  }
+  const auto appender = db->NewAppender();
+  REQUIRE(*appender->Append(ref, Labels(), 2000, 2) == ref);
+  REQUIRE(appender->Commit().ok());
+  CHECK(ReadAll(*db)[kUp.ToString()].size() == 1);
+  db.reset();
+  db = MustOpen(options, clock);
+  CHECK(ReadAll(*db)[kUp.ToString()].size() == 1);
+}
+
 TEST_CASE_FIXTURE(Fixture, "append: the limit of series") {
   options.series_max = 2;
   auto db = MustOpen(options, clock);
