@@ -289,9 +289,6 @@ ScrapeConfig ReadScrapeConfig(const YamlValue& value, const ScrapeConfig& defaul
   }
   FieldReader fields(value, "config.ScrapeConfig");
   fields.String("job_name", config.job_name);
-  if (config.job_name.empty()) {
-    fields.Find("job_name").value_or(value).Fail("job_name is empty");
-  }
   CheckTimes(fields, config, defaults);
   const bool own_protocols = fields.Has("scrape_protocols");
   ReadScrapeDefaults(fields, config);
@@ -322,6 +319,9 @@ ScrapeConfig ReadScrapeConfig(const YamlValue& value, const ScrapeConfig& defaul
   config.file_sd_configs = std::move(discovery.file_sd_configs);
   config.kubernetes_sd_configs = std::move(discovery.kubernetes_sd_configs);
   fields.Finish();
+  if (config.job_name.empty()) {
+    fields.Find("job_name").value_or(value).Fail("job_name is empty");
+  }
   return config;
 }
 

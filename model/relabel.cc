@@ -193,6 +193,8 @@ absl::StatusOr<RelabelAction> ParseRelabelAction(std::string_view text) {
 }
 
 absl::StatusOr<RelabelRule> RelabelRule::Create(RelabelConfig config) {
+  RelabelRule rule;
+  ASSIGN_OR_RETURN(rule.regex_, CompileAnchored(config.regex));
   if (config.action == RelabelAction::kHashMod && config.modulus == 0) {
     return absl::InvalidArgumentError(
         "relabel configuration for hashmod requires non-zero modulus");
@@ -200,8 +202,6 @@ absl::StatusOr<RelabelRule> RelabelRule::Create(RelabelConfig config) {
   RETURN_IF_ERROR(CheckTarget(config));
   RETURN_IF_ERROR(CheckReplacement(config));
   RETURN_IF_ERROR(CheckUnusedFields(config));
-  RelabelRule rule;
-  ASSIGN_OR_RETURN(rule.regex_, CompileAnchored(config.regex));
   rule.target_.emplace(config.target_label, *rule.regex_);
   rule.replacement_.emplace(config.replacement, *rule.regex_);
   rule.config_ = std::move(config);

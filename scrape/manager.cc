@@ -128,8 +128,7 @@ std::vector<std::unique_ptr<Discovery>> ScrapeManagerImpl::StartDiscoveries(
   std::vector<std::unique_ptr<Discovery>> started;
   started.push_back(NewStaticDiscovery(config.static_configs, new_callback()));
   for (const FileSdConfig& file : config.file_sd_configs) {
-    started.push_back(
-        NewFileDiscovery(file, context_->http.loop(), context_->workers, new_callback()));
+    started.push_back(NewFileDiscovery(file, context_, new_callback()));
   }
   StartKubernetes(config, new_callback, started);
   return started;

@@ -78,7 +78,8 @@ struct ScrapeManagerOptions {
 // Thread-safe.
 class ScrapeManager {
  public:
-  // Starts the threads; without a configuration nothing is scraped. References outlive the manager.
+  // Starts the threads; without a configuration nothing is scraped. References outlive the manager,
+  // and clock and registry outlive the client, whose timers may hold on to targets that are gone.
   static absl::StatusOr<std::unique_ptr<ScrapeManager>> Create(ScrapeManagerOptions options);
   // Stops as Stop() does.
   virtual ~ScrapeManager() = default;

@@ -41,6 +41,8 @@ void ScrapePool::Configure(ScrapeConfig config, const DiscoveryStarter& start) {
     }
     // Before the discoveries start, since static ones call back at once.
     if (settings_ == nullptr) settings_ = settings;
+    configuring_ = true;
+    silent_.clear();
   }
   std::vector<ProviderId> providers;
   auto discoveries = start(settings->config, [this, &providers] { return NewCallback(providers); });
@@ -48,6 +50,7 @@ void ScrapePool::Configure(ScrapeConfig config, const DiscoveryStarter& start) {
   MutexLock lock(mutex_);
   settings_ = settings;
   providers_ = std::move(providers);
+  configuring_ = false;
   if (silent_.empty()) DropRetiredGroups();
   ScheduleSync();
 }
@@ -80,7 +83,7 @@ void ScrapePool::OnGroups(ProviderId provider, std::vector<TargetGroup> groups) 
 
 // Groups of discoveries that a reload replaced stay until every new one has spoken.
 void ScrapePool::DropRetiredGroups() {
-  if (providers_.empty()) return;
+  if (configuring_) return;
   std::erase_if(groups_, [&](const auto& group) {
     return std::find(providers_.begin(), providers_.end(), group.first.first) == providers_.end();
   });

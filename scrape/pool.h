@@ -78,7 +78,8 @@ class ScrapePool : public std::enable_shared_from_this<ScrapePool> {
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   ProviderId next_provider_ ABSL_GUARDED_BY(mutex_) = 1;
   std::vector<ProviderId> providers_ ABSL_GUARDED_BY(mutex_);  // Of settings_.
-  std::vector<ProviderId> silent_ ABSL_GUARDED_BY(mutex_);     // Those that have not called yet.
+  bool configuring_ ABSL_GUARDED_BY(mutex_) = false;        // providers_ are still the former ones.
+  std::vector<ProviderId> silent_ ABSL_GUARDED_BY(mutex_);  // Those that have not called yet.
   Groups groups_ ABSL_GUARDED_BY(mutex_);
   bool sync_scheduled_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t last_sync_nanos_ ABSL_GUARDED_BY(mutex_) = 0;

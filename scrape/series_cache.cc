@@ -48,17 +48,15 @@ SeriesCache::Entry& SeriesCache::Add(uint64_t hash, uint32_t bytes, Kind kind) {
   return entry;
 }
 
-bool SeriesCache::MarkSeen(Entry& entry, bool live) {
+bool SeriesCache::MarkSeen(Entry& entry, bool ends) {
   const auto at = static_cast<size_t>(&entry - entries_.data());
   INVARIANT(at < entries_.size());
   // A new entry sits at the end; the line after it is expected where the order was left.
   if (at == next_) ++next_;
   if (entry.scrape == scrape_) return false;
   entry.scrape = scrape_;
-  if (entry.live != static_cast<uint32_t>(live)) {
-    LeaveOrder();
-    entry.live = live ? 1 : 0;
-  }
+  entry.ends = ends ? 1 : 0;
+  if (entry.live != entry.ends) LeaveOrder();
   if (!steady_ && (order_.empty() || order_.back() != at)) {
     order_.push_back(static_cast<uint32_t>(at));
   }
@@ -85,7 +83,10 @@ void SeriesCache::Rebuild() {
   LeaveOrder();
   std::vector<Entry> kept;
   kept.reserve(order_.size());
-  for (const uint32_t at : order_) kept.push_back(entries_[at]);
+  for (const uint32_t at : order_) {
+    kept.push_back(entries_[at]);
+    kept.back().live = kept.back().ends;
+  }
   for (const Entry& entry : entries_) {
     if (entry.scrape != scrape_ && entry.kind >= kHelp && !Expired(entry)) kept.push_back(entry);
   }

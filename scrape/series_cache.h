@@ -5,8 +5,8 @@
 // comparing each line with the entry that is next in that order; only a line out of order is looked
 // up.
 //
-// (1) An entry is `live` if its series had a sample in the last scrape that must be ended by a
-//     staleness marker when the series is missing from the next one.
+// (1) An entry is `live` if its series had a sample in the last scrape that succeeded, and nothing
+//     has ended it since: once it is missing, a staleness marker has to.
 // (2) Texts are not kept: 24 bytes a line, whatever its length.
 #pragma once
 
@@ -38,9 +38,10 @@ class SeriesCache {
     uint64_t ref = 0;
     uint32_t bytes : 24 = 0;
     uint32_t kind : 3 = kSeries;
-    uint32_t type : 4 = 0;
+    uint32_t type : 3 = 0;  // A MetricType.
     uint32_t live : 1 = 0;
-    uint32_t scrape = 0;  // The last one it was seen in; 0 = none.
+    uint32_t ends : 1 = 0;  // Becomes `live` when the scrape it was seen in ends.
+    uint32_t scrape = 0;    // The last one it was seen in; 0 = none.
   };
   static_assert(sizeof(Entry) == 24);
 
@@ -55,9 +56,9 @@ class SeriesCache {
   // A new entry. Invalidates pointers to others.
   Entry& Add(uint64_t hash, uint32_t bytes, Kind kind);
 
-  // Records that the line of `entry` is in this scrape; `live` as of (1). Returns false if it was
-  // seen before in the same scrape.
-  bool MarkSeen(Entry& entry, bool live);
+  // Records that the line of `entry` is in this scrape; `ends`: when it is missing from the next
+  // one, its series is to be ended. Returns false if it was seen before in the same scrape.
+  bool MarkSeen(Entry& entry, bool ends);
 
   // Ends a scrape. `gone(ref)` is called for every live series that was not in it; series, and
   // after some scrapes metadata, that are gone are forgotten, `forget(item)` is called for the

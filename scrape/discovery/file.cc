@@ -109,9 +109,10 @@ FileStamp StampOf(const std::string& path) {
 
 class FileDiscovery : public Discovery {
  public:
-  FileDiscovery(FileSdConfig config, EventLoop& loop, WorkerPool& workers,
+  FileDiscovery(FileSdConfig config, std::shared_ptr<ScrapeContext> context,
                 TargetGroupsCallback callback)
-      : state_(std::make_shared<State>(std::move(config), loop, workers, std::move(callback))) {
+      : state_(
+            std::make_shared<State>(std::move(config), std::move(context), std::move(callback))) {
     state_->Post();
   }
   ~FileDiscovery() override { state_->Stop(); }
@@ -125,17 +126,20 @@ class FileDiscovery : public Discovery {
   // Outlives the discovery while a look is under way.
   class State : public std::enable_shared_from_this<State> {
    public:
-    State(FileSdConfig config, EventLoop& loop, WorkerPool& workers, TargetGroupsCallback callback)
-        : config_(std::move(config)), loop_(loop), workers_(workers), callback_(callback) {}
+    State(FileSdConfig config, std::shared_ptr<ScrapeContext> context,
+          TargetGroupsCallback callback)
+        : config_(std::move(config)),
+          context_(std::move(context)),
+          callback_(std::move(callback)) {}
 
     void Post() {
-      workers_.Submit([self = shared_from_this()] { self->Look(); });
+      context_->workers.Submit([self = shared_from_this()] { self->Look(); });
     }
 
     void Stop() {
       MutexLock lock(mutex_);
       stopped_ = true;
-      loop_.Cancel(timer_);
+      context_->http.loop().Cancel(timer_);
     }
 
    private:
@@ -156,8 +160,8 @@ class FileDiscovery : public Discovery {
       if (first_ || !changed.empty()) callback_(std::move(changed));
       first_ = false;
       const DurationMs wait = std::min(kTargetFileLookInterval, config_.refresh_interval);
-      timer_ = loop_.RunAfter(std::chrono::milliseconds(wait),
-                              [self = shared_from_this()] { self->Post(); });
+      timer_ = context_->http.loop().RunAfter(std::chrono::milliseconds(wait),
+                                              [self = shared_from_this()] { self->Post(); });
     }
 
     void LookAt(const std::string& path, std::vector<TargetGroup>& changed)
@@ -188,8 +192,7 @@ class FileDiscovery : public Discovery {
     }
 
     const FileSdConfig config_;
-    EventLoop& loop_;
-    WorkerPool& workers_;
+    const std::shared_ptr<ScrapeContext> context_;
     const TargetGroupsCallback callback_;
 
     Mutex mutex_;  // Held during callbacks, so that Stop() waits for them.
@@ -235,9 +238,10 @@ std::vector<std::string> ExpandFilePatterns(const std::vector<std::string>& patt
   return paths;
 }
 
-std::unique_ptr<Discovery> NewFileDiscovery(const FileSdConfig& config, EventLoop& loop,
-                                            WorkerPool& workers, TargetGroupsCallback callback) {
-  return std::make_unique<FileDiscovery>(config, loop, workers, std::move(callback));
+std::unique_ptr<Discovery> NewFileDiscovery(const FileSdConfig& config,
+                                            std::shared_ptr<ScrapeContext> context,
+                                            TargetGroupsCallback callback) {
+  return std::make_unique<FileDiscovery>(config, std::move(context), std::move(callback));
 }
 
 }  // namespace varve

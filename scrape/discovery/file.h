@@ -11,10 +11,9 @@
 #include <string_view>
 #include <vector>
 
-#include "net/event_loop.h"
 #include "scrape/config.h"
+#include "scrape/context.h"
 #include "scrape/discovery/discovery.h"
-#include "scrape/worker_pool.h"
 
 namespace varve {
 
@@ -30,9 +29,10 @@ absl::StatusOr<std::vector<TargetGroup>> ParseTargetFile(std::string_view text,
 // The files that match the patterns (`*` in the last part of the path), sorted.
 std::vector<std::string> ExpandFilePatterns(const std::vector<std::string>& patterns);
 
-// Timers run on `loop`, files are read by `workers`; both outlive the discovery, and the workers
-// are stopped before either goes. A file that cannot be read keeps its last targets.
-std::unique_ptr<Discovery> NewFileDiscovery(const FileSdConfig& config, EventLoop& loop,
-                                            WorkerPool& workers, TargetGroupsCallback callback);
+// Timers run on the context's event loop, files are read by its workers. A file that cannot be read
+// keeps its last targets.
+std::unique_ptr<Discovery> NewFileDiscovery(const FileSdConfig& config,
+                                            std::shared_ptr<ScrapeContext> context,
+                                            TargetGroupsCallback callback);
 
 }  // namespace varve

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Goal: a scrape's body becomes the samples Prometheus would store, the second scrape of the same
+// lines builds no labels, and what vanishes ends. Method: bodies in, committed samples as text out.
+#include "scrape/body_appender.h"
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "tests/scrape/fake_storage.h"
+
+namespace varve {
+namespace {
+
+using Texts = std::vector<std::string>;
+
+class Scraper {
+ public:
+  explicit Scraper(ScrapeConfig config = {},
+                   const Labels& target = Labels::Of({{"job", "j"}, {"instance", "i"}}))
+      : config_(std::move(config)), target_(target) {}
+
+  // Scrapes `body` at `time`; the samples committed, or `error: ...` in front of them.
+  Texts Scrape(std::string_view body, TimestampMs time) {
+    counts = {};
+    BodyAppender appender(config_, target_, cache, metadata);
+    std::unique_ptr<Appender> batch = storage.NewAppender();
+    const absl::Status status =
+        appender.AppendBody(body, TextFormat::kPrometheus, time, *batch, counts);
+    if (!status.ok()) {
+      batch->Rollback();
+      batch = storage.NewAppender();
+      appender.AppendFailure(time, *batch);
+    }
+    CHECK(batch->Commit().ok());
+    Texts texts = storage.TakeTexts();
+    if (!status.ok()) texts.insert(texts.begin(), "error: " + std::string(status.message()));
+    return texts;
+  }
+
+  ScrapeConfig config_;
+  const Labels target_;
+  FakeStorage storage;
+  MetadataPool pool;
+  SeriesCache cache;
+  TargetMetadataStore metadata{pool};
+  AppendCounts counts;
+};
+
+std::string S(std::string_view metric, std::string_view labels = "") {
+  return fmt::format(R"({}{{{}instance="i", job="j"}})", metric, labels);
+}
+
+TEST_CASE("body appender: a steady scrape builds labels once") {
+  Scraper scraper;
+  const std::string body = "# HELP a help\n# TYPE a counter\na{x=\"1\"} 1\na{x=\"2\"} 2\nb 3\n";
+  const Texts first = scraper.Scrape(body, 1000);
+  CHECK(first == Texts{R"(a{instance="i", job="j", x="1"} 1@1000)",
+                       R"(a{instance="i", job="j", x="2"} 2@1000)", S("b") + " 3@1000"});
+  CHECK(scraper.counts.series_added == 3);
+  const uint64_t built = scraper.storage.label_appends();
+  for (TimestampMs time = 2000; time < 6000; time += 1000) {
+    CHECK(scraper.Scrape(body, time).size() == 3);
+    CHECK(scraper.counts.scraped == 3);
+    CHECK(scraper.counts.post_relabel == 3);
+    CHECK(scraper.counts.series_added == 0);
+  }
+  CHECK(scraper.storage.label_appends() == built);
+  // A storage that has forgotten the refs is told the labels again.
+  scraper.storage.ForgetSeries();
+  CHECK(scraper.Scrape(body, 7000).size() == 3);
+  CHECK(scraper.storage.label_appends() == built + 3);
+}
+
+TEST_CASE("body appender: lines may come, go and change places") {
+  Scraper scraper;
+  CHECK(scraper.Scrape("a 1\nb 1\nc 1\n", 1000).size() == 3);
+  CHECK(scraper.Scrape("c 2\na 2\nb 2\n", 2000) ==
+        Texts{S("c") + " 2@2000", S("a") + " 2@2000", S("b") + " 2@2000"});
+  CHECK(scraper.Scrape("c 3\nnew 3\nb 3\n", 3000) == Texts{S("c") + " 3@3000", S("new") + " 3@3000",
+                                                           S("b") + " 3@3000",
+                                                           S("a") + " stale@3000"});
+  CHECK(scraper.counts.series_added == 1);
+  CHECK(scraper.Scrape("c 4\nnew 4\nb 4\n", 4000).size() == 3);
+  CHECK(scraper.Scrape("", 5000) ==
+        Texts{S("c") + " stale@5000", S("new") + " stale@5000", S("b") + " stale@5000"});
+  CHECK(scraper.Scrape("", 6000) == Texts{});
+  CHECK(scraper.Scrape("b 7\n", 7000) == Texts{S("b") + " 7@7000"});
+  CHECK(scraper.counts.series_added == 1);
+}
+
+TEST_CASE("body appender: random scrapes against a plain model") {
+  // Method: each scrape exposes a random subset of series in random order; the model is the set of
+  // the last scrape. Invariant: every exposed series is stored, exactly the vanished ones end.
+  uint64_t state = 42;
+  const auto random = [&state](uint64_t below) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (state >> 33) % below;
+  };
+  Scraper scraper;
+  std::vector<int> last;
+  for (int round = 1; round < 300; ++round) {
+    std::vector<int> now;
+    for (int i = 0; i < 30; ++i) {
+      if (random(4) > 0) now.push_back(i);
+    }
+    if (random(3) == 0) {
+      for (size_t i = now.size(); i > 1; --i) std::swap(now[i - 1], now[random(i)]);
+    }
+    if (random(5) == 0) now = last;
+    std::string body;
+    Texts expected;
+    for (const int i : now) {
+      body += fmt::format("m{} {}\n", i, round);
+      expected.push_back(fmt::format("{} {}@{}", S(fmt::format("m{}", i)), round, round));
+    }
+    const bool fails = random(10) == 0;
+    for (const int i : last) {
+      if (!fails && std::find(now.begin(), now.end(), i) != now.end()) continue;
+      expected.push_back(fmt::format("{} stale@{}", S(fmt::format("m{}", i)), round));
+    }
+    if (fails) {
+      std::erase_if(expected, [](const auto& text) { return text.find("stale") == text.npos; });
+      body += "broken\n";
+      now.clear();
+    }
+    Texts stored = scraper.Scrape(body, round);
+    if (fails) {
+      REQUIRE(stored[0].starts_with("error:"));
+      stored.erase(stored.begin());
+    }
+    std::sort(stored.begin(), stored.end());
+    std::sort(expected.begin(), expected.end());
+    CHECK(stored == expected);
+    last = now;
+  }
+}
+
+TEST_CASE("body appender: a malformed line fails the scrape and ends its series") {
+  Scraper scraper;
+  CHECK(scraper.Scrape("a 1\n", 1000).size() == 1);
+  CHECK(scraper.Scrape("a 2\n7&-\n", 2000) ==
+        Texts{"error: expected a valid start token, got \"7&-\" (\"INVALID\") while parsing: "
+              "\"7&-\" (line 2)",
+              S("a") + " stale@2000"});
+  CHECK(scraper.Scrape("7&-\n", 3000).size() == 1);  // Ended already.
+  CHECK(scraper.Scrape("a 4\n", 4000) == Texts{S("a") + " 4@4000"});
+}
+
+TEST_CASE("body appender: clashing labels") {
+  const Labels target = Labels::Of({{"job", "j"}, {"a", "t"}});
+  Scraper plain({}, target);
+  CHECK(plain.Scrape("m{a=\"x\"} 1\n", 1) == Texts{R"(m{a="t", exported_a="x", job="j"} 1@1)"});
+  CHECK(plain.Scrape("m{a=\"x\",exported_a=\"y\"} 1\n", 2)[0] ==
+        R"(m{a="t", exported_a="y", exported_exported_a="x", job="j"} 1@2)");
+  CHECK(plain.Scrape("m{a=\"\"} 1\n", 3)[0] == R"(m{a="t", job="j"} 1@3)");
+  ScrapeConfig config;
+  config.honor_labels = true;
+  Scraper honoring(config, target);
+  CHECK(honoring.Scrape("m{a=\"x\"} 1\n", 1) == Texts{R"(m{a="x", job="j"} 1@1)"});
+  CHECK(honoring.Scrape("m{a=\"\"} 1\n", 2)[0] == R"(m{job="j"} 1@2)");
+}
+
+TEST_CASE("body appender: timestamps of the target") {
+  Scraper honoring;
+  CHECK(honoring.Scrape("a 1 500\nb 1\n", 1000) == Texts{S("a") + " 1@500", S("b") + " 1@1000"});
+  // Series with times of their own are not ended.
+  CHECK(honoring.Scrape("", 2000) == Texts{S("b") + " stale@2000"});
+  ScrapeConfig config;
+  config.track_timestamps_staleness = true;
+  Scraper tracking(config);
+  CHECK(tracking.Scrape("a 1 500\n", 1000).size() == 1);
+  CHECK(tracking.Scrape("", 2000) == Texts{S("a") + " stale@2000"});
+  config = {};
+  config.honor_timestamps = false;
+  Scraper ignoring(config);
+  CHECK(ignoring.Scrape("a 1 500\n", 1000) == Texts{S("a") + " 1@1000"});
+  CHECK(ignoring.Scrape("", 2000) == Texts{S("a") + " stale@2000"});
+}
+
+TEST_CASE("body appender: metric relabelling") {
+  ScrapeConfig config;
+  config.metric_relabel_rules.push_back(*RelabelRule::Create(
+      {.source_labels = {"__name__"}, .regex = "drop_.*", .action = RelabelAction::kDrop}));
+  config.metric_relabel_rules.push_back(
+      *RelabelRule::Create({.regex = "instance", .action = RelabelAction::kLabelDrop}));
+  Scraper scraper(config);
+  for (const TimestampMs time : {1, 2}) {
+    CHECK(scraper.Scrape("drop_a 1\nb 2\n", time) ==
+          Texts{fmt::format(R"(b{{job="j"}} 2@{})", time)});
+    CHECK(scraper.counts.scraped == 2);
+    CHECK(scraper.counts.post_relabel == 1);
+  }
+  config.metric_relabel_rules = {
+      *RelabelRule::Create({.target_label = "__name__", .replacement = ""})};
+  Scraper nameless(config);
+  CHECK(nameless.Scrape("a 1\n", 1)[0] == "error: missing metric name (__name__ label)");
+}
+
+TEST_CASE("body appender: duplicates in one scrape") {
+  Scraper scraper;
+  CHECK(scraper.Scrape("a 1\na 2\nb 1\n", 1000) == Texts{S("a") + " 1@1000", S("b") + " 1@1000"});
+  CHECK(scraper.counts.duplicate_timestamp == 1);
+  CHECK(scraper.Scrape("a 1\na 2\nb 1\n", 2000).size() == 2);
+  // Two texts of one series: while one is there, the series has not ended.
+  Scraper twice;
+  CHECK(twice.Scrape("a{x=\"1\",y=\"2\"} 1\n", 1000).size() == 1);
+  CHECK(twice.Scrape("a{y=\"2\",x=\"1\"} 2\n", 2000) ==
+        Texts{R"(a{instance="i", job="j", x="1", y="2"} 2@2000)"});
+  CHECK(twice.Scrape("a{x=\"1\",x=\"2\"} 1\n", 3000)[0] ==
+        "error: label name \"x\" is not unique: invalid sample");
+}
+
+TEST_CASE("body appender: limits, at and one past") {
+  ScrapeConfig config;
+  config.limits.samples = 2;
+  Scraper samples(config);
+  CHECK(samples.Scrape("a 1\nb 1\n", 1000).size() == 2);
+  CHECK(samples.Scrape("a 1\nb 1\nc 1\n", 2000) ==
+        Texts{"error: sample limit exceeded", S("a") + " stale@2000", S("b") + " stale@2000"});
+  CHECK(samples.counts.scraped == 3);
+  CHECK(samples.counts.post_relabel == 3);
+  config = {};
+  config.limits.labels = 4;  // Name, job and instance among them.
+  Scraper labels(config);
+  CHECK(labels.Scrape("a{x=\"1\"} 1\n", 1000).size() == 1);
+  CHECK(labels.Scrape("a{x=\"1\",y=\"1\"} 1\n", 2000)[0] ==
+        "error: label_limit exceeded (metric: a, number of labels: 5, limit: 4)");
+  CHECK(labels.counts.label_limit_exceeded);
+  config = {};
+  config.limits.label_name_bytes = 8;
+  Scraper names(config);
+  CHECK(names.Scrape("a{l2345678=\"1\"} 1\n", 1000)[0] ==
+        "error: label_name_length_limit exceeded (metric: a, label name: l2345678, length: 9, "
+        "limit: 8)");
+  config = {};
+  config.limits.label_value_bytes = 3;
+  Scraper values(config);
+  CHECK(values.Scrape("a{x=\"123\"} 1\n", 1000).size() == 1);
+  CHECK(values.Scrape("a{x=\"1234\"} 1\n", 2000)[0] ==
+        "error: label_value_length_limit exceeded (metric: a, label name: x, value: \"1234\", "
+        "length: 4, limit: 3)");
+}
+
+TEST_CASE("body appender: names under the legacy scheme") {
+  ScrapeConfig config;
+  Scraper utf8(config);
+  CHECK(utf8.Scrape("{\"a.b\"} 1\n", 1).size() == 1);
+  config.legacy_names = true;
+  Scraper legacy(config);
+  CHECK(legacy.Scrape("{\"a.b\"} 1\n", 1)[0] ==
+        "error: invalid metric name or label names: {\"a.b\", instance=\"i\", job=\"j\"}");
+}
+
+TEST_CASE("body appender: metadata follows the exposition") {
+  Scraper scraper;
+  scraper.Scrape("# HELP a one\n# TYPE a counter\na 1\n", 1);
+  auto families = scraper.metadata.Families();
+  REQUIRE(families.size() == 1);
+  CHECK(families[0]->name == "a");
+  CHECK(families[0]->metadata == MetricMetadata{MetricType::kCounter, "one", ""});
+  scraper.Scrape("# HELP a two\n# TYPE a counter\na 1\n", 2);
+  CHECK(scraper.metadata.Families("a")[0]->metadata.help == "two");
+  CHECK(scraper.metadata.Families("b").empty());
+  // Gone from the exposition, it stays for some scrapes.
+  for (uint32_t i = 0; i < kMetadataScrapesMax; ++i) {
+    scraper.Scrape("a 1\n", 3 + i);
+    CHECK(scraper.metadata.size() == 1);
+  }
+  scraper.Scrape("a 1\n", 100);
+  CHECK(scraper.metadata.size() == 0);
+}
+
+}  // namespace
+}  // namespace varve

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A storage for scrapes: it remembers commits as text and can be told to refuse.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "model/mutex.h"
+#include "model/sample.h"
+#include "model/storage.h"
+
+namespace varve {
+
+// Thread-safe.
+class FakeStorage : public Appendable {
+ public:
+  struct Sample {
+    std::string series;
+    TimestampMs time = 0;
+    double value = 0;
+  };
+
+  std::unique_ptr<Appender> NewAppender() override { return std::make_unique<FakeAppender>(*this); }
+
+  // `series value@time` of each committed sample since the last call, without those whose series
+  // name starts with `without`. A staleness marker prints as `stale`.
+  std::vector<std::string> TakeTexts(std::string_view without = "scrape_") {
+    MutexLock lock(mutex_);
+    std::vector<std::string> texts;
+    for (const Sample& sample : committed_) {
+      if (!without.empty() && sample.series.starts_with(without)) continue;
+      const std::string value = IsStaleNan(sample.value) ? "stale" : FormatFloat(sample.value);
+      texts.push_back(fmt::format("{} {}@{}", sample.series, value, sample.time));
+    }
+    committed_.clear();
+    return texts;
+  }
+
+  // The last committed sample of `series`, or nothing.
+  std::optional<Sample> Last(const std::string& series) const {
+    MutexLock lock(mutex_);
+    const auto found = last_.find(series);
+    return found == last_.end() ? std::nullopt : std::optional(found->second);
+  }
+
+  // Refs given out so far become unknown.
+  void ForgetSeries() {
+    MutexLock lock(mutex_);
+    labels_.clear();
+    refs_.clear();
+  }
+
+  uint64_t label_appends() const {
+    MutexLock lock(mutex_);
+    return label_appends_;
+  }
+
+ private:
+  class FakeAppender : public Appender {
+   public:
+    explicit FakeAppender(FakeStorage& storage) : storage_(storage) {}
+
+    absl::StatusOr<SeriesRef> Append(SeriesRef ref, const Labels& labels, TimestampMs time,
+                                     double value, TimestampMs) override {
+      MutexLock lock(storage_.mutex_);
+      if (ref == kNoSeries || !storage_.labels_.contains(ref)) {
+        if (labels.empty()) return absl::NotFoundError("unknown series ref");
+        ++storage_.label_appends_;
+        const auto [known, made] = storage_.refs_.try_emplace(labels.ToString(), SeriesRef{});
+        if (made) {
+          known->second = SeriesRef{storage_.next_ref_++};
+          storage_.labels_[known->second] = labels.ToString();
+        }
+        ref = known->second;
+      }
+      const std::string& series = storage_.labels_[ref];
+      const auto last = storage_.last_.find(series);
+      if (last != storage_.last_.end() && time < last->second.time) {
+        return AppendErrorStatus(AppendError::kOutOfOrder);
+      }
+      if (last != storage_.last_.end() && time == last->second.time &&
+          std::bit_cast<uint64_t>(value) != std::bit_cast<uint64_t>(last->second.value)) {
+        return AppendErrorStatus(AppendError::kDuplicateTimestamp);
+      }
+      pending_.push_back({series, time, value});
+      return ref;
+    }
+    absl::StatusOr<SeriesRef> AppendHistogram(SeriesRef, const Labels&, TimestampMs,
+                                              const Histogram&, TimestampMs) override {
+      return absl::UnimplementedError("");
+    }
+    absl::Status AppendExemplar(SeriesRef, const Labels&, const Exemplar&) override {
+      return absl::OkStatus();
+    }
+    absl::Status Commit() override {
+      MutexLock lock(storage_.mutex_);
+      for (Sample& sample : pending_) {
+        storage_.last_[sample.series] = sample;
+        storage_.committed_.push_back(std::move(sample));
+      }
+      return absl::OkStatus();
+    }
+    void Rollback() override { pending_.clear(); }
+
+   private:
+    FakeStorage& storage_;
+    std::vector<Sample> pending_;
+  };
+
+  mutable Mutex mutex_;
+  uint64_t next_ref_ ABSL_GUARDED_BY(mutex_) = 1;
+  uint64_t label_appends_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, SeriesRef> refs_ ABSL_GUARDED_BY(mutex_);
+  std::map<SeriesRef, std::string> labels_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Sample> last_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Sample> committed_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace varve

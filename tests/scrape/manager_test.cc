@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Goal: configured targets are scraped over HTTP and reported as Prometheus reports them, whatever
+// they answer, and a reload touches only what changed. Method: a scripted server, a storage that
+// remembers, intervals of some hundred milliseconds, and waits that poll with a deadline.
+#include "scrape/manager.h"
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <string>
+
+#include "net/client.h"
+#include "tests/net/test_server.h"
+#include "tests/scrape/fake_storage.h"
+
+namespace varve {
+namespace {
+
+using testing::Eventually;
+using testing::TestConnection;
+using testing::TestRequest;
+using testing::TestServer;
+
+constexpr std::string_view kText = "Content-Type: text/plain; version=0.0.4\r\n";
+
+// What the server answers, changed by the test.
+class Page {
+ public:
+  void Set(int status, std::string body, std::string headers = std::string(kText)) {
+    MutexLock lock(mutex_);
+    status_ = status;
+    body_ = std::move(body);
+    headers_ = std::move(headers);
+  }
+  void Answer(TestConnection& connection, const TestRequest& request) {
+    MutexLock lock(mutex_);
+    last_ = request;
+    connection.Respond(status_, body_, headers_);
+  }
+  TestRequest last() const {
+    MutexLock lock(mutex_);
+    return last_;
+  }
+
+ private:
+  mutable Mutex mutex_;
+  int status_ ABSL_GUARDED_BY(mutex_) = 200;
+  std::string body_ ABSL_GUARDED_BY(mutex_) = "m 1\n";
+  std::string headers_ ABSL_GUARDED_BY(mutex_) = std::string(kText);
+  TestRequest last_ ABSL_GUARDED_BY(mutex_);
+};
+
+struct Fixture {
+  Fixture() : Fixture([](TestConnection&, const TestRequest&) {}) {}
+  explicit Fixture(TestServer::Handler other)
+      : server([this, other](TestConnection& connection, const TestRequest& request) {
+          if (request.Path() == "/other") return other(connection, request);
+          page.Answer(connection, request);
+        }) {
+    http = HttpClient::Open({}).value();
+    manager = ScrapeManager::Create({.clock = RealClock(),
+                                     .http_client = *http,
+                                     .storage = storage,
+                                     .registry = registry,
+                                     .hostname = "varve.test",
+                                     .workers = 2,
+                                     .discovery_reload_interval = 50})
+                  .value();
+  }
+  ~Fixture() { manager.reset(); }
+
+  ScrapeConfig Job(const std::string& name, std::vector<std::string> targets = {}) const {
+    ScrapeConfig config;
+    config.job_name = name;
+    config.scrape_interval = 200;
+    config.scrape_timeout = 200;
+    config.protocols = {ScrapeProtocol::kOpenMetricsText1_0_0,
+                        ScrapeProtocol::kPrometheusText0_0_4};
+    if (targets.empty()) targets = {Address()};
+    config.static_configs.push_back({targets, Labels::Of({{"team", "t"}})});
+    return config;
+  }
+  std::string Address() const { return fmt::format("127.0.0.1:{}", server.port()); }
+  std::string Series(std::string_view metric, std::string_view job = "a") const {
+    return fmt::format(R"({}{{instance="{}", job="{}", team="t"}})", metric, Address(), job);
+  }
+  // Waits until the last sample of the series has `value`.
+  bool Becomes(const std::string& series, double value) {
+    return Eventually([&] {
+      const auto last = storage.Last(series);
+      return last.has_value() &&
+             std::bit_cast<uint64_t>(last->value) == std::bit_cast<uint64_t>(value);
+    });
+  }
+  bool BecomesError(const std::string& error) {
+    return Eventually([&] {
+      const TargetsSnapshot targets = manager->Targets();
+      return !targets.active.empty() &&
+             targets.active[0].last_error.find(error) != std::string::npos;
+    });
+  }
+
+  Page page;
+  TestServer server;
+  FakeStorage storage;
+  prometheus::Registry registry;
+  std::unique_ptr<HttpClient> http;
+  std::unique_ptr<ScrapeManager> manager;
+};
+
+TEST_CASE("manager: a target is scraped, reported and shown") {
+  Fixture f;
+  f.page.Set(200, "# HELP m help\n# TYPE m gauge\nm 5\n");
+  REQUIRE(f.manager->ApplyConfig({f.Job("a")}, {}).ok());
+  CHECK(f.Becomes(f.Series("m"), 5));
+  CHECK(f.Becomes(f.Series("up"), 1));
+  CHECK(f.Becomes(f.Series("scrape_samples_scraped"), 1));
+  CHECK(f.Becomes(f.Series("scrape_series_added"), 0));  // From the second scrape on.
+  CHECK(f.storage.Last(f.Series("scrape_duration_seconds"))->value > 0);
+  CHECK(f.page.last().Header("accept") ==
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+        "text/plain;version=0.0.4;q=0.5,*/*;q=0.4");
+  CHECK(f.page.last().Header("x-prometheus-scrape-timeout-seconds") == "0.2");
+
+  const TargetsSnapshot targets = f.manager->Targets();
+  REQUIRE(targets.active.size() == 1);
+  const ActiveTarget& target = targets.active[0];
+  CHECK(target.scrape_pool == "a");
+  CHECK(target.health == TargetHealth::kUp);
+  CHECK(target.last_error.empty());
+  CHECK(target.scrape_url == fmt::format("http://{}/metrics", f.Address()));
+  CHECK(target.global_url == fmt::format("http://varve.test:{}/metrics", f.server.port()));
+  CHECK(target.labels == Labels::Of({{"instance", f.Address()}, {"job", "a"}, {"team", "t"}}));
+  CHECK(target.discovered_labels.Get("__metrics_path__") == "/metrics");
+  CHECK(f.manager->Pools() == std::vector<std::string>{"a"});
+  CHECK(f.manager->PoolConfig("a")->job_name == "a");
+  CHECK(absl::IsNotFound(f.manager->PoolConfig("b").status()));
+  CHECK(f.manager->Metadata("", -1, -1)["m"][0] == MetricMetadata{MetricType::kGauge, "help", ""});
+  CHECK(f.manager->MetadataByTarget({Matcher::Equal("job", "a")}, "m", 10).size() == 1);
+  CHECK(f.manager->MetadataByTarget({Matcher::Equal("job", "b")}, "m", 10).empty());
+  CHECK(f.manager->Metadata("m", 0, -1).empty());
+}
+
+TEST_CASE("manager: scrapes happen in their slots") {
+  Fixture f;
+  REQUIRE(f.manager->ApplyConfig({f.Job("a")}, {}).ok());
+  std::vector<TimestampMs> times;
+  REQUIRE(Eventually([&] {
+    const auto last = f.storage.Last(f.Series("up"));
+    if (last.has_value() && (times.empty() || times.back() != last->time)) {
+      times.push_back(last->time);
+    }
+    return times.size() >= 6;
+  }));
+  // Slots are whole intervals apart; a busy machine may miss some or be late.
+  const auto aligned = std::count_if(times.begin(), times.end(), [&](TimestampMs time) {
+    return (time - times[0]) % 200 <= 2 || (time - times[0]) % 200 >= 198;
+  });
+  CHECK(aligned >= 2);
+}
+
+TEST_CASE("manager: whatever is wrong is said, and ends the series") {
+  Fixture f;
+  REQUIRE(f.manager->ApplyConfig({f.Job("a")}, {}).ok());
+  const auto recovers = [&] {
+    f.page.Set(200, "m 1\n");
+    return f.Becomes(f.Series("m"), 1) && f.Becomes(f.Series("up"), 1);
+  };
+  REQUIRE(recovers());
+  const std::vector<std::tuple<int, std::string, std::string, std::string>> bad = {
+      {404, "m 2\n", std::string(kText), "server returned HTTP status 404 Not Found"},
+      {200, "7&-\n", std::string(kText), "expected a valid start token"},
+      {200, "m 1\n", "", "non-compliant scrape target sending blank Content-Type"},
+      {200, "m 1\n", "Content-Type: text/html; charset=utf-8\r\n",
+       "received unsupported Content-Type \"text/html; charset=utf-8\" and no "
+       "fallback_scrape_protocol specified for target"},
+      {200, "m 1\n", "Content-Type: application/openmetrics-text; version=1.0.0\r\n",
+       "data does not end with # EOF"},
+  };
+  for (const auto& [status, body, headers, error] : bad) {
+    CAPTURE(error);
+    f.page.Set(status, body, headers);
+    CHECK(f.BecomesError(error));
+    CHECK(f.Becomes(f.Series("m"), StaleNan()));
+    CHECK(f.Becomes(f.Series("up"), 0));
+    CHECK(f.manager->Targets().active[0].health == TargetHealth::kDown);
+    CHECK(recovers());
+  }
+  f.page.Set(200, "m 9\n# EOF\n", "Content-Type: application/openmetrics-text\r\n");
+  CHECK(f.Becomes(f.Series("m"), 9));
+}
+
+TEST_CASE("manager: a target that refuses, and one that never answers") {
+  Fixture f([](TestConnection& connection, const TestRequest&) { connection.WaitForClose(); });
+  ScrapeConfig closed = f.Job("closed", {fmt::format("127.0.0.1:{}", testing::ClosedPort())});
+  REQUIRE(f.manager->ApplyConfig({closed}, {}).ok());
+  CHECK(f.BecomesError("connect: connection refused"));
+  ScrapeConfig silent = f.Job("silent");
+  silent.metrics_path = "/other";
+  REQUIRE(f.manager->ApplyConfig({silent}, {}).ok());
+  CHECK(f.BecomesError("context deadline exceeded"));
+  CHECK(f.Becomes(f.Series("up", "silent"), 0));
+}
+
+TEST_CASE("manager: limits of body and targets") {
+  Fixture f;
+  f.page.Set(200, "m 1\n");
+  ScrapeConfig config = f.Job("a");
+  config.limits.body_size_bytes = 5;
+  config.extra_scrape_metrics = true;
+  REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
+  CHECK(f.Becomes(f.Series("scrape_body_size_bytes"), 4));
+  f.page.Set(200, "m 12\n");
+  CHECK(f.BecomesError("body size limit exceeded"));
+  CHECK(f.Becomes(f.Series("scrape_body_size_bytes"), -1));
+  config = f.Job("a", {f.Address(), f.Address() + "0"});
+  config.limits.targets = 1;
+  REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
+  CHECK(f.BecomesError("target_limit exceeded (number of targets: 2, limit: 1)"));
+  CHECK(f.Becomes(f.Series("up"), 0));
+}
+
+TEST_CASE("manager: relabelling makes targets, drops them, and hides labels") {
+  Fixture f;
+  ScrapeConfig config = f.Job("a", {f.Address(), "drop.me:1", "bad/address"});
+  config.params = {{"module", {"x y"}}};
+  config.relabel_rules.push_back(*RelabelRule::Create(
+      {.source_labels = {"__address__"}, .regex = "drop.*", .action = RelabelAction::kDrop}));
+  config.relabel_rules.push_back(
+      *RelabelRule::Create({.source_labels = {"__param_module"}, .target_label = "module"}));
+  config.relabel_rules.push_back(
+      *RelabelRule::Create({.target_label = "__metrics_path__", .replacement = "/a?b"}));
+  REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
+  REQUIRE(Eventually([&] { return !f.manager->Targets().active.empty(); }));
+  const TargetsSnapshot targets = f.manager->Targets("a");
+  REQUIRE(targets.active.size() == 1);
+  CHECK(targets.active[0].scrape_url == fmt::format("http://{}/a%3Fb?module=x+y", f.Address()));
+  CHECK(targets.active[0].labels.Get("module") == "x y");
+  REQUIRE(targets.dropped.size() == 1);
+  CHECK(targets.dropped[0].discovered_labels.Get("__address__") == "drop.me:1");
+  CHECK(targets.dropped_counts.at("a") == 1);
+}
+
+TEST_CASE("manager: a reload touches only what changed") {
+  Fixture f;
+  ScrapeConfig b = f.Job("b");
+  REQUIRE(f.manager->ApplyConfig({f.Job("a"), b}, {}).ok());
+  REQUIRE(f.Becomes(f.Series("up", "a"), 1));
+  REQUIRE(f.Becomes(f.Series("up", "b"), 1));
+
+  // Another relabelling: the same target goes on, its series get new names and the old ones end.
+  b.metric_relabel_rules.push_back(
+      *RelabelRule::Create({.target_label = "__name__", .replacement = "renamed"}));
+  REQUIRE(f.manager->ApplyConfig({f.Job("a"), b}, {}).ok());
+  CHECK(f.Becomes(f.Series("renamed", "b"), 1));
+  CHECK(f.Becomes(f.Series("m", "b"), StaleNan()));
+  CHECK(f.storage.Last(f.Series("m", "a"))->value == 1);
+
+  // A job that is gone ends its series, reports included, after about two intervals.
+  REQUIRE(f.manager->ApplyConfig({f.Job("a")}, {}).ok());
+  CHECK(f.Becomes(f.Series("renamed", "b"), StaleNan()));
+  CHECK(f.Becomes(f.Series("up", "b"), StaleNan()));
+  CHECK(f.manager->Pools() == std::vector<std::string>{"a"});
+  CHECK(f.storage.Last(f.Series("up", "a"))->value == 1);
+
+  // Stopping ends nothing.
+  f.manager->Stop();
+  const auto last = f.storage.Last(f.Series("m", "a"));
+  CHECK(last->value == 1);
+  CHECK_FALSE(f.manager->ApplyConfig({}, {}).ok());
+}
+
+TEST_CASE("manager: targets from files come, change and go") {
+  Fixture f;
+  testing::TempDir directory;
+  ScrapeConfig config = f.Job("a");
+  config.static_configs.clear();
+  config.file_sd_configs.push_back(
+      {.files = {directory.path() + "/*.json"}, .refresh_interval = 50});
+  REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
+  const std::string path = directory.Write(
+      "t.json", fmt::format(R"([{{"targets": ["{}"], "labels": {{"team": "t"}}}}])", f.Address()));
+  CHECK(f.Becomes(f.Series("up"), 1));
+  CHECK(f.manager->Targets().active[0].discovered_labels.Get("__meta_filepath") == path);
+  directory.Write("t.json", "[{\"targets\": ");  // Broken: the last targets stay.
+  directory.Write("u.json", R"([{"targets": ["other:1"]}])");
+  CHECK(Eventually([&] { return f.manager->Targets().active.size() == 2; }));
+  directory.Write("t.json", "[]");
+  CHECK(Eventually([&] { return f.manager->Targets().active.size() == 1; }));
+  CHECK(f.Becomes(f.Series("up"), StaleNan()));
+}
+
+}  // namespace
+}  // namespace varve

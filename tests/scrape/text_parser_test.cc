@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Goal: exposition text means what Prometheus takes it to mean, known lines read the same as
+// unknown ones, and what is malformed is refused with its line. Method: a body in, a dump of
+// entries out.
+#include "scrape/text_parser.h"
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "model/sample.h"
+
+namespace varve {
+namespace {
+
+// One text per entry: `labels value@time #exemplar`, `HELP metric text`, or the error.
+std::vector<std::string> Dump(std::string_view body, TextFormat format = TextFormat::kPrometheus) {
+  TextParser parser(body, format);
+  std::vector<std::string> entries;
+  for (;;) {
+    const absl::StatusOr<LineKind> kind = parser.Next();
+    if (!kind.ok()) {
+      entries.emplace_back(kind.status().message());
+      return entries;
+    }
+    TextParser::LabelPairs pairs;
+    switch (*kind) {
+      case LineKind::kEnd:
+        return entries;
+      case LineKind::kHelp:
+        entries.push_back(fmt::format("HELP {} {}", parser.metric(), parser.help()));
+        break;
+      case LineKind::kType:
+        entries.push_back(
+            fmt::format("TYPE {} {}", parser.metric(), MetricTypeText(parser.type())));
+        break;
+      case LineKind::kUnit:
+        entries.push_back(fmt::format("UNIT {} {}", parser.metric(), parser.unit()));
+        break;
+      case LineKind::kSeries: {
+        const absl::Status status = parser.ReadLabels(pairs);
+        if (!status.ok()) {
+          entries.emplace_back(status.message());
+          return entries;
+        }
+        std::string entry =
+            fmt::format("{} {}", Labels::FromPairs(pairs).ToString(), FormatFloat(parser.value()));
+        if (parser.has_time()) entry += fmt::format("@{}", parser.time());
+        if (parser.has_exemplar()) {
+          const auto exemplar = parser.ReadExemplar();
+          entry += exemplar.ok() ? fmt::format(" #{} {}@{}", exemplar->labels.ToString(),
+                                               exemplar->value, exemplar->time)
+                                 : " " + std::string(exemplar.status().message());
+        }
+        entries.push_back(std::move(entry));
+      }
+    }
+  }
+}
+
+using Entries = std::vector<std::string>;
+
+TEST_CASE("text parser: what Prometheus' format allows") {
+  CHECK(Dump("") == Entries{});
+  CHECK(Dump("\n\n  \n# a comment\n#\n#HELP x y\n# HELPER x\n") == Entries{});
+  CHECK(Dump("a 1") == Entries{"a 1"});
+  CHECK(Dump("a 1\nb 2\n") == Entries{"a 1", "b 2"});
+  CHECK(Dump(" \ta\t 1 \t\n") == Entries{"a 1"});
+  CHECK(Dump("a:b_c9 1 1234\n") == Entries{"a:b_c9 1@1234"});
+  CHECK(Dump("a{} 1") == Entries{"a 1"});
+  CHECK(Dump("a {x=\"1\"}1") == Entries{R"(a{x="1"} 1)"});
+  CHECK(Dump("a{ x = \"1\" , y=\"2\", } 1") == Entries{R"(a{x="1", y="2"} 1)"});
+  CHECK(Dump(R"(a{x="q\"b\\s\nn\tt"} 1)") == Entries{R"(a{x="q\"b\\s\nn\\tt"} 1)"});
+  CHECK(Dump("a{x=\"}{,# \"} 1") == Entries{R"(a{x="}{,# "} 1)"});
+  CHECK(Dump("a{x=\"\"} 1") == Entries{"a 1"});
+  CHECK(Dump("a{x=\"\xC3\xA4\"} 1") == Entries{"a{x=\"\xC3\xA4\"} 1"});
+  CHECK(Dump(R"({"a.b"} 1)") == Entries{R"({"a.b"} 1)"});
+  CHECK(Dump(R"({"a.b", x="1", "y z"="2"} 1)") == Entries{R"({"a.b", x="1", "y z"="2"} 1)"});
+  CHECK(Dump(R"({x="1", "plain"} 1)") == Entries{R"(plain{x="1"} 1)"});
+  CHECK(Dump("# HELP a b  c\\\\ \\n d \n") == Entries{"HELP a b  c\\ \n d "});
+  CHECK(Dump("# HELP a\n#\tTYPE\ta counter\n") == Entries{"HELP a ", "TYPE a counter"});
+  CHECK(Dump("# TYPE \"a.b\" gauge\n") == Entries{"TYPE a.b gauge"});
+  CHECK(Dump("# TYPE a untyped\n") == Entries{"TYPE a unknown"});
+}
+
+TEST_CASE("text parser: values") {
+  const auto value = [](std::string_view text) {
+    const Entries entries = Dump(fmt::format("a {}", text));
+    return entries.size() == 1 && entries[0].starts_with("a ") ? entries[0].substr(2) : "refused";
+  };
+  CHECK(value("0") == "0");
+  CHECK(value("-0") == "-0");
+  CHECK(value("+1.5") == "1.5");
+  CHECK(value("1.") == "1");
+  CHECK(value(".5") == "0.5");
+  CHECK(value("1e3") == "1000");
+  CHECK(value("1E-3") == "0.001");
+  CHECK(value("1.7976931348623157e308") == FormatFloat(1.7976931348623157e308));
+  CHECK(value("4.9e-324") == FormatFloat(4.9e-324));
+  CHECK(value("1e-400") == "0");
+  CHECK(value("123456789012345678901234567890") == "123456789012345680000000000000");
+  CHECK(value("0.1234567890123456789") == "0.12345678901234568");
+  CHECK(value("9007199254740993") == "9007199254740992");
+  CHECK(value("Inf") == "+Inf");
+  CHECK(value("-inf") == "-Inf");
+  CHECK(value("NaN") == "NaN");
+  for (const char* text : {"", "x", "1x", "1e", "1e+", "--1", "0x10", "1_0", "1p3", ".", "e5", "-",
+                           "+nan", "1e400", "1,5", "infx"}) {
+    CAPTURE(text);
+    CHECK(value(text) == "refused");
+  }
+  double parsed = 0;
+  const std::string_view nan = "NaN";
+  REQUIRE(ReadSampleValue(nan.data(), nan.data() + nan.size(), parsed) != nullptr);
+  CHECK(std::bit_cast<uint64_t>(parsed) == kNormalNanBits);
+}
+
+TEST_CASE("text parser: the exact path reads as the general one") {
+  // Method: decimals of every length and scale, against the library's own conversion.
+  uint64_t state = 12345;
+  for (int i = 0; i < 20000; ++i) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    const uint64_t digits = (state >> 20) % 100000000000000000u;
+    const int scale = static_cast<int>(state % 50) - 25;
+    const std::string text = fmt::format("{}e{}", digits, scale);
+    double value = 0;
+    REQUIRE(ReadSampleValue(text.data(), text.data() + text.size(), value) ==
+            text.data() + text.size());
+    REQUIRE(value == std::strtod(text.c_str(), nullptr));
+  }
+}
+
+TEST_CASE("text parser: bounds and quantiles in their normal form") {
+  CHECK(Dump("# TYPE a histogram\na_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 2\n") ==
+        Entries{"TYPE a histogram", R"(a_bucket{le="1.0"} 1)", R"(a_bucket{le="+Inf"} 2)"});
+  CHECK(Dump("# TYPE a summary\na{quantile=\"0.50\"} 1\na{le=\"1\"} 1\n") ==
+        Entries{"TYPE a summary", R"(a{quantile="0.5"} 1)", R"(a{le="1"} 1)"});
+  CHECK(Dump("# TYPE a gauge\na{le=\"1\"} 1\n") == Entries{"TYPE a gauge", R"(a{le="1"} 1)"});
+  const std::vector<std::pair<double, std::string>> floats = {{0, "0.0"},
+                                                              {1, "1.0"},
+                                                              {-1, "-1.0"},
+                                                              {0.25, "0.25"},
+                                                              {1e5, "100000.0"},
+                                                              {1e6, "1e+06"},
+                                                              {1234567, "1.234567e+06"},
+                                                              {1e-4, "0.0001"},
+                                                              {1e-5, "1e-05"},
+                                                              {INFINITY, "+Inf"},
+                                                              {NAN, "NaN"}};
+  for (const auto& [value, text] : floats) CHECK(OpenMetricsFloat(value) == text);
+}
+
+TEST_CASE("text parser: OpenMetrics") {
+  const auto om = [](std::string_view text) { return Dump(text, TextFormat::kOpenMetrics); };
+  CHECK(om("# TYPE a counter\n# UNIT a_seconds seconds\n# HELP a b \\\"c\\\"\na_total 1 1.5\n# "
+           "EOF\n") ==
+        Entries{"TYPE a counter", "UNIT a_seconds seconds", "HELP a b \"c\"", "a_total 1@1500"});
+  CHECK(om("a_bucket{le=\"1.0\"} 3 # {t=\"x\"} 0.5 2.25\n# EOF") ==
+        Entries{R"(a_bucket{le="1.0"} 3 #{t="x"} 0.5@2250)"});
+  CHECK(om("a 1 -1.5 # {} 7\n# EOF\n") == Entries{"a 1@-1500 #{} 7@0"});
+  CHECK(om("# TYPE a stateset\n# TYPE b info\n# TYPE c gaugehistogram\n# TYPE d unknown\n# EOF") ==
+        Entries{"TYPE a stateset", "TYPE b info", "TYPE c gaugehistogram", "TYPE d unknown"});
+  const std::vector<std::pair<std::string, std::string>> refused = {
+      {"a 1\n", "data does not end with # EOF (line 2)"},
+      {"", "data does not end with # EOF (line 1)"},
+      {"# EOF\na 1\n", "unexpected data after # EOF (line 2)"},
+      {"# EOF\n\n", "unexpected data after # EOF (line 2)"},
+      {"\n# EOF\n",
+       "expected a valid start token, got \"\\n\" (\"LINEBREAK\") while parsing: \"\\n\" (line 1)"},
+      {"# TYPE a untyped\n# EOF", "invalid metric type \"untyped\" (line 1)"},
+      {"# UNIT a seconds\n# EOF", "unit \"seconds\" not a suffix of metric \"a\" (line 1)"},
+  };
+  for (const auto& [body, message] : refused) {
+    CAPTURE(body);
+    CHECK(om(body) == Entries{message});
+  }
+  for (const char* body :
+       {"a  1\n# EOF", "a 1 \n# EOF", " a 1\n# EOF", "a 1 NaN\n# EOF", "a 1 1e300\n# EOF",
+        "a{x=\"1\", y=\"2\"} 1\n# EOF", "#comment\n# EOF", "a 1 # x\n# EOF", "a 1"}) {
+    CAPTURE(body);
+    CHECK(om(body).back().find("(line 1)") != std::string::npos);
+  }
+}
+
+TEST_CASE("text parser: malformed lines are named") {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"a 1\n$ 2\n",
+       "expected a valid start token, got \"$\" (\"INVALID\") while parsing: \"$\" (line 2)"},
+      {"7&-\n",
+       "expected a valid start token, got \"7&-\" (\"INVALID\") while parsing: \"7&-\" (line 1)"},
+      {"a\n",
+       "expected value after metric, got \"\\n\" (\"LINEBREAK\") while parsing: \"a\\n\" (line 1)"},
+      {"a", "expected value after metric, got \"\" (\"EOF\") while parsing: \"a\" (line 1)"},
+      {"a b\n",
+       "expected value after metric, got \"b\" (\"INVALID\") while parsing: \"a b\" (line 1)"},
+      {"a 1 b\n",
+       "expected timestamp or new record, got \"b\" (\"INVALID\") while parsing: \"a 1 b\" (line "
+       "1)"},
+      {"a 1 -5\n",
+       "expected timestamp or new record, got \"-5\" (\"INVALID\") while parsing: \"a 1 -5\" (line "
+       "1)"},
+      {"a 1 5 6\n",
+       "expected next entry after timestamp, got \"6\" (\"INVALID\") while parsing: \"a 1 5 6\" "
+       "(line 1)"},
+      {"a{x} 1\n", "expected equal, got \"}\" (\"INVALID\") while parsing: \"a{x}\" (line 1)"},
+      {"a{x=1} 1\n",
+       "expected label value, got \"1}\" (\"INVALID\") while parsing: \"a{x=1}\" (line 1)"},
+      {"a{x=\"1\" y=\"2\"} 1\n",
+       "expected comma or brace close, got \"y=\\\"2\\\"}\" (\"INVALID\") while parsing: "
+       "\"a{x=\\\"1\\\" y=\\\"2\\\"}\" (line 1)"},
+      {"a{=\"1\"} 1\n",
+       "expected label name, got \"=\\\"1\\\"}\" (\"INVALID\") while parsing: \"a{=\\\"1\\\"}\" "
+       "(line 1)"},
+      {"a{x=\"\xFF\"} 1\n", "invalid UTF-8 label value: \"\\xff\" (line 1)"},
+      {R"(a{"b"} 1)", R"(metric name already set while parsing: "a{\"b\"" (line 1))"},
+      {"# TYPE a count\n", "invalid metric type \"count\" (line 1)"},
+      {"# TYPE a\n", "invalid metric type \"\" (line 1)"},
+      {"# HELP a \xFF\n", "help text \"\\xff\" is not a valid utf8 string (line 1)"},
+      {"a 1 99999999999999999999\n", "timestamp 99999999999999999999 is out of range (line 1)"},
+  };
+  for (const auto& [body, message] : cases) {
+    CAPTURE(body);
+    CHECK(Dump(body).back() == message);
+  }
+}
+
+TEST_CASE("text parser: hostile bodies are refused or read, never more") {
+  const auto refused = [](std::string_view body) {
+    return Dump(body).back().find("(line ") != std::string::npos;
+  };
+  CHECK(refused("a{x=\"" + std::string(1000, 'x')));
+  CHECK(refused("a{x=\"\\"));
+  CHECK(refused("a{x=\"\\\n\"} 1"));
+  CHECK(refused("a{"));
+  CHECK(refused("a{{{{{{{{{{"));
+  CHECK(refused(std::string(1 << 20, '{')));
+  CHECK(refused(std::string(1 << 20, '"')));
+  CHECK(refused(std::string("a\0b 1", 5)));
+  CHECK(refused(std::string("a 1\0", 4)));
+  CHECK(refused("a 1\r\n"));
+  CHECK(
+      refused("\xEF\xBB\xBF"
+              "a 1\n"));
+  CHECK(refused("a" + std::string(kExpositionLineBytesMax, 'b') + " 1\n"));
+  CHECK(refused("# HELP a " + std::string(kExpositionLineBytesMax, 'b') + "\n"));
+  CHECK_FALSE(refused("# HELP a " + std::string(kExpositionLineBytesMax - 9, 'b') + "\n"));
+  std::string many = "a{";
+  for (int i = 0; i < 100000; ++i) many += fmt::format("l{}=\"v\",", i);
+  CHECK(Dump(many + "} 1\n").size() == 1);
+  std::string errors = Dump(std::string(1 << 20, '$')).back();
+  CHECK(errors.size() < 1000);
+}
+
+TEST_CASE("text parser: a known line reads as it would unknown") {
+  const std::string body = "# TYPE a counter\na{x=\"1\"} 5 77\nb 2\nb{y=\"1\"} 3\n";
+  TextParser parser(body, TextFormat::kPrometheus);
+  const auto hash = [](std::string_view text) { return XXH3_64bits(text.data(), text.size()); };
+  CHECK_FALSE(parser.AcceptLine(15, hash("# TYPE a counte")));  // Not a whole line.
+  CHECK_FALSE(parser.AcceptLine(16, hash("# TYPE a gaugeXY")));
+  CHECK(parser.AcceptLine(16, hash("# TYPE a counter")));
+  CHECK_FALSE(parser.AcceptSeries(4, hash("a{x=")));  // No value follows.
+  CHECK_FALSE(parser.AcceptSeries(1000, hash(body)));
+  CHECK(parser.AcceptSeries(8, hash("a{x=\"1\"}")));
+  CHECK(parser.value() == 5);
+  CHECK(parser.time() == 77);
+  TextParser::LabelPairs pairs;
+  REQUIRE(parser.ReadLabels(pairs).ok());
+  CHECK(Labels::FromPairs(pairs).ToString() == R"(a{x="1"})");
+  CHECK(parser.AcceptSeries(1, hash("b")));
+  CHECK(parser.value() == 2);
+  CHECK_FALSE(parser.AcceptSeries(1, hash("b")));  // Now `b` goes on with a brace.
+  CHECK(parser.Next().value() == LineKind::kSeries);
+  CHECK(parser.text() == "b{y=\"1\"}");
+  CHECK(parser.Next().value() == LineKind::kEnd);
+}
+
+}  // namespace
+}  // namespace varve
