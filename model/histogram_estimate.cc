@@ -177,9 +177,8 @@ class Trimmer {
     BucketView bucket;
     bucket.lower = lower;
     bucket.upper = upper;
-    const double below = scale == BucketScale::kExponential
-                             ? ExponentialFraction(bucket, cut_)
-                             : (cut_ - lower) / (upper - lower);
+    const double below = scale == BucketScale::kExponential ? ExponentialFraction(bucket, cut_)
+                                                            : (cut_ - lower) / (upper - lower);
     const double kept = count * (keep_below_ ? below : 1 - below);
     return Account(kept, keep_below_ ? Middle(lower, cut_, scale) : Middle(cut_, upper, scale));
   }
@@ -237,9 +236,9 @@ Histogram Trim(const Histogram& histogram, double cut, bool keep_below) {
     });
   } else {
     histogram.negative.ForEach([&](int32_t index, double count) {
-      trimmed.negative.counts[next++] = trimmer.Keep(
-          -ExponentialBound(histogram.schema, index),
-          -ExponentialBound(histogram.schema, index - 1), count, BucketScale::kExponential);
+      trimmed.negative.counts[next++] = trimmer.Keep(-ExponentialBound(histogram.schema, index),
+                                                     -ExponentialBound(histogram.schema, index - 1),
+                                                     count, BucketScale::kExponential);
     });
     BucketView zero;
     zero.lower = -histogram.zero_threshold;
@@ -249,9 +248,9 @@ Histogram Trim(const Histogram& histogram, double cut, bool keep_below) {
         trimmer.Keep(zero.lower, zero.upper, histogram.zero_count, BucketScale::kLinear);
     next = 0;
     histogram.positive.ForEach([&](int32_t index, double count) {
-      trimmed.positive.counts[next++] = trimmer.Keep(
-          ExponentialBound(histogram.schema, index - 1),
-          ExponentialBound(histogram.schema, index), count, BucketScale::kExponential);
+      trimmed.positive.counts[next++] =
+          trimmer.Keep(ExponentialBound(histogram.schema, index - 1),
+                       ExponentialBound(histogram.schema, index), count, BucketScale::kExponential);
     });
   }
   if (!trimmer.changed()) return histogram;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "model/check.h"
@@ -190,8 +191,8 @@ struct Flat {
       const double upper = static_cast<size_t>(bucket.index) < bounds.size()
                                ? bounds[static_cast<size_t>(bucket.index)]
                                : kInfinity;
-      bucket.index = static_cast<int32_t>(
-          std::lower_bound(common.begin(), common.end(), upper) - common.begin());
+      bucket.index = static_cast<int32_t>(std::lower_bound(common.begin(), common.end(), upper) -
+                                          common.begin());
     }
     MergeEqual(positive);
     bounds = common;
@@ -377,9 +378,11 @@ bool SameHistogram(const Histogram& a, const Histogram& b) {
   return left == right;
 }
 
+// Once a count of the sum overflows, a running mean goes on beside it: the average of such a count
+// is taken from there. Both always have the same buckets.
 struct HistogramSum::State {
-  Flat flat;
-  bool incremental = false;  // `flat` is the mean of `count_` histograms, not the sum.
+  Flat sum;
+  std::optional<Flat> mean;
 };
 
 HistogramSum::HistogramSum() = default;
@@ -388,32 +391,27 @@ HistogramSum::HistogramSum(HistogramSum&&) noexcept = default;
 HistogramSum& HistogramSum::operator=(HistogramSum&&) noexcept = default;
 
 bool HistogramSum::Add(const Histogram& histogram) {
-  if (state_ != nullptr && state_->flat.custom() != histogram.HasCustomBuckets()) return false;
+  if (state_ != nullptr && state_->sum.custom() != histogram.HasCustomBuckets()) return false;
   reset_seen_ |= histogram.reset_hint == ResetHint::kReset;
   no_reset_seen_ |= histogram.reset_hint == ResetHint::kNotReset;
   ++count_;
   if (state_ == nullptr) {
-    state_ = std::make_unique<State>(State{Flat(histogram), false});
+    state_ = std::make_unique<State>(State{Flat(histogram), std::nullopt});
     return true;
   }
   HistogramMergeNotes notes;
-  if (!state_->incremental) {
-    Flat sum = state_->flat;
-    Combine(sum, Flat(histogram), notes);
-    if (AnyInfinite(sum) && !AnyInfinite(state_->flat)) {
-      // Only the mean can still be told; Sum() then gives infinities, as it should.
-      state_->flat.Scale(1 / static_cast<double>(count_ - 1));
-      state_->incremental = true;
-    } else {
-      state_->flat = std::move(sum);
-    }
+  const double count = static_cast<double>(count_);
+  Flat before = state_->sum;
+  Combine(state_->sum, Flat(histogram), notes);
+  if (!state_->mean.has_value() && AnyInfinite(state_->sum) && !AnyInfinite(before)) {
+    before.Scale(1 / (count - 1));
+    state_->mean = std::move(before);
   }
-  if (state_->incremental) {
-    const double n = static_cast<double>(count_);
-    state_->flat.Scale((n - 1) / n);
+  if (state_->mean.has_value()) {
+    state_->mean->Scale((count - 1) / count);
     Flat part(histogram);
-    part.Scale(1 / n);
-    Combine(state_->flat, std::move(part), notes);
+    part.Scale(1 / count);
+    Combine(*state_->mean, std::move(part), notes);
   }
   notes_.bounds_reconciled |= notes.bounds_reconciled;
   notes_.reset_hint_conflict = reset_seen_ && no_reset_seen_;
@@ -422,22 +420,27 @@ bool HistogramSum::Add(const Histogram& histogram) {
 
 Histogram HistogramSum::Sum() const {
   INVARIANT(count_ > 0);
-  if (!state_->incremental) return state_->flat.ToHistogram();
-  Flat sum = state_->flat;
-  sum.Scale(static_cast<double>(count_));
-  return sum.ToHistogram();
+  return state_->sum.ToHistogram();
 }
 
 Histogram HistogramSum::Average() const {
   INVARIANT(count_ > 0);
-  if (state_->incremental) return state_->flat.ToHistogram();
-  Flat mean = state_->flat;
+  Flat average = state_->sum;
   const double n = static_cast<double>(count_);
-  mean.ForEachCount([&](FlatBucket& bucket) {
+  average.ForEachCount([&](FlatBucket& bucket) {
     bucket.value /= n;
     bucket.carry /= n;
   });
-  return mean.ToHistogram();
+  if (state_->mean.has_value()) {
+    std::vector<FlatBucket> means;
+    state_->mean->ForEachCount([&](const FlatBucket& bucket) { means.push_back(bucket); });
+    size_t next = 0;
+    average.ForEachCount([&](FlatBucket& bucket) {
+      const FlatBucket& mean = means[next++];
+      if (std::isinf(bucket.value)) bucket = mean;
+    });
+  }
+  return average.ToHistogram();
 }
 
 }  // namespace varve

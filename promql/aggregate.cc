@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "model/status_macros.h"
+#include "promql/label_filter.h"
 #include "promql/range_function.h"
 #include "promql/vector_function.h"
 
@@ -22,16 +23,11 @@ Grouping GroupSeries(const std::vector<Labels>& inputs, const std::vector<std::s
   Grouping grouping;
   grouping.group_of.reserve(inputs.size());
   absl::flat_hash_map<Labels, size_t> index;
-  LabelsBuilder builder;
   for (size_t i = 0; i < inputs.size(); ++i) {
-    builder.Reset(inputs[i]);
-    if (without) {
-      for (const std::string& name : names) builder.Delete(name);
-      builder.Delete(kMetricName);
-    } else {
-      builder.Keep(names);
-    }
-    const auto [it, inserted] = index.try_emplace(builder.Build(), grouping.labels.size());
+    Labels key = FilterLabels(inputs[i], [&](std::string_view name) {
+      return without ? name != kMetricName && !IsOneOf(name, names) : IsOneOf(name, names);
+    });
+    const auto [it, inserted] = index.try_emplace(std::move(key), grouping.labels.size());
     if (inserted) {
       grouping.labels.push_back(it->first);
       grouping.last_input.push_back(i);
@@ -190,8 +186,8 @@ absl::StatusOr<OperatorPtr> MakeCountValues(QueryContext& context, const Grid& g
   if (label.empty() || !IsValidUtf8(label)) {
     return ExecutionError("invalid label name " + Quoted(label));
   }
-  return OperatorPtr(std::make_unique<CountValues>(context, grid, aggregate, std::move(input),
-                                                   std::move(label)));
+  return OperatorPtr(
+      std::make_unique<CountValues>(context, grid, aggregate, std::move(input), std::move(label)));
 }
 
 }  // namespace varve::promql

@@ -15,9 +15,9 @@ namespace varve::promql {
 
 // Which group each input series belongs to.
 struct Grouping {
-  std::vector<Labels> labels;     // Of the groups, in order of first appearance.
-  std::vector<size_t> group_of;   // By input.
-  std::vector<size_t> last_input; // By group.
+  std::vector<Labels> labels;      // Of the groups, in order of first appearance.
+  std::vector<size_t> group_of;    // By input.
+  std::vector<size_t> last_input;  // By group.
 };
 Grouping GroupSeries(const std::vector<Labels>& inputs, const std::vector<std::string>& names,
                      bool without);

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "model/status_macros.h"
+#include "promql/label_filter.h"
 #include "promql/vector_function.h"
 
 namespace varve::promql {
@@ -30,8 +31,9 @@ class VectorBinary : public Operator {
         matching_(*binary.matching),
         many_is_left_(matching_.card != Cardinality::kOneToMany),
         drops_name_(binary.return_bool || IsArithmetic(binary.op)),
-        fill_many_(many_is_left_ ? matching_.fill_left : matching_.fill_right),
-        fill_one_(many_is_left_ ? matching_.fill_right : matching_.fill_left),
+        // As in Prometheus, group_right swaps the sides but not the fill values.
+        fill_many_(matching_.fill_left),
+        fill_one_(matching_.fill_right),
         many_(std::move(many_is_left_ ? left : right)),
         one_(std::move(many_is_left_ ? right : left)),
         one_rows_(context),
@@ -59,8 +61,7 @@ class VectorBinary : public Operator {
       if (many_rows_.rows().empty()) RETURN_IF_ERROR(many_->Next(many_row_));
       ++many_read_;
     }
-    const Row& many_row =
-        many_rows_.rows().empty() ? many_row_ : many_rows_.rows()[output.many];
+    const Row& many_row = many_rows_.rows().empty() ? many_row_ : many_rows_.rows()[output.many];
     row.drop_name = many_row.drop_name || (drops_name_ && context_.delayed_name_removal());
     Group& group = groups_[output.group];
     for (size_t step = 0; step < grid_.count; ++step) {
@@ -72,8 +73,8 @@ class VectorBinary : public Operator {
                                 many_row, step, row));
       } else if (output.AcceptsOne(one)) {
         const Row& one_row = one_rows_.rows()[static_cast<size_t>(one)];
-        RETURN_IF_ERROR(Compute(output, step, OperandAt(many_row, step),
-                                OperandAt(one_row, step), many_row, step, row));
+        RETURN_IF_ERROR(Compute(output, step, OperandAt(many_row, step), OperandAt(one_row, step),
+                                many_row, step, row));
       }
     }
     return absl::OkStatus();
@@ -158,12 +159,13 @@ class VectorBinary : public Operator {
     return absl::OkStatus();
   }
 
-  absl::Status Duplicate(const Group& group, size_t later, size_t earlier) const {
+  absl::Status Duplicate(const Group& group, size_t a, size_t b) const {
+    if (one_labels_[b] < one_labels_[a]) std::swap(a, b);
     return ExecutionError(fmt::format(
         "found duplicate series for the match group {} on the {} hand-side of the operation: "
         "[{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
         group.key.ToBracedString(), many_is_left_ ? "right" : "left",
-        one_labels_[later].ToBracedString(), one_labels_[earlier].ToBracedString()));
+        one_labels_[a].ToBracedString(), one_labels_[b].ToBracedString()));
   }
 
   absl::Status BufferMany() {
@@ -188,20 +190,17 @@ class VectorBinary : public Operator {
 
   // The labels of many ∘ one.
   Labels ResultLabels(const Labels& many, const Labels& one) const {
-    LabelsBuilder builder(many);
-    if (matching_.card == Cardinality::kOneToOne) {
-      if (matching_.on) {
-        builder.Keep(matching_.labels);
-      } else {
-        for (const std::string& name : matching_.labels) builder.Delete(name);
+    const bool drops_now = drops_name_ && !context_.delayed_name_removal();
+    Labels base = FilterLabels(many, [&](std::string_view name) {
+      if (drops_now && (name == kMetricName || name == kTypeLabel || name == kUnitLabel)) {
+        return false;
       }
-    }
+      return matching_.card != Cardinality::kOneToOne ||
+             IsOneOf(name, matching_.labels) == matching_.on;
+    });
+    if (matching_.include.empty()) return base;
+    LabelsBuilder builder(base);
     for (const std::string& name : matching_.include) builder.Set(name, one.Get(name));
-    if (drops_name_ && !context_.delayed_name_removal()) {
-      builder.Delete(kMetricName);
-      builder.Delete(kTypeLabel);
-      builder.Delete(kUnitLabel);
-    }
     return builder.Build();
   }
 
@@ -249,8 +248,7 @@ class VectorBinary : public Operator {
   // Two outputs of one group with the same labels must not meet at a step.
   void AddOutput(Output output, Labels set, std::vector<Labels>& labels) {
     if (matching_.card != Cardinality::kOneToOne) {
-      const auto [it, inserted] =
-          unique_index_.try_emplace({output.group, set}, outputs_.size());
+      const auto [it, inserted] = unique_index_.try_emplace({output.group, set}, outputs_.size());
       if (!inserted) {
         Output& first = outputs_[it->second];
         if (first.unique == 0) {
@@ -264,27 +262,7 @@ class VectorBinary : public Operator {
     labels.push_back(std::move(set));
   }
 
-  absl::Status Compute(const Output& output, size_t step, const Operand& many, const Operand& one,
-                       const Row& many_row, size_t many_step, Row& row) {
-    const Operand& left = many_is_left_ ? many : one;
-    const Operand& right = many_is_left_ ? one : many;
-    ElementResult result = ApplyBinary(context_, binary_, left, right);
-    if (!result.valid) return absl::OkStatus();
-    if (binary_.return_bool) {
-      row.SetFloat(step, result.keep ? 1 : 0);
-    } else if (!result.keep) {
-      return absl::OkStatus();
-    } else if (result.histogram != nullptr) {
-      row.SetHistogram(step, std::move(result.histogram));
-    } else if (result.left_histogram) {
-      if (many_is_left_) {
-        row.CopyFrom(step, many_row, many_step);
-      } else {
-        row.SetHistogram(step, std::make_shared<const Histogram>(*left.histogram));
-      }
-    } else {
-      row.SetFloat(step, result.value);
-    }
+  absl::Status ClaimMatch(const Output& output, size_t step) {
     if (matching_.card == Cardinality::kOneToOne) {
       Row& matched = groups_[output.group].matched;
       if (matched.Has(step)) {
@@ -300,6 +278,32 @@ class VectorBinary : public Operator {
             "multiple matches for labels: grouping labels must ensure unique matches");
       }
       seen.SetFloat(step, 0);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Compute(const Output& output, size_t step, const Operand& many, const Operand& one,
+                       const Row& many_row, size_t many_step, Row& row) {
+    const Operand& left = many_is_left_ ? many : one;
+    const Operand& right = many_is_left_ ? one : many;
+    ElementResult result = ApplyBinary(context_, binary_, left, right);
+    if (!result.valid) return absl::OkStatus();
+    // An ambiguous match is an error also where a comparison filters it away.
+    RETURN_IF_ERROR(ClaimMatch(output, step));
+    if (binary_.return_bool) {
+      row.SetFloat(step, result.keep ? 1 : 0);
+    } else if (!result.keep) {
+      return absl::OkStatus();
+    } else if (result.histogram != nullptr) {
+      row.SetHistogram(step, std::move(result.histogram));
+    } else if (result.left_histogram) {
+      if (many_is_left_) {
+        row.CopyFrom(step, many_row, many_step);
+      } else {
+        row.SetHistogram(step, std::make_shared<const Histogram>(*left.histogram));
+      }
+    } else {
+      row.SetFloat(step, result.value);
     }
     return absl::OkStatus();
   }

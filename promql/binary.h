@@ -3,6 +3,8 @@
 // Binary operators between scalars, between vectors and scalars, and between vectors.
 #pragma once
 
+#include <vector>
+
 #include "promql/ast.h"
 #include "promql/context.h"
 #include "promql/operator.h"
@@ -35,12 +37,16 @@ Operand OperandAt(const Row& row, size_t step);
 
 OperatorPtr MakeScalarBinary(const Binary& binary, OperatorPtr left, OperatorPtr right);
 // One side is a scalar.
-OperatorPtr MakeVectorScalarBinary(QueryContext& context, const Binary& binary,
-                                   OperatorPtr vector, OperatorPtr scalar, bool scalar_is_left);
+OperatorPtr MakeVectorScalarBinary(QueryContext& context, const Binary& binary, OperatorPtr vector,
+                                   OperatorPtr scalar, bool scalar_is_left);
 OperatorPtr MakeVectorBinary(QueryContext& context, const Grid& grid, const Binary& binary,
                              OperatorPtr left, OperatorPtr right);
+// and, unless.
 OperatorPtr MakeSetOperator(QueryContext& context, const Grid& grid, const Binary& binary,
                             OperatorPtr left, OperatorPtr right);
+// `a or b or c ...`, all with the matching of `binary`.
+OperatorPtr MakeUnion(QueryContext& context, const Grid& grid, const Binary& binary,
+                      std::vector<OperatorPtr> inputs);
 
 // The labels two series must agree on.
 Labels MatchKey(const VectorMatching& matching, const Labels& labels);

@@ -39,8 +39,8 @@ ElementResult BothHistograms(QueryContext& context, const Binary& binary, const 
   if (binary.op == BinaryOp::kEqual || binary.op == BinaryOp::kNotEqual) {
     ElementResult result;
     result.valid = result.left_histogram = true;
-    result.keep = SameHistogram(*left.histogram, *right.histogram) ==
-                  (binary.op == BinaryOp::kEqual);
+    result.keep =
+        SameHistogram(*left.histogram, *right.histogram) == (binary.op == BinaryOp::kEqual);
     return result;
   }
   if (binary.op != BinaryOp::kAdd && binary.op != BinaryOp::kSub) {
@@ -61,8 +61,8 @@ ElementResult BothHistograms(QueryContext& context, const Binary& binary, const 
   if (!add) result.reset_hint = ResetHint::kGauge;
   const std::string_view what = add ? "addition" : "subtraction";
   if (notes.reset_hint_conflict) {
-    context.annotations().Warn(
-        fmt::format("conflicting counter resets during histogram {}", what), position);
+    context.annotations().Warn(fmt::format("conflicting counter resets during histogram {}", what),
+                               position);
   }
   if (notes.bounds_reconciled) {
     context.annotations().Info(
@@ -87,9 +87,8 @@ class ScalarBinary : public Operator {
     RETURN_IF_ERROR(right_->Next(right));
     for (size_t step = 0; step < row.steps(); ++step) {
       double& value = row.values()[step];
-      value = IsComparison(binary_.op)
-                  ? (Compare(binary_.op, value, right.value(step)) ? 1 : 0)
-                  : ApplyFloats(binary_.op, value, right.value(step));
+      value = IsComparison(binary_.op) ? (Compare(binary_.op, value, right.value(step)) ? 1 : 0)
+                                       : ApplyFloats(binary_.op, value, right.value(step));
     }
     return absl::OkStatus();
   }
@@ -269,10 +268,10 @@ OperatorPtr MakeScalarBinary(const Binary& binary, OperatorPtr left, OperatorPtr
   return std::make_unique<ScalarBinary>(binary, std::move(left), std::move(right));
 }
 
-OperatorPtr MakeVectorScalarBinary(QueryContext& context, const Binary& binary,
-                                   OperatorPtr vector, OperatorPtr scalar, bool scalar_is_left) {
-  return std::make_unique<VectorScalarBinary>(context, binary, std::move(vector),
-                                              std::move(scalar), scalar_is_left);
+OperatorPtr MakeVectorScalarBinary(QueryContext& context, const Binary& binary, OperatorPtr vector,
+                                   OperatorPtr scalar, bool scalar_is_left) {
+  return std::make_unique<VectorScalarBinary>(context, binary, std::move(vector), std::move(scalar),
+                                              scalar_is_left);
 }
 
 }  // namespace varve::promql

@@ -72,6 +72,25 @@ class CallPlanner {
   }
   int Position(size_t index) const { return ArgExpr(index).position.start; }
 
+  // Which functions know what to do with the samples these modifiers bring in.
+  absl::Status CheckModifiers(const VectorSelector& selector) const {
+    const bool rates =
+        id_ == FunctionId::kDelta || id_ == FunctionId::kIncrease || id_ == FunctionId::kRate;
+    const bool steps = id_ == FunctionId::kChanges || id_ == FunctionId::kResets;
+    if (selector.anchored && !rates && !steps) {
+      return ExecutionError(
+          fmt::format("anchored modifier can only be used with: changes, delta, increase, rate, "
+                      "resets - not with {}",
+                      call_.function->name));
+    }
+    if (selector.smoothed && !rates) {
+      return ExecutionError(fmt::format(
+          "smoothed modifier can only be used with: delta, increase, rate - not with {}",
+          call_.function->name));
+    }
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<OperatorPtr> RangeCall(const RangeFunctionEntry& function) const {
     RangeCallArguments arguments;
     bool first_scalar = true;
@@ -80,10 +99,10 @@ class CallPlanner {
         arguments.position = Position(i);
         const Expr& inner = Unparen(ArgExpr(i));
         if (const auto* selector = TryAs<MatrixSelector>(inner)) {
+          RETURN_IF_ERROR(CheckModifiers(*selector->selector));
           SelectorHints hints;
           hints.function = call_.function->name;
-          ASSIGN_OR_RETURN(arguments.source,
-                           MakeRangeSelector(context_, grid_, *selector, hints));
+          ASSIGN_OR_RETURN(arguments.source, MakeRangeSelector(context_, grid_, *selector, hints));
         } else {
           ASSIGN_OR_RETURN(arguments.source, PlanRange(context_, grid_, inner));
         }
@@ -156,14 +175,12 @@ class CallPlanner {
       return MakeMerge(context_, std::move(quantiles));
     }
     if (id_ == FunctionId::kHistogramFraction) {
-      return MakeMerge(context_, MakeHistogramFraction(context_, grid_, std::move(input),
-                                                       std::move(scalars[0]),
-                                                       std::move(scalars[1]),
-                                                       std::move(positions)));
+      return MakeMerge(
+          context_, MakeHistogramFraction(context_, grid_, std::move(input), std::move(scalars[0]),
+                                          std::move(scalars[1]), std::move(positions)));
     }
-    return MakeMerge(context_,
-                     MakeHistogramQuantile(context_, grid_, std::move(input),
-                                           std::move(scalars[0]), std::move(positions)));
+    return MakeMerge(context_, MakeHistogramQuantile(context_, grid_, std::move(input),
+                                                     std::move(scalars[0]), std::move(positions)));
   }
 
   absl::StatusOr<OperatorPtr> SortCall() const {
@@ -171,7 +188,7 @@ class CallPlanner {
     if (grid_.count > 1) {
       context_.annotations().Warn(
           "sort is ineffective for range queries since results are always ordered by labels",
-          Position(0));
+          call_.position.start);
       return input;
     }
     SortOrder order;
@@ -222,8 +239,8 @@ class CallPlanner {
         ASSIGN_OR_RETURN(OperatorPtr input, Arg(0));
         ASSIGN_OR_RETURN(OperatorPtr min, Arg(1));
         ASSIGN_OR_RETURN(OperatorPtr max, Arg(2));
-        return MakeMerge(context_, MakeClamp(context_, std::move(input), std::move(min),
-                                             std::move(max)));
+        return MakeMerge(context_,
+                         MakeClamp(context_, std::move(input), std::move(min), std::move(max)));
       }
       case FunctionId::kVector:
         return Arg(0);  // A scalar is a vector of one series without labels.

@@ -28,8 +28,9 @@ bool AlmostEqual(double a, double b) {
 
 // Sorts by bound and adds up buckets of equal bounds. False without a +Inf bucket.
 bool SortAndMerge(std::vector<ClassicBucket>& buckets) {
-  std::stable_sort(buckets.begin(), buckets.end(),
-                   [](const ClassicBucket& a, const ClassicBucket& b) { return a.upper < b.upper; });
+  std::stable_sort(
+      buckets.begin(), buckets.end(),
+      [](const ClassicBucket& a, const ClassicBucket& b) { return a.upper < b.upper; });
   if (buckets.empty() || buckets.back().upper != kInfinity) return false;
   size_t out = 0;
   for (size_t i = 1; i < buckets.size(); ++i) {
@@ -103,7 +104,8 @@ double BucketFraction(double lower, double upper, std::vector<ClassicBucket>& bu
       if (bucket_lower >= value) return rank;
       if (bucket.upper > value) {
         if (std::isinf(bucket_lower)) return bucket.count;
-        return rank + (bucket.count - rank) * (value - bucket_lower) / (bucket.upper - bucket_lower);
+        return rank +
+               (bucket.count - rank) * (value - bucket_lower) / (bucket.upper - bucket_lower);
       }
       rank = bucket.count;
       bucket_lower = bucket.upper;

@@ -12,6 +12,7 @@
 
 #include "model/check.h"
 #include "model/status_macros.h"
+#include "promql/label_filter.h"
 
 namespace varve::promql {
 namespace {
@@ -89,11 +90,9 @@ absl::Status ExecutionError(std::string_view message) {
 }
 
 Labels WithoutName(const Labels& labels) {
-  LabelsBuilder builder(labels);
-  builder.Delete(kMetricName);
-  builder.Delete(kTypeLabel);
-  builder.Delete(kUnitLabel);
-  return builder.Build();
+  return FilterLabels(labels, [](std::string_view name) {
+    return name != kMetricName && name != kTypeLabel && name != kUnitLabel;
+  });
 }
 
 AnnotationCollector::Entry& AnnotationCollector::Find(Kind kind, std::string key, int position,

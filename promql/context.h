@@ -4,6 +4,7 @@
 // statistics.
 #pragma once
 
+#include <absl/container/flat_hash_set.h>
 #include <absl/status/status.h>
 
 #include <atomic>
@@ -89,6 +90,20 @@ class QueryContext {
   bool delayed_name_removal() const { return features().delayed_name_removal; }
   AnnotationCollector& annotations() { return annotations_; }
 
+  // The selectors whose histograms need their reset hints worked out.
+  void set_histogram_stats(absl::flat_hash_set<const VectorSelector*> selectors) {
+    histogram_stats_ = std::move(selectors);
+  }
+  bool NeedsResetHints(const VectorSelector& selector) const {
+    return histogram_stats_.contains(&selector);
+  }
+
+  // The parts of the query that give the same at every step.
+  void set_step_invariant(absl::flat_hash_set<const Expr*> parts) {
+    step_invariant_ = std::move(parts);
+  }
+  bool IsStepInvariant(const Expr& expr) const { return step_invariant_.contains(&expr); }
+
   // Planning tells which times will be read; the engine then opens the storage once.
   void WillRead(TimestampMs min, TimestampMs max);
   absl::Status OpenStorage(const Queryable& storage);
@@ -111,6 +126,8 @@ class QueryContext {
  private:
   const Setup setup_;
   AnnotationCollector annotations_;
+  absl::flat_hash_set<const VectorSelector*> histogram_stats_;
+  absl::flat_hash_set<const Expr*> step_invariant_;
   bool reads_ = false;
   TimestampMs min_time_ = 0;
   TimestampMs max_time_ = 0;

@@ -29,8 +29,7 @@ namespace {
 
 constexpr int64_t kNanosPerMs = 1'000'000;
 constexpr std::string_view kTruncated = "results truncated due to limit";
-constexpr std::string_view kSameLabelset =
-    "vector cannot contain metrics with the same labelset";
+constexpr std::string_view kSameLabelset = "vector cannot contain metrics with the same labelset";
 
 double Seconds(int64_t nanos) { return static_cast<double>(nanos) / 1e9; }
 
@@ -223,9 +222,8 @@ Vector ToVector(Matrix&& matrix, TimestampMs time) {
 }
 
 void SortByLabels(Matrix& matrix) {
-  std::sort(matrix.begin(), matrix.end(), [](const MatrixSeries& a, const MatrixSeries& b) {
-    return a.labels < b.labels;
-  });
+  std::sort(matrix.begin(), matrix.end(),
+            [](const MatrixSeries& a, const MatrixSeries& b) { return a.labels < b.labels; });
 }
 
 template <typename Series>
@@ -238,8 +236,7 @@ bool Truncate(std::vector<Series>& series, uint64_t limit) {
 }  // namespace
 
 absl::Status Engine::Impl::EvaluateRange(QueryContext& context, const Queryable& storage,
-                                         const Expr& expr, const Grid& grid,
-                                         QueryResult& result) {
+                                         const Expr& expr, const Grid& grid, QueryResult& result) {
   ASSIGN_OR_RETURN(const RangeSourcePtr source, PlanRange(context, grid, expr));
   RETURN_IF_ERROR(context.OpenStorage(storage));
   ASSIGN_OR_RETURN(std::vector<Labels> labels, source->Open());
@@ -273,6 +270,8 @@ absl::Status Engine::Impl::Evaluate(QueryContext& context, const Queryable& stor
     result.value = StringResult{grid.start, text->value};
     return absl::OkStatus();
   }
+  context.set_histogram_stats(HistogramStatsSelectors(expr));
+  context.set_step_invariant(StepInvariantParts(expr));
   if (expr.type == ValueType::kMatrix) return EvaluateRange(context, storage, expr, grid, result);
   ASSIGN_OR_RETURN(const OperatorPtr root, Plan(context, grid, expr));
   RETURN_IF_ERROR(context.OpenStorage(storage));
@@ -316,8 +315,8 @@ absl::StatusOr<QueryResult> Engine::Impl::Run(const Queryable& storage, std::str
   if (query_options.timeout > 0) timeout = std::min(timeout, query_options.timeout);
   const int64_t begin = clock.MonotonicNanos();
   QueryContext::Setup setup{.engine = options, .query = query_options, .clock = clock};
-  setup.lookback = query_options.lookback_delta > 0 ? query_options.lookback_delta
-                                                    : options.lookback_delta;
+  setup.lookback =
+      query_options.lookback_delta > 0 ? query_options.lookback_delta : options.lookback_delta;
   if (options.default_subquery_step) setup.default_subquery_step = options.default_subquery_step();
   setup.deadline_nanos = begin + timeout * kNanosPerMs;
   setup.start = grid.start;
@@ -367,9 +366,8 @@ absl::StatusOr<QueryResult> Engine::Instant(const Queryable& storage, std::strin
 absl::StatusOr<QueryResult> Engine::Range(const Queryable& storage, std::string_view query,
                                           TimestampMs start, TimestampMs end, DurationMs step,
                                           const QueryOptions& options) {
-  const Grid grid{.start = start,
-                  .step = step,
-                  .count = static_cast<size_t>((end - start) / step) + 1};
+  const Grid grid{
+      .start = start, .step = step, .count = static_cast<size_t>((end - start) / step) + 1};
   if (grid.count > impl_->options.max_samples) {
     return ExecutionError(
         "query processing would load too many samples into memory in query execution");

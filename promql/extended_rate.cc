@@ -48,9 +48,8 @@ RangeValue FloatRate(const RangeWindow& window, const RangeCall& call, const Rat
   const auto reach = FindReach(
       times.size(), [&](size_t i) { return times[i]; }, window, smoothed);
   if (!reach.has_value()) return RangeValue::None();
-  size_t first = reach->first;
-  size_t last = reach->last;
-  if (smoothed && first == last && times[first] >= window.end) return RangeValue::None();
+  const size_t first = reach->first;
+  const size_t last = reach->last;
 
   double left = values[first];
   if (smoothed && times[first] < window.start) {
@@ -111,19 +110,16 @@ RangeValue HistogramRate(const RangeWindow& window, const RangeCall& call, const
   if (!reach.has_value()) return RangeValue::None();
   const size_t first = reach->first;
   const size_t last = reach->last;
-  if (smoothed && first == last && samples[first].time >= window.end) return RangeValue::None();
   if (!CheckHistograms(window, *reach, call, kind.is_counter)) return RangeValue::None();
 
   const bool left_between = smoothed && samples[first].time < window.start;
   const bool right_between = smoothed && last > 0 && samples[last].time > window.end;
-  const Histogram left =
-      left_between ? InterpolateHistograms(samples[first], samples[first + 1], window.start,
-                                           kind.is_counter)
-                   : *samples[first].histogram;
-  const Histogram right =
-      right_between
-          ? InterpolateHistograms(samples[last - 1], samples[last], window.end, kind.is_counter)
-          : *samples[last].histogram;
+  const Histogram left = left_between ? InterpolateHistograms(samples[first], samples[first + 1],
+                                                              window.start, kind.is_counter)
+                                      : *samples[first].histogram;
+  const Histogram right = right_between ? InterpolateHistograms(samples[last - 1], samples[last],
+                                                                window.end, kind.is_counter)
+                                        : *samples[last].histogram;
   HistogramMergeNotes subtracted;
   HistogramMergeNotes added;
   Histogram result = SubtractHistograms(right, left, subtracted);
@@ -154,30 +150,35 @@ RangeValue ExtendedRate(const RangeWindow& window, RangeCall& call, const RateKi
   return window.times.empty() ? HistogramRate(window, call, kind) : FloatRate(window, call, kind);
 }
 
-bool ExtendWindow(const RangeWindow& window, SeriesSamples& samples) {
-  samples.Clear();
-  const auto floats = FindReach(
-      window.times.size(), [&](size_t i) { return window.times[i]; }, window, false);
-  if (floats.has_value()) {
-    samples.times.push_back(window.start);
-    samples.values.push_back(window.values[floats->first]);
-    for (size_t i = floats->first; i <= floats->last; ++i) {
-      if (window.times[i] <= window.start || window.times[i] >= window.end) continue;
-      samples.times.push_back(window.times[i]);
-      samples.values.push_back(window.values[i]);
-    }
-    samples.times.push_back(window.end);
-    samples.values.push_back(window.values[floats->last]);
+bool AnchorWindow(RangeWindow& window) {
+  const auto after_start = [&](TimestampMs time) { return time > window.start; };
+  size_t first_float = 0;
+  while (first_float < window.times.size() && !after_start(window.times[first_float])) {
+    ++first_float;
   }
-  const auto histograms = FindReach(
-      window.histograms.size(), [&](size_t i) { return window.histograms[i].time; }, window,
-      false);
-  if (histograms.has_value()) {
-    for (size_t i = histograms->first; i <= histograms->last; ++i) {
-      samples.histograms.push_back(window.histograms[i]);
-    }
+  size_t first_histogram = 0;
+  while (first_histogram < window.histograms.size() &&
+         !after_start(window.histograms[first_histogram].time)) {
+    ++first_histogram;
   }
-  return floats.has_value() || histograms.has_value();
+  if (first_float == window.times.size() && first_histogram == window.histograms.size()) {
+    return false;
+  }
+  // The anchor is the newest sample before the window, of whichever kind.
+  const bool float_before = first_float > 0;
+  const bool histogram_before = first_histogram > 0;
+  if (float_before && (!histogram_before || window.times[first_float - 1] >
+                                                window.histograms[first_histogram - 1].time)) {
+    --first_float;
+  } else if (histogram_before) {
+    --first_histogram;
+  }
+  window.times = window.times.subspan(first_float);
+  window.values = window.values.subspan(first_float);
+  window.histograms = window.histograms.subspan(first_histogram);
+  window.start_times = {};
+  window.histogram_start_times = {};
+  return true;
 }
 
 }  // namespace varve::promql

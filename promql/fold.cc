@@ -131,8 +131,8 @@ class SumFold : public Fold {
       context_.annotations().Info("mismatched custom buckets were reconciled during aggregation",
                                   position);
     }
-    row.SetHistogram(step, std::make_shared<const Histogram>(average_ ? state.sum.Average()
-                                                                      : state.sum.Sum()));
+    row.SetHistogram(
+        step, std::make_shared<const Histogram>(average_ ? state.sum.Average() : state.sum.Sum()));
   }
 
   QueryContext& context_;

@@ -14,6 +14,7 @@
 #include "model/histogram_math.h"
 #include "model/status_macros.h"
 #include "promql/classic_histogram.h"
+#include "promql/label_filter.h"
 #include "promql/range_function.h"
 #include "promql/vector_function.h"
 
@@ -108,7 +109,8 @@ class HistogramGroups : public Operator {
   virtual void AppendLabels(const Labels& base, std::vector<Labels>& labels) const = 0;
   virtual double Classic(size_t result, size_t step, std::vector<ClassicBucket>& buckets,
                          MonotonicityFix& fix) const = 0;
-  virtual HistogramEstimate Native(size_t result, size_t step, const Histogram& histogram) const = 0;
+  virtual HistogramEstimate Native(size_t result, size_t step,
+                                   const Histogram& histogram) const = 0;
   virtual void NoteNan(const HistogramEstimate& estimate, const std::string& metric) const = 0;
 
   const Row& scalar(size_t index) const { return scalar_rows_[index]; }
@@ -162,9 +164,9 @@ class HistogramGroups : public Operator {
       bad_bucket_.back() = std::move(text);
       return;
     }
-    LabelsBuilder builder(labels);
-    builder.Delete(kBucketLabel);
-    GroupFor(builder.Build(), input).members.push_back({input, true, *upper});
+    const Labels group =
+        FilterLabels(labels, [](std::string_view name) { return name != kBucketLabel; });
+    GroupFor(group, input).members.push_back({input, true, *upper});
   }
 
   absl::Status ReadInput() {
@@ -398,9 +400,8 @@ OperatorPtr MakeHistogramNumber(QueryContext& context, HistogramNumber function,
 
 OperatorPtr MakeHistogramQuantile(QueryContext& context, const Grid& grid, OperatorPtr input,
                                   OperatorPtr quantile, HistogramCallPositions positions) {
-  return std::make_unique<HistogramQuantileCall>(context, grid, std::move(input),
-                                                 Scalars(std::move(quantile)),
-                                                 std::move(positions));
+  return std::make_unique<HistogramQuantileCall>(
+      context, grid, std::move(input), Scalars(std::move(quantile)), std::move(positions));
 }
 
 OperatorPtr MakeHistogramFraction(QueryContext& context, const Grid& grid, OperatorPtr input,
@@ -418,10 +419,9 @@ absl::StatusOr<OperatorPtr> MakeHistogramQuantiles(QueryContext& context, const 
   if (label.empty() || !IsValidUtf8(label)) {
     return ExecutionError("invalid label name " + Quoted(label));
   }
-  return OperatorPtr(std::make_unique<HistogramQuantilesCall>(context, grid, std::move(input),
-                                                              std::move(label),
-                                                              std::move(quantiles),
-                                                              std::move(positions)));
+  return OperatorPtr(
+      std::make_unique<HistogramQuantilesCall>(context, grid, std::move(input), std::move(label),
+                                               std::move(quantiles), std::move(positions)));
 }
 
 }  // namespace varve::promql

@@ -16,8 +16,7 @@ namespace varve::promql {
 // histogram_count, _sum, _avg, _stddev, _stdvar: a number per native histogram.
 using HistogramNumber = double (*)(const Histogram& histogram);
 HistogramNumber FindHistogramNumber(FunctionId id);
-OperatorPtr MakeHistogramNumber(QueryContext& context, HistogramNumber function,
-                                OperatorPtr input);
+OperatorPtr MakeHistogramNumber(QueryContext& context, HistogramNumber function, OperatorPtr input);
 
 // Where annotations of these calls point to.
 struct HistogramCallPositions {

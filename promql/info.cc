@@ -150,7 +150,8 @@ class InfoOperator : public Operator {
   }
 
   // The series with the newest sample of each info metric.
-  absl::Status Choose(const Candidates& candidates, size_t step, std::vector<size_t>& chosen) const {
+  absl::Status Choose(const Candidates& candidates, size_t step,
+                      std::vector<size_t>& chosen) const {
     std::string_view metric;
     bool first = true;
     for (size_t index : candidates) {
@@ -251,16 +252,15 @@ absl::StatusOr<OperatorPtr> MakeInfo(QueryContext& context, const Grid& grid, co
   if (parts.name_matchers.empty()) {
     parts.name_matchers.push_back(Matcher::Equal(kMetricName, "target_info"));
   } else if (!positive_name) {
-    ASSIGN_OR_RETURN(Matcher any_info,
-                     Matcher::Create(MatchType::kRegex, kMetricName, ".+_info"));
+    ASSIGN_OR_RETURN(Matcher any_info, Matcher::Create(MatchType::kRegex, kMetricName, ".+_info"));
     parts.name_matchers.push_back(std::move(any_info));
   }
   parts.selector->matchers = parts.name_matchers;
   parts.selector->matchers.insert(parts.selector->matchers.end(), parts.data_matchers.begin(),
                                   parts.data_matchers.end());
   ASSIGN_OR_RETURN(parts.selector->time, ReferenceTime(context, *call.args[0]));
-  ASSIGN_OR_RETURN(parts.info_times, MakeSelector(context, grid, *parts.selector,
-                                                  SelectedPart::kTimestamp, {}));
+  ASSIGN_OR_RETURN(parts.info_times,
+                   MakeSelector(context, grid, *parts.selector, SelectedPart::kTimestamp, {}));
   ASSIGN_OR_RETURN(parts.info_values,
                    MakeSelector(context, grid, *parts.selector, SelectedPart::kValue, {}));
   ASSIGN_OR_RETURN(parts.base, Plan(context, grid, *call.args[0]));

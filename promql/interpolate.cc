@@ -39,6 +39,21 @@ void RemoveStale(SeriesSamples& samples) {
   if (!samples.histogram_start_times.empty()) samples.histogram_start_times.resize(out);
 }
 
+void DetectResetHints(SeriesSamples& samples) {
+  HistogramPtr previous;
+  for (HistogramSample& sample : samples.histograms) {
+    const HistogramPtr current = sample.histogram;
+    if (previous != nullptr && current->reset_hint == ResetHint::kUnknown && !current->IsStale() &&
+        !previous->IsStale()) {
+      Histogram hinted = *current;
+      hinted.reset_hint =
+          DetectHistogramReset(*current, *previous) ? ResetHint::kReset : ResetHint::kNotReset;
+      sample.histogram = std::make_shared<const Histogram>(std::move(hinted));
+    }
+    previous = current;
+  }
+}
+
 double InterpolateFloats(TimestampMs time1, double value1, TimestampMs time2, double value2,
                          TimestampMs at, bool is_counter) {
   if (is_counter && value2 < value1) value1 = 0;
@@ -48,8 +63,8 @@ double InterpolateFloats(TimestampMs time1, double value1, TimestampMs time2, do
 
 Histogram InterpolateHistograms(const HistogramSample& first, const HistogramSample& second,
                                 TimestampMs at, bool is_counter) {
-  const double fraction = static_cast<double>(at - first.time) /
-                          static_cast<double>(second.time - first.time);
+  const double fraction =
+      static_cast<double>(at - first.time) / static_cast<double>(second.time - first.time);
   if (is_counter && DetectHistogramReset(*second.histogram, *first.histogram)) {
     return MultiplyHistogram(*second.histogram, fraction);
   }
@@ -93,11 +108,9 @@ InterpolatedSample InterpolateAt(const SeriesSamples& samples, TimestampMs min, 
     result.kind = InterpolatedSample::Kind::kFloat;
     return result;
   }
-  const auto next =
-      std::lower_bound(histogram_begin, histogram_end, at,
-                       [](const HistogramSample& sample, TimestampMs time) {
-                         return sample.time < time;
-                       });
+  const auto next = std::lower_bound(
+      histogram_begin, histogram_end, at,
+      [](const HistogramSample& sample, TimestampMs time) { return sample.time < time; });
   if (next != histogram_end && next->time == at) {
     result.histogram = next->histogram;
   } else if (next == histogram_begin) {
@@ -112,8 +125,8 @@ InterpolatedSample InterpolateAt(const SeriesSamples& samples, TimestampMs min, 
     }
     const bool is_counter = previous.histogram->reset_hint != ResetHint::kGauge &&
                             next->histogram->reset_hint != ResetHint::kGauge;
-    result.histogram = std::make_shared<const Histogram>(
-        InterpolateHistograms(previous, *next, at, is_counter));
+    result.histogram =
+        std::make_shared<const Histogram>(InterpolateHistograms(previous, *next, at, is_counter));
   }
   result.kind = InterpolatedSample::Kind::kHistogram;
   return result;

@@ -11,6 +11,9 @@ namespace varve::promql {
 // Takes staleness markers out.
 void RemoveStale(SeriesSamples& samples);
 
+// Replaces unknown reset hints by what comparing a histogram with its predecessor tells.
+void DetectResetHints(SeriesSamples& samples);
+
 struct InterpolatedSample {
   enum class Kind { kNone, kFloat, kHistogram, kMixedTypes, kMixedSchemas };
   Kind kind = Kind::kNone;

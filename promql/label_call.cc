@@ -61,8 +61,8 @@ class LabelReplace : public Relabeler {
  protected:
   bool Change(Labels& labels) const override {
     const std::string_view source = labels.Get(source_);
-    std::vector<re2::StringPiece> pieces(
-        static_cast<size_t>(regex_->NumberOfCapturingGroups()) + 1);
+    std::vector<re2::StringPiece> pieces(static_cast<size_t>(regex_->NumberOfCapturingGroups()) +
+                                         1);
     if (!regex_->Match(re2::StringPiece(source.data(), source.size()), 0, source.size(),
                        re2::RE2::ANCHOR_BOTH, pieces.data(), static_cast<int>(pieces.size()))) {
       return false;
@@ -269,8 +269,8 @@ absl::StatusOr<OperatorPtr> MakeLabelReplace(QueryContext& context, OperatorPtr 
     return ExecutionError("invalid destination label name in label_replace(): " +
                           arguments.destination);
   }
-  return MakeMerge(context, std::make_unique<LabelReplace>(std::move(input), arguments,
-                                                           std::move(*regex)));
+  return MakeMerge(context,
+                   std::make_unique<LabelReplace>(std::move(input), arguments, std::move(*regex)));
 }
 
 absl::StatusOr<OperatorPtr> MakeLabelJoin(QueryContext& context, OperatorPtr input,
@@ -284,9 +284,8 @@ absl::StatusOr<OperatorPtr> MakeLabelJoin(QueryContext& context, OperatorPtr inp
   if (!IsValidLabelName(destination)) {
     return ExecutionError("invalid destination label name in label_join(): " + destination);
   }
-  return MakeMerge(context,
-                   std::make_unique<LabelJoin>(std::move(input), std::move(destination),
-                                               std::move(separator), std::move(sources)));
+  return MakeMerge(context, std::make_unique<LabelJoin>(std::move(input), std::move(destination),
+                                                        std::move(separator), std::move(sources)));
 }
 
 OperatorPtr MakeMerge(QueryContext& context, OperatorPtr input) {

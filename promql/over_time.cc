@@ -263,7 +263,8 @@ RangeValue DoubleExponentialSmoothing(const RangeWindow& window, RangeCall& call
   const double smoothing = call.params[0];
   const double trend_factor = call.params[1];
   if (!(smoothing > 0 && smoothing < 1)) {
-    call.error = fmt::format("invalid smoothing factor. Expected: 0 < sf < 1, got: {:f}", smoothing);
+    call.error =
+        fmt::format("invalid smoothing factor. Expected: 0 < sf < 1, got: {:f}", smoothing);
     return RangeValue::None();
   }
   if (!(trend_factor > 0 && trend_factor < 1)) {

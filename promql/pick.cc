@@ -122,8 +122,7 @@ class TopK : public Operator {
     }
     const size_t count = CountAt(params_, step, candidates_.size());
     std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(count),
-                      candidates_.end(),
-                      [&](size_t a, size_t b) { return Before(a, b, step); });
+                      candidates_.end(), [&](size_t a, size_t b) { return Before(a, b, step); });
     for (size_t i = 0; i < count; ++i) {
       const size_t index = candidates_[i];
       picked_[index].SetFloat(step, rows_.rows()[index].value(step));
@@ -185,8 +184,8 @@ class LimitK : public Operator {
 
 class LimitRatio : public Operator {
  public:
-  LimitRatio(QueryContext& context, const Grid& grid, const Aggregate& aggregate,
-             OperatorPtr input, OperatorPtr param)
+  LimitRatio(QueryContext& context, const Grid& grid, const Aggregate& aggregate, OperatorPtr input,
+             OperatorPtr param)
       : context_(context),
         grid_(grid),
         aggregate_(aggregate),

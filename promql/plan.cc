@@ -21,6 +21,9 @@
 namespace varve::promql {
 namespace {
 
+// Operators on top of one another: each costs stack when rows are read.
+constexpr size_t kOperatorDepthMax = 1000;
+
 absl::StatusOr<OperatorPtr> PlanAggregate(QueryContext& context, const Grid& grid,
                                           const Aggregate& aggregate) {
   OperatorPtr input;
@@ -29,8 +32,7 @@ absl::StatusOr<OperatorPtr> PlanAggregate(QueryContext& context, const Grid& gri
     hints.function = AggregateOpText(aggregate.op);
     hints.grouping = aggregate.grouping;
     hints.grouping_by = !aggregate.without;
-    ASSIGN_OR_RETURN(input,
-                     MakeSelector(context, grid, *selector, SelectedPart::kValue, hints));
+    ASSIGN_OR_RETURN(input, MakeSelector(context, grid, *selector, SelectedPart::kValue, hints));
   } else {
     ASSIGN_OR_RETURN(input, Plan(context, grid, *aggregate.expr));
   }
@@ -53,9 +55,9 @@ absl::StatusOr<OperatorPtr> PlanAggregate(QueryContext& context, const Grid& gri
   }
 }
 
-absl::StatusOr<OperatorPtr> PlanBinary(QueryContext& context, const Grid& grid,
-                                       const Binary& binary) {
-  ASSIGN_OR_RETURN(OperatorPtr left, Plan(context, grid, *binary.lhs));
+// One operator of a chain, its left side planned already.
+absl::StatusOr<OperatorPtr> PlanBinaryOver(QueryContext& context, const Grid& grid,
+                                           const Binary& binary, OperatorPtr left) {
   ASSIGN_OR_RETURN(OperatorPtr right, Plan(context, grid, *binary.rhs));
   const bool left_scalar = binary.lhs->type == ValueType::kScalar;
   const bool right_scalar = binary.rhs->type == ValueType::kScalar;
@@ -64,14 +66,53 @@ absl::StatusOr<OperatorPtr> PlanBinary(QueryContext& context, const Grid& grid,
   }
   if (left_scalar || right_scalar) {
     return MakeMerge(context,
-                     MakeVectorScalarBinary(context, binary,
-                                            std::move(left_scalar ? right : left),
+                     MakeVectorScalarBinary(context, binary, std::move(left_scalar ? right : left),
                                             std::move(left_scalar ? left : right), left_scalar));
   }
   if (IsSetOperator(binary.op)) {
     return MakeSetOperator(context, grid, binary, std::move(left), std::move(right));
   }
   return MakeVectorBinary(context, grid, binary, std::move(left), std::move(right));
+}
+
+bool SameUnion(const Binary& a, const Binary& b) {
+  return a.op == BinaryOp::kOr && b.op == BinaryOp::kOr && a.matching->on == b.matching->on &&
+         a.matching->labels == b.matching->labels;
+}
+
+// Chains are long to the left (`a + b + c ...`): they are walked, not recursed into, and a chain
+// of `or` becomes one operator.
+absl::StatusOr<OperatorPtr> PlanBinary(QueryContext& context, const Grid& grid,
+                                       const Binary& binary) {
+  std::vector<const Binary*> chain;  // From the outermost to the innermost.
+  const Expr* start = &binary;
+  while (const auto* link = TryAs<Binary>(*start)) {
+    if (link != &binary && grid.count > 1 && context.IsStepInvariant(*link)) break;
+    chain.push_back(link);
+    start = &Unparen(*link->lhs);
+  }
+  ASSIGN_OR_RETURN(OperatorPtr left, Plan(context, grid, *start));
+  size_t depth = 0;
+  for (size_t i = chain.size(); i-- > 0;) {
+    if (++depth > kOperatorDepthMax) {
+      return ExecutionError(
+          fmt::format("more than {} binary operators in one chain", kOperatorDepthMax));
+    }
+    if (chain[i]->op != BinaryOp::kOr) {
+      ASSIGN_OR_RETURN(left, PlanBinaryOver(context, grid, *chain[i], std::move(left)));
+      continue;
+    }
+    const Binary& first = *chain[i];
+    std::vector<OperatorPtr> inputs;
+    inputs.push_back(std::move(left));
+    for (;; --i) {
+      ASSIGN_OR_RETURN(OperatorPtr input, Plan(context, grid, *chain[i]->rhs));
+      inputs.push_back(std::move(input));
+      if (i == 0 || !SameUnion(first, *chain[i - 1])) break;
+    }
+    left = MakeUnion(context, grid, first, std::move(inputs));
+  }
+  return left;
 }
 
 absl::StatusOr<OperatorPtr> PlanNode(QueryContext& context, const Grid& grid, const Expr& expr) {
@@ -130,33 +171,74 @@ bool LooksAtTime(FunctionId id, size_t args) {
   }
 }
 
+// What lies between a selector and the query's root (or the binary operator above it).
+struct StatsPath {
+  bool stats_function = false;  // histogram_count(), _sum() or _avg()
+  bool needs_buckets = false;   // a quantile, or a subquery, which skips samples
+};
+
+void FindStatsSelectors(const Expr& expr, StatsPath path,
+                        absl::flat_hash_set<const VectorSelector*>& found) {
+  const auto* selector = TryAs<VectorSelector>(expr);
+  if (const auto* matrix = TryAs<MatrixSelector>(expr)) selector = matrix->selector.get();
+  if (selector != nullptr) {
+    if (path.stats_function && !path.needs_buckets) found.insert(selector);
+    return;
+  }
+  if (expr.kind == ExprKind::kBinary) path = StatsPath();
+  if (expr.kind == ExprKind::kSubquery) path.needs_buckets = true;
+  if (const auto* call = TryAs<Call>(expr)) {
+    switch (call->function->id) {
+      case FunctionId::kHistogramCount:
+      case FunctionId::kHistogramSum:
+      case FunctionId::kHistogramAvg:
+        path.stats_function = true;
+        break;
+      case FunctionId::kHistogramQuantile:
+      case FunctionId::kHistogramQuantiles:
+      case FunctionId::kHistogramFraction:
+        path.needs_buckets = true;
+        break;
+      default:
+        break;
+    }
+  }
+  for (const Expr* child : Children(expr)) FindStatsSelectors(*child, path, found);
+}
+
 }  // namespace
 
-bool IsStepInvariant(const Expr& expr) {
-  switch (expr.kind) {
-    case ExprKind::kNumberLiteral:
-    case ExprKind::kStringLiteral:
-    case ExprKind::kDuration:
-      return true;
-    case ExprKind::kVectorSelector:
-      return IsFixed(As<VectorSelector>(expr).time);
-    case ExprKind::kMatrixSelector:
-      return IsFixed(As<MatrixSelector>(expr).selector->time);
-    case ExprKind::kSubquery:
-      // Its steps lie where `@` says, whatever happens inside them.
-      return IsFixed(As<Subquery>(expr).time);
-    case ExprKind::kCall: {
-      const auto& call = As<Call>(expr);
-      if (LooksAtTime(call.function->id, call.args.size())) return false;
-      break;
-    }
-    default:
-      break;
+absl::flat_hash_set<const VectorSelector*> HistogramStatsSelectors(const Expr& expr) {
+  absl::flat_hash_set<const VectorSelector*> found;
+  FindStatsSelectors(expr, StatsPath(), found);
+  return found;
+}
+
+namespace {
+
+bool FindStepInvariant(const Expr& expr, absl::flat_hash_set<const Expr*>& found) {
+  bool invariant = true;
+  for (const Expr* child : Children(expr)) invariant &= FindStepInvariant(*child, found);
+  if (const auto* selector = TryAs<VectorSelector>(expr)) {
+    invariant = IsFixed(selector->time);
+  } else if (const auto* matrix = TryAs<MatrixSelector>(expr)) {
+    invariant = IsFixed(matrix->selector->time);
+  } else if (const auto* subquery = TryAs<Subquery>(expr)) {
+    // Its steps lie where `@` says, whatever happens inside them.
+    invariant = IsFixed(subquery->time);
+  } else if (const auto* call = TryAs<Call>(expr)) {
+    invariant &= !LooksAtTime(call->function->id, call->args.size());
   }
-  for (const Expr* child : Children(expr)) {
-    if (!IsStepInvariant(*child)) return false;
-  }
-  return true;
+  if (invariant) found.insert(&expr);
+  return invariant;
+}
+
+}  // namespace
+
+absl::flat_hash_set<const Expr*> StepInvariantParts(const Expr& expr) {
+  absl::flat_hash_set<const Expr*> found;
+  FindStepInvariant(expr, found);
+  return found;
 }
 
 Labels AbsentLabels(const Expr& expr) {
@@ -182,7 +264,7 @@ Labels AbsentLabels(const Expr& expr) {
 
 absl::StatusOr<OperatorPtr> Plan(QueryContext& context, const Grid& grid, const Expr& expr) {
   const Expr& inner = Unparen(expr);
-  if (grid.count > 1 && inner.kind != ExprKind::kNumberLiteral && IsStepInvariant(inner)) {
+  if (grid.count > 1 && inner.kind != ExprKind::kNumberLiteral && context.IsStepInvariant(inner)) {
     Grid one = grid;
     one.count = 1;
     ASSIGN_OR_RETURN(OperatorPtr input, PlanNode(context, one, inner));
@@ -202,13 +284,12 @@ absl::StatusOr<RangeSourcePtr> PlanRange(QueryContext& context, const Grid& grid
   spec.grid = grid;
   spec.range = subquery.range_ms;
   if (subquery.range_expr != nullptr) {
-    ASSIGN_OR_RETURN(spec.range, ResolveDuration(*subquery.range_expr, context,
-                                                 DurationSign::kPositive));
+    ASSIGN_OR_RETURN(spec.range,
+                     ResolveDuration(*subquery.range_expr, context, DurationSign::kPositive));
   }
   DurationMs step = subquery.step_ms;
   if (subquery.step_expr != nullptr) {
-    ASSIGN_OR_RETURN(step,
-                     ResolveDuration(*subquery.step_expr, context, DurationSign::kPositive));
+    ASSIGN_OR_RETURN(step, ResolveDuration(*subquery.step_expr, context, DurationSign::kPositive));
   }
   if (step == 0) step = context.setup().default_subquery_step;
   ASSIGN_OR_RETURN(const ResolvedTime time, ResolveTime(subquery.time, context));

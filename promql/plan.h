@@ -3,6 +3,7 @@
 // From a checked tree to a tree of operators.
 #pragma once
 
+#include <absl/container/flat_hash_set.h>
 #include <absl/status/statusor.h>
 
 #include <string_view>
@@ -19,12 +20,15 @@ namespace varve::promql {
 absl::StatusOr<OperatorPtr> Plan(QueryContext& context, const Grid& grid, const Expr& expr);
 
 // Plans a range vector. REQUIRES: expr.type is kMatrix.
-absl::StatusOr<RangeSourcePtr> PlanRange(QueryContext& context, const Grid& grid,
-                                         const Expr& expr);
+absl::StatusOr<RangeSourcePtr> PlanRange(QueryContext& context, const Grid& grid, const Expr& expr);
 
-// Whether `expr` gives the same at every step: all its selectors are fixed by `@` and nothing in
-// it looks at the evaluation time.
-bool IsStepInvariant(const Expr& expr);
+// The parts of `expr` that give the same at every step: all their selectors are fixed by `@` and
+// nothing in them looks at the evaluation time.
+absl::flat_hash_set<const Expr*> StepInvariantParts(const Expr& expr);
+
+// The selectors whose histograms are asked for nothing but count and sum. Their reset hints are
+// worked out while reading.
+absl::flat_hash_set<const VectorSelector*> HistogramStatsSelectors(const Expr& expr);
 
 // The labels absent() gives for `expr`: what its equality matchers ask for.
 Labels AbsentLabels(const Expr& expr);

@@ -15,8 +15,10 @@ void RangeCall::WarnMixedTypes() const {
 }
 
 void RangeCall::WarnMixedSchemas() const {
-  Warn("vector contains a mix of histograms with exponential and custom buckets schemas for "
-       "metric name " + Quoted(metric));
+  Warn(
+      "vector contains a mix of histograms with exponential and custom buckets schemas for "
+      "metric name " +
+      Quoted(metric));
 }
 
 void RangeCall::InfoIgnoredHistograms() const {
@@ -74,8 +76,8 @@ class RangeCallOperator : public Operator {
         function_(function),
         source_(std::move(arguments.source)),
         scalars_(std::move(arguments.scalars)),
-        call_{context, source_->spec(), arguments.position, "", "", {},
-              arguments.scalar_position} {}
+        call_{context, source_->spec(), arguments.position, "", "", {}, arguments.scalar_position} {
+  }
 
   absl::StatusOr<std::vector<Labels>> Open() override {
     for (OperatorPtr& scalar : scalars_) {
@@ -96,10 +98,10 @@ class RangeCallOperator : public Operator {
     RETURN_IF_ERROR(source_->Next(series_));
     call_.metric = labels.Get(kMetricName);
     call_.type_label = labels.Get(kTypeLabel);
+    call_.counter_name_checked = false;
     const size_t steps = source_->spec().grid.count;
     row.Reset(steps);
-    row.drop_name =
-        series_.drop_name || (!function_.keeps_name && context_.delayed_name_removal());
+    row.drop_name = series_.drop_name || (!function_.keeps_name && context_.delayed_name_removal());
     WindowSlider slider(source_->spec(), series_.samples);
     uint64_t seen = 0;
     for (size_t step = 0; step < steps; ++step) {

@@ -33,12 +33,12 @@ struct RangeWindow {
 struct RangeCall {
   QueryContext& context;
   const RangeSpec& spec;
-  int position = 0;           // Of the range vector argument.
-  std::string metric;         // Name of the series at hand.
-  std::string type_label;     // Its __type__.
-  std::vector<double> params; // The scalar arguments at the step at hand.
-  int param_position = 0;     // Of the first scalar argument.
-  std::string error = {};     // Set by a function that cannot go on: ends the query.
+  int position = 0;            // Of the range vector argument.
+  std::string metric;          // Name of the series at hand.
+  std::string type_label;      // Its __type__.
+  std::vector<double> params;  // The scalar arguments at the step at hand.
+  int param_position = 0;      // Of the first scalar argument.
+  std::string error = {};      // Set by a function that cannot go on: ends the query.
 
   void Warn(std::string message) const { context.annotations().Warn(std::move(message), position); }
   void Info(std::string message) const { context.annotations().Info(std::move(message), position); }
@@ -87,9 +87,9 @@ struct RateKind {
 };
 // rate, increase and delta of an `anchored` or `smoothed` selector.
 RangeValue ExtendedRate(const RangeWindow& window, RangeCall& call, const RateKind& kind);
-// The samples changes() and resets() of an `anchored` selector see: a copy of the window's that
-// starts at its left edge and ends at its right one. False if there are none.
-bool ExtendWindow(const RangeWindow& window, SeriesSamples& samples);
+// Cuts the window of an `anchored` selector to what changes() and resets() look at: its samples
+// and the newest one before it. False if there are none inside.
+bool AnchorWindow(RangeWindow& window);
 
 // `values` is sorted in place, NaNs first. NaN for no values or a NaN quantile, infinite outside
 // [0, 1].

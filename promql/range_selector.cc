@@ -33,6 +33,7 @@ class RangeSelector : public RangeSource {
     series.drop_name = false;
     absl::Status read = series_->Read(next_++, hints_.start_ms, hints_.end_ms, series.samples);
     if (!read.ok()) return ExecutionError(std::string(read.message()));
+    if (context_.NeedsResetHints(selector_)) DetectResetHints(series.samples);
     RemoveStale(series.samples);
     context_.Release(held_);
     held_ = series.samples.times.size();
@@ -62,7 +63,8 @@ absl::StatusOr<RangeSourcePtr> MakeRangeSelector(QueryContext& context, const Gr
   spec.grid = grid;
   spec.range = selector.range_ms;
   if (selector.range_expr != nullptr) {
-    ASSIGN_OR_RETURN(spec.range, ResolveDuration(*selector.range_expr, context, DurationSign::kPositive));
+    ASSIGN_OR_RETURN(spec.range,
+                     ResolveDuration(*selector.range_expr, context, DurationSign::kPositive));
   }
   ASSIGN_OR_RETURN(const ResolvedTime time, ResolveTime(selector.selector->time, context));
   spec.offset = time.offset;

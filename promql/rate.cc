@@ -18,21 +18,22 @@ namespace {
 
 bool EndsLikeCounter(std::string_view metric) {
   for (std::string_view suffix : {"_total", "_sum", "_count", "_bucket"}) {
-    if (metric.size() >= suffix.size() &&
-        metric.substr(metric.size() - suffix.size()) == suffix) {
+    if (metric.size() >= suffix.size() && metric.substr(metric.size() - suffix.size()) == suffix) {
       return true;
     }
   }
   return false;
 }
 
-void NotePossibleNonCounter(const RangeCall& call) {
-  if (call.metric.empty()) return;
+void NotePossibleNonCounter(RangeCall& call) {
+  if (call.counter_name_checked || call.metric.empty()) return;
+  call.counter_name_checked = true;
   if (call.context.features().type_and_unit_labels) {
     if (call.type_label == "counter" || call.type_label == "histogram") return;
-    call.Info(fmt::format("metric might not be a counter, __type__ label is not set to \"counter\" "
-                          "or \"histogram\", got {}: {}",
-                          Quoted(call.type_label), Quoted(call.metric)));
+    call.Info(
+        fmt::format("metric might not be a counter, __type__ label is not set to \"counter\" "
+                    "or \"histogram\", got {}: {}",
+                    Quoted(call.type_label), Quoted(call.metric)));
     return;
   }
   if (EndsLikeCounter(call.metric)) return;
@@ -162,8 +163,7 @@ double ExtrapolationFactor(const RangeWindow& window, const Edges& edges, bool i
     return static_cast<double>(to - from) / 1000;
   };
   double sampled = seconds(edges.first, edges.last);
-  const double spacing =
-      edges.samples > 1 ? sampled / static_cast<double>(edges.samples - 1) : 0;
+  const double spacing = edges.samples > 1 ? sampled / static_cast<double>(edges.samples - 1) : 0;
   const double threshold = spacing * 1.1;
   double to_start = seconds(window.start, edges.first);
   double to_end = seconds(edges.last, window.end);
@@ -181,8 +181,7 @@ double ExtrapolationFactor(const RangeWindow& window, const Edges& edges, bool i
   return (sampled + to_start + to_end) / sampled;
 }
 
-RangeValue ExtrapolatedFloats(const RangeWindow& window, const RangeCall& call,
-                              const RateKind& kind) {
+RangeValue ExtrapolatedFloats(const RangeWindow& window, RangeCall& call, const RateKind& kind) {
   const StartTimes starts = FloatStarts(window, call);
   Edges edges;
   if (kind.is_counter) {
@@ -218,8 +217,8 @@ RangeValue ExtrapolatedHistograms(const RangeWindow& window, const RangeCall& ca
     starts.WarnOverlap(call);
   }
   if (window.histograms.size() < 2 && !edges.start_time.has_value()) return RangeValue::None();
-  const std::optional<Histogram> increase = HistogramIncrease(
-      window, call, kind.is_counter, starts, edges.start_time.has_value());
+  const std::optional<Histogram> increase =
+      HistogramIncrease(window, call, kind.is_counter, starts, edges.start_time.has_value());
   if (!increase.has_value()) return RangeValue::None();
   edges.first = window.histograms.front().time;
   edges.last = window.histograms.back().time;
@@ -241,7 +240,7 @@ RangeValue ExtrapolatedRate(const RangeWindow& window, RangeCall& call, const Ra
                               : ExtrapolatedFloats(window, call, kind);
 }
 
-RangeValue InstantFloats(const RangeWindow& window, const RangeCall& call, bool is_rate) {
+RangeValue InstantFloats(const RangeWindow& window, RangeCall& call, bool is_rate) {
   const size_t last = window.times.size() - 1;
   const TimestampMs interval = window.times[last] - window.times[last - 1];
   if (interval == 0) return RangeValue::None();
@@ -272,8 +271,8 @@ RangeValue InstantHistograms(const RangeWindow& window, const RangeCall& call, b
     call.Warn("this native histogram metric is not a gauge: " + Quoted(call.metric));
   }
   Histogram result = now;
-  const bool reset = is_rate && (HistogramStarts(window, call).Reset(last) ||
-                                 DetectHistogramReset(now, before));
+  const bool reset =
+      is_rate && (HistogramStarts(window, call).Reset(last) || DetectHistogramReset(now, before));
   if (!reset) {
     if (!Combinable(now, before)) {
       call.WarnMixedSchemas();
@@ -319,9 +318,8 @@ Tally CountChanges(const RangeWindow& window, const StartTimes& float_starts,
   bool have_previous = false;
   bool previous_is_float = false;
   while (f < window.times.size() || h < window.histograms.size()) {
-    const bool is_float =
-        h == window.histograms.size() ||
-        (f < window.times.size() && window.times[f] < window.histograms[h].time);
+    const bool is_float = h == window.histograms.size() ||
+                          (f < window.times.size() && window.times[f] < window.histograms[h].time);
     if (have_previous) {
       if (is_float != previous_is_float) {
         ++tally.changes;
@@ -349,14 +347,8 @@ std::optional<Tally> TallyOf(const RangeWindow& window, const RangeCall& call) {
   if (!call.spec.anchored) {
     return CountChanges(window, FloatStarts(window, call), HistogramStarts(window, call));
   }
-  SeriesSamples samples;
-  if (!ExtendWindow(window, samples)) return std::nullopt;
   RangeWindow extended = window;
-  extended.times = samples.times;
-  extended.values = samples.values;
-  extended.start_times = {};
-  extended.histograms = samples.histograms;
-  extended.histogram_start_times = {};
+  if (!AnchorWindow(extended)) return std::nullopt;
   return CountChanges(extended, FloatStarts(extended, call), HistogramStarts(extended, call));
 }
 

@@ -50,6 +50,7 @@ class SelectorOperator : public Operator {
     absl::Status read = series_->Read(index, hints_.start_ms, hints_.end_ms, samples_);
     if (!read.ok()) return ExecutionError(std::string(read.message()));
     context_.CountRead(samples_.times.size() + samples_.histograms.size());
+    if (context_.NeedsResetHints(selector_)) DetectResetHints(samples_);
     row.Reset(spec_.output_steps);
     if (spec_.smoothed) {
       FillSmoothed(series_->labels(index), row);
@@ -70,7 +71,7 @@ class SelectorOperator : public Operator {
   }
 
   void Fill(Row& row) const {
-    size_t floats = 0;      // Samples not newer than the step.
+    size_t floats = 0;  // Samples not newer than the step.
     size_t histograms = 0;
     for (size_t step = 0; step < StepsToFill(); ++step) {
       const TimestampMs at = spec_.At(step);
@@ -150,7 +151,8 @@ class SelectorOperator : public Operator {
         case InterpolatedSample::Kind::kMixedSchemas:
           context_.annotations().Warn(
               "vector contains a mix of histograms with exponential and custom buckets schemas "
-              "for metric name " + Quoted(metric),
+              "for metric name " +
+                  Quoted(metric),
               selector_.position.start);
           break;
       }
@@ -173,7 +175,8 @@ absl::StatusOr<ResolvedTime> ResolveTime(const TimeModifiers& modifiers,
   ResolvedTime resolved;
   resolved.offset = modifiers.offset_ms;
   if (modifiers.offset_expr != nullptr) {
-    ASSIGN_OR_RETURN(resolved.offset, ResolveDuration(*modifiers.offset_expr, context, DurationSign::kAny));
+    ASSIGN_OR_RETURN(resolved.offset,
+                     ResolveDuration(*modifiers.offset_expr, context, DurationSign::kAny));
   }
   resolved.fixed = modifiers.at != AtModifier::kNone;
   switch (modifiers.at) {
@@ -209,8 +212,8 @@ absl::StatusOr<std::unique_ptr<SeriesSet>> Select(QueryContext& context,
   RETURN_IF_ERROR(context.Check());
   auto series = context.querier().Select(matchers, hints);
   if (!series.ok()) {
-    return ExecutionError(fmt::format("expanding series: {}",
-                                      std::string(series.status().message())));
+    return ExecutionError(
+        fmt::format("expanding series: {}", std::string(series.status().message())));
   }
   return std::move(*series);
 }

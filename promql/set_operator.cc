@@ -7,103 +7,158 @@
 
 #include "model/status_macros.h"
 #include "promql/binary.h"
+#include "promql/label_filter.h"
 #include "promql/vector_function.h"
 
 namespace varve::promql {
 
 Labels MatchKey(const VectorMatching& matching, const Labels& labels) {
-  LabelsBuilder builder(labels);
-  if (matching.on) {
-    builder.Keep(matching.labels);
-  } else {
-    for (const std::string& name : matching.labels) builder.Delete(name);
-    builder.Delete(kMetricName);
-  }
-  return builder.Build();
+  return FilterLabels(labels, [&](std::string_view name) {
+    return matching.on ? IsOneOf(name, matching.labels)
+                       : name != kMetricName && !IsOneOf(name, matching.labels);
+  });
 }
 
 namespace {
 
 using Bitmap = std::vector<uint64_t>;
 
+// Which steps each match group has been seen at.
+class GroupMasks {
+ public:
+  GroupMasks(const VectorMatching& matching, size_t steps)
+      : matching_(matching), words_((steps + 63) / 64) {}
+
+  std::vector<size_t> GroupsOf(const std::vector<Labels>& inputs) {
+    std::vector<size_t> groups;
+    groups.reserve(inputs.size());
+    for (const Labels& labels : inputs) {
+      const auto [it, inserted] = index_.try_emplace(MatchKey(matching_, labels), masks_.size());
+      if (inserted) masks_.emplace_back(words_, 0);
+      groups.push_back(it->second);
+    }
+    return groups;
+  }
+
+  // Takes over the groups of `other`, nothing seen.
+  void CopyGroups(const GroupMasks& other) {
+    masks_.assign(other.masks_.size(), Bitmap(words_, 0));
+  }
+  // Adds what `other` has seen of `groups` and empties it there.
+  void MoveFrom(GroupMasks& other, const std::vector<size_t>& groups) {
+    for (size_t group : groups) {
+      for (size_t word = 0; word < words_; ++word) {
+        masks_[group][word] |= std::exchange(other.masks_[group][word], 0);
+      }
+    }
+  }
+
+  void Remember(const Row& row, size_t group) {
+    for (size_t word = 0; word < words_; ++word) masks_[group][word] |= row.present()[word];
+  }
+
+  // Keeps the steps at which the group was seen.
+  void KeepSeen(Row& row, size_t group) const {
+    for (size_t word = 0; word < words_; ++word) row.present()[word] &= masks_[group][word];
+  }
+  void KeepUnseen(Row& row, size_t group) const {
+    for (size_t word = 0; word < words_; ++word) row.present()[word] &= ~masks_[group][word];
+  }
+
+ private:
+  const VectorMatching& matching_;
+  const size_t words_;
+  absl::flat_hash_map<Labels, size_t> index_;
+  std::vector<Bitmap> masks_;  // By group.
+};
+
+// and, unless.
 class SetOperator : public Operator {
  public:
   SetOperator(QueryContext& context, const Grid& grid, const Binary& binary, OperatorPtr left,
               OperatorPtr right)
       : context_(context),
-        grid_(grid),
-        binary_(binary),
+        keep_seen_(binary.op == BinaryOp::kAnd),
         left_(std::move(left)),
-        right_(std::move(right)) {}
+        right_(std::move(right)),
+        masks_(*binary.matching, grid.count) {}
 
   absl::StatusOr<std::vector<Labels>> Open() override {
     ASSIGN_OR_RETURN(std::vector<Labels> left, left_->Open());
     ASSIGN_OR_RETURN(const std::vector<Labels> right, right_->Open());
-    absl::flat_hash_map<Labels, size_t> index;
-    const auto groups_of = [&](const std::vector<Labels>& inputs) {
-      std::vector<size_t> groups;
-      groups.reserve(inputs.size());
-      for (const Labels& labels : inputs) {
-        groups.push_back(
-            index.try_emplace(MatchKey(*binary_.matching, labels), index.size()).first->second);
-      }
-      return groups;
-    };
-    left_group_ = groups_of(left);
-    right_group_ = groups_of(right);
-    masks_.assign(index.size(), Bitmap((grid_.count + 63) / 64, 0));
-    if (binary_.op == BinaryOp::kOr) {
-      left.insert(left.end(), right.begin(), right.end());
-      return left;
-    }
+    left_group_ = masks_.GroupsOf(left);
     Row row;
-    for (size_t group : right_group_) {
+    for (size_t group : masks_.GroupsOf(right)) {
       RETURN_IF_ERROR(context_.Check());
       RETURN_IF_ERROR(right_->Next(row));
-      Remember(row, group);
+      masks_.Remember(row, group);
     }
     return left;
   }
 
   absl::Status Next(Row& row) override {
-    const size_t index = next_++;
-    if (index >= left_group_.size()) {
-      RETURN_IF_ERROR(right_->Next(row));
-      Filter(row, right_group_[index - left_group_.size()], false);
-      return absl::OkStatus();
-    }
+    const size_t group = left_group_[next_++];
     RETURN_IF_ERROR(left_->Next(row));
-    if (binary_.op == BinaryOp::kOr) {
-      Remember(row, left_group_[index]);
+    if (keep_seen_) {
+      masks_.KeepSeen(row, group);
     } else {
-      Filter(row, left_group_[index], binary_.op == BinaryOp::kAnd);
+      masks_.KeepUnseen(row, group);
     }
     return absl::OkStatus();
   }
 
  private:
-  void Remember(const Row& row, size_t group) {
-    for (size_t word = 0; word < row.present().size(); ++word) {
-      masks_[group][word] |= row.present()[word];
-    }
-  }
-
-  // Keeps the steps at which the group was (or was not) seen.
-  void Filter(Row& row, size_t group, bool seen) const {
-    for (size_t word = 0; word < row.present().size(); ++word) {
-      const uint64_t mask = masks_[group][word];
-      row.present()[word] &= seen ? mask : ~mask;
-    }
-  }
-
   QueryContext& context_;
-  const Grid grid_;
-  const Binary& binary_;
+  const bool keep_seen_;
   OperatorPtr left_;
   OperatorPtr right_;
+  GroupMasks masks_;
   std::vector<size_t> left_group_;
-  std::vector<size_t> right_group_;
-  std::vector<Bitmap> masks_;  // By group.
+  size_t next_ = 0;
+};
+
+// or: what an input shows hides the same groups of the inputs after it, not its own.
+class UnionOperator : public Operator {
+ public:
+  UnionOperator(QueryContext& context, const Grid& grid, const Binary& binary,
+                std::vector<OperatorPtr> inputs)
+      : context_(context),
+        inputs_(std::move(inputs)),
+        earlier_(*binary.matching, grid.count),
+        current_(*binary.matching, grid.count) {}
+
+  absl::StatusOr<std::vector<Labels>> Open() override {
+    std::vector<Labels> all;
+    for (OperatorPtr& input : inputs_) {
+      ASSIGN_OR_RETURN(const std::vector<Labels> labels, input->Open());
+      groups_.push_back(earlier_.GroupsOf(labels));
+      all.insert(all.end(), labels.begin(), labels.end());
+    }
+    current_.CopyGroups(earlier_);
+    return all;
+  }
+
+  absl::Status Next(Row& row) override {
+    while (next_ == groups_[input_].size()) {
+      earlier_.MoveFrom(current_, groups_[input_]);
+      ++input_;
+      next_ = 0;
+    }
+    const size_t group = groups_[input_][next_++];
+    RETURN_IF_ERROR(context_.Check());
+    RETURN_IF_ERROR(inputs_[input_]->Next(row));
+    earlier_.KeepUnseen(row, group);
+    current_.Remember(row, group);
+    return absl::OkStatus();
+  }
+
+ private:
+  QueryContext& context_;
+  std::vector<OperatorPtr> inputs_;
+  std::vector<std::vector<size_t>> groups_;  // By input and series.
+  GroupMasks earlier_;                       // What the inputs before this one showed.
+  GroupMasks current_;                       // What this one has shown so far.
+  size_t input_ = 0;
   size_t next_ = 0;
 };
 
@@ -111,11 +166,14 @@ class SetOperator : public Operator {
 
 OperatorPtr MakeSetOperator(QueryContext& context, const Grid& grid, const Binary& binary,
                             OperatorPtr left, OperatorPtr right) {
-  OperatorPtr result = std::make_unique<SetOperator>(context, grid, binary, std::move(left),
-                                                     std::move(right));
-  // Only `or` can give the same labels from both sides.
-  if (binary.op == BinaryOp::kOr) return MakeMerge(context, std::move(result));
-  return result;
+  return std::make_unique<SetOperator>(context, grid, binary, std::move(left), std::move(right));
+}
+
+OperatorPtr MakeUnion(QueryContext& context, const Grid& grid, const Binary& binary,
+                      std::vector<OperatorPtr> inputs) {
+  // Two inputs may have a series in common, at different steps.
+  return MakeMerge(context,
+                   std::make_unique<UnionOperator>(context, grid, binary, std::move(inputs)));
 }
 
 }  // namespace varve::promql

@@ -12,8 +12,7 @@ namespace {
 
 class SubquerySource : public RangeSource {
  public:
-  SubquerySource(QueryContext& context, const RangeSpec& spec, const Grid& inner,
-                 OperatorPtr input)
+  SubquerySource(QueryContext& context, const RangeSpec& spec, const Grid& inner, OperatorPtr input)
       : context_(context), spec_(spec), inner_(inner), input_(std::move(input)) {}
   ~SubquerySource() override { context_.Release(held_); }
 

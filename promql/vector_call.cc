@@ -143,8 +143,8 @@ void NegateRow(Row& row) {
   for (size_t step = 0; step < row.steps(); ++step) {
     if (!row.Has(step)) continue;
     if (row.HasHistogram(step)) {
-      row.SetHistogram(step, std::make_shared<const Histogram>(
-                                 MultiplyHistogram(*row.histogram(step), -1)));
+      row.SetHistogram(
+          step, std::make_shared<const Histogram>(MultiplyHistogram(*row.histogram(step), -1)));
     } else {
       row.values()[step] = -row.value(step);
     }

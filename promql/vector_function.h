@@ -28,8 +28,6 @@ OperatorPtr MakeNegate(QueryContext& context, OperatorPtr input, bool is_scalar)
 // timestamp() of anything but a plain selector: the evaluation time.
 OperatorPtr MakeEvalTimestamp(QueryContext& context, const Grid& grid, OperatorPtr input);
 
-
-
 // Drops the name and nothing else.
 OperatorPtr MakeDropName(QueryContext& context, OperatorPtr input);
 // The series without any sample: what start_timestamp() knows of computed values.

@@ -229,7 +229,8 @@ void MemoryStorage::AddHistogram(const Labels& labels, TimestampMs time, const H
           stored.reset_hint = ResetHint::kUnknown;
           break;
         case Fit::kReset:
-          stored.reset_hint = ResetHint::kReset;
+          // Only an explicit hint survives: a detected one is for the reader to detect again.
+          if (stored.reset_hint != ResetHint::kReset) stored.reset_hint = ResetHint::kUnknown;
           break;
       }
     }
