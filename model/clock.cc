@@ -26,7 +26,8 @@ class SystemClock : public Clock {
         .count();
   }
 
-  void WaitFor(CondVar& condition, Mutex& mutex, std::chrono::nanoseconds timeout) override {
+  void WaitFor(CondVar& condition, Mutex& mutex, std::chrono::nanoseconds timeout) override
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     // Far deadlines overflow the clock's range; waking once an hour costs nothing.
     condition.WaitFor(mutex, std::min<std::chrono::nanoseconds>(timeout, std::chrono::hours(1)));
   }
