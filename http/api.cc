@@ -31,6 +31,7 @@ void Api::AddRoutes(Router& router) {
   AddWriteRoutes(context, router);
   AddFederateRoute(context, router);
   AddLifecycleRoutes(context, router);
+  AddAdminRoutes(context, router);
   AddConsoleRoutes(context, router);
 }
 

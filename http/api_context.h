@@ -85,6 +85,7 @@ void AddStatusRoutes(ApiContext& context, Router& router);
 void AddLifecycleRoutes(ApiContext& context, Router& router);
 void AddWriteRoutes(ApiContext& context, Router& router);
 void AddFederateRoute(ApiContext& context, Router& router);
+void AddAdminRoutes(ApiContext& context, Router& router);
 void AddConsoleRoutes(ApiContext& context, Router& router);
 
 }  // namespace varve

@@ -4,7 +4,7 @@
 #   cmake -DDIST=web/dist -DOUTPUT=assets.cc -P assets.cmake
 file(GLOB_RECURSE files RELATIVE ${DIST} ${DIST}/*)
 list(SORT files)
-list(FILTER files EXCLUDE REGEX "\\.map$")
+list(FILTER files EXCLUDE REGEX "\\.map$|(^|/)\\.[^/]*$")
 
 set(assembly "")
 set(symbols "")

@@ -12,6 +12,8 @@
 #include <re2/re2.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <charconv>
 #include <ctime>
 #include <exception>
 #include <optional>
@@ -32,6 +34,9 @@ constexpr size_t kCompressedBytesMin = 1024;
 // A streamed body is handed to the client in pieces of about this size.
 constexpr size_t kStreamPieceBytes = 64 << 10;
 
+// Memory taken for a body on its announcement alone.
+constexpr size_t kBodyReserveBytesMax = 1 << 20;
+
 // The request a worker is serving, for the handlers that cpp-httplib calls back on this thread.
 struct Exchange {
   Connection& connection;
@@ -40,6 +45,10 @@ struct Exchange {
   std::string origin;
   bool http_1_0 = false;
   bool body_pending = false;  // The request announced a body that nobody has read yet.
+  bool bad_length = false;    // Where its body ends cannot be told.
+  // What was answered, for the metrics. Null if there was no route.
+  const Router::Route* route = nullptr;
+  int status = 0;
 };
 thread_local Exchange* current_exchange = nullptr;
 
@@ -56,6 +65,18 @@ std::string HttpDate() {
   char text[64];
   const size_t length = std::strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &utc);
   return std::string(text, length);
+}
+
+// Whether the headers say where the body ends: one length of digits, or chunks, not both.
+bool HasGoodLength(const httplib::Request& request) {
+  const size_t lengths = request.get_header_value_count("Content-Length");
+  if (request.has_header("Transfer-Encoding")) {
+    return lengths == 0 && request.get_header_value("Transfer-Encoding") == "chunked";
+  }
+  if (lengths == 0) return true;
+  const std::string length = request.get_header_value("Content-Length");
+  return lengths == 1 && !length.empty() && length.size() <= 18 &&
+         length.find_first_not_of("0123456789") == std::string::npos;
 }
 
 bool IsForm(std::string_view content_type) {
@@ -172,6 +193,7 @@ bool ServerImpl::ServeRequest(Connection& connection, SocketStream& stream) {
     exchange.accept_encoding = request.get_header_value("Accept-Encoding");
     exchange.origin = request.get_header_value("Origin");
     exchange.http_1_0 = request.version == "HTTP/1.0";
+    exchange.bad_length = !HasGoodLength(request);
     exchange.body_pending =
         request.get_header_value("Content-Length", 0) != "0" &&
         (request.has_header("Content-Length") || request.has_header("Transfer-Encoding"));
@@ -181,6 +203,7 @@ bool ServerImpl::ServeRequest(Connection& connection, SocketStream& stream) {
     // Its own routing matches std::regex, which recurses per character; `target` keeps the path.
     request.path = "/";
   };
+  const auto start = std::chrono::steady_clock::now();
   current_exchange = &exchange;
   bool closed = false;
   bool ok = false;
@@ -190,6 +213,12 @@ bool ServerImpl::ServeRequest(Connection& connection, SocketStream& stream) {
     spdlog::error("\"request failed\" remote={} err=\"{}\"", connection.peer, error.what());
   }
   current_exchange = nullptr;
+  // Before the client has the answer, so that whoever asks next finds it counted.
+  if (metrics_ != nullptr && exchange.route != nullptr) {
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    metrics_->Observe(exchange.route->pattern, exchange.status, seconds.count(),
+                      stream.bytes_written());
+  }
   return stream.Flush() && ok && !closed && !exchange.body_pending && !stopping_ &&
          !connection.gone;
 }
@@ -197,26 +226,22 @@ bool ServerImpl::ServeRequest(Connection& connection, SocketStream& stream) {
 void ServerImpl::Handle(const httplib::Request& from, httplib::Response& to,
                         const httplib::ContentReader* reader) {
   Exchange& exchange = *current_exchange;
-  const auto start = std::chrono::steady_clock::now();
   HttpRequest request = Convert(from, exchange);
   HttpResponse response;
-  const Router::Route* route = nullptr;
-  if (CutPrefix(request, response)) {
-    route = Route(request, response);
-    if (route != nullptr &&
-        (reader == nullptr || ReadBody(*route, *reader, exchange, request, response))) {
-      Run(*route, request, response);
+  if (exchange.bad_length) {
+    exchange.body_pending = true;  // Nothing after the header can be trusted.
+    response.SetText(400, "Bad Request\n");
+  } else if (CutPrefix(request, response)) {
+    exchange.route = Route(request, response);
+    if (exchange.route != nullptr &&
+        (reader == nullptr || ReadBody(*exchange.route, *reader, exchange, request, response))) {
+      Run(*exchange.route, request, response);
     }
     AddCors(exchange, request, response);
   }
-  const int status = response.status;
-  const size_t body_bytes = response.body.size();
+  exchange.status = response.status;
   if (exchange.body_pending) response.SetHeader("Connection", "close");
   Send(request, std::move(response), to);
-  if (metrics_ != nullptr && route != nullptr) {
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    metrics_->Observe(route->pattern, status, seconds.count(), body_bytes);
-  }
 }
 
 HttpRequest ServerImpl::Convert(const httplib::Request& from, Exchange& exchange) const {
@@ -281,6 +306,10 @@ bool ServerImpl::ReadBody(const Router::Route& route, const httplib::ContentRead
   // Without a length and not in chunks, cpp-httplib would read until the client closes.
   if (!exchange.body_pending) return true;
   const size_t bytes_max = route.options.body_bytes_max;
+  const std::string_view length = request.Header("Content-Length");
+  size_t announced = 0;
+  std::from_chars(length.data(), length.data() + length.size(), announced);
+  request.body.reserve(std::min({announced, bytes_max, kBodyReserveBytesMax}));
   bool too_long = false;
   const bool complete = reader([&](const char* data, size_t size) {
     if (size > bytes_max - request.body.size()) {

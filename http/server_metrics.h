@@ -18,7 +18,7 @@ class ServerMetrics {
   explicit ServerMetrics(prometheus::Registry& registry);
 
   // `handler` is the route's pattern.
-  void Observe(const std::string& handler, int status, double seconds, size_t body_bytes);
+  void Observe(const std::string& handler, int status, double seconds, size_t bytes);
 
  private:
   prometheus::Family<prometheus::Counter>& requests_;

@@ -4,13 +4,18 @@
 // as Prometheus' receiver of version 1.0 does.
 #include "remote/write.h"
 
+#include <absl/container/flat_hash_map.h>
 #include <fmt/format.h>
 #include <prometheus/counter.h>
 #include <snappy.h>
 #include <spdlog/spdlog.h>
+#include <xxhash.h>
 
 #include <memory>
+#include <utility>
+#include <vector>
 
+#include "model/mutex.h"
 #include "model/status_macros.h"
 #include "remote/write_reader.h"
 
@@ -97,6 +102,44 @@ absl::Status ReduceResolution(Histogram& histogram) {
   return absl::OkStatus();
 }
 
+// Which series a label set as it arrives names: 128 bits of its hash to the series' ref. Bounded: a
+// full shard starts over. Thread-safe.
+class RefCache {
+ public:
+  using Key = std::pair<uint64_t, uint64_t>;
+
+  static Key KeyOf(std::string_view raw_labels) {
+    const XXH128_hash_t hash = XXH3_128bits(raw_labels.data(), raw_labels.size());
+    return {hash.low64, hash.high64};
+  }
+
+  // kNoSeries if it is not known.
+  SeriesRef Find(const Key& key) {
+    Shard& shard = ShardOf(key);
+    MutexLock lock(shard.mutex);
+    const auto found = shard.refs.find(key);
+    return found == shard.refs.end() ? kNoSeries : found->second;
+  }
+
+  void Insert(const Key& key, SeriesRef ref) {
+    Shard& shard = ShardOf(key);
+    MutexLock lock(shard.mutex);
+    if (shard.refs.size() >= kCachedSeriesMax / kShards) shard.refs.clear();
+    shard.refs[key] = ref;
+  }
+
+ private:
+  static constexpr size_t kShards = 16;
+  struct Shard {
+    Mutex mutex;
+    absl::flat_hash_map<Key, SeriesRef> refs ABSL_GUARDED_BY(mutex);
+  };
+
+  Shard& ShardOf(const Key& key) { return shards_[key.first % kShards]; }
+
+  Shard shards_[kShards];
+};
+
 class WriteReceiverImpl : public WriteReceiver {
  public:
   WriteReceiverImpl(Appendable& appendable, prometheus::Registry* registry)
@@ -139,31 +182,37 @@ class WriteReceiverImpl : public WriteReceiver {
   }
 
  private:
-  WriteAnswer Store(std::string_view message) {
-    const std::unique_ptr<Appender> appender = appendable_.NewAppender();
+  // One request under way.
+  struct Batch {
+    WriteRequestReader reader;
+    std::unique_ptr<Appender> appender;
     WriteAnswer answer;
-    WriteRequestReader reader(message);
+    Labels labels;
+    std::vector<std::pair<RefCache::Key, SeriesRef>> learned;
+  };
+
+  WriteAnswer Store(std::string_view message) {
+    Batch batch{.reader = WriteRequestReader(message), .appender = appendable_.NewAppender()};
     WriteSeries series;
     absl::Status status;
     while (status.ok()) {
-      const absl::StatusOr<bool> more = reader.Next(series);
-      if (!more.ok()) {
-        appender->Rollback();
-        return {.status = 400, .message = Message(more.status())};
-      }
-      if (!*more) break;
-      status = AppendSeries(*appender, series, answer);
+      const absl::StatusOr<bool> more = batch.reader.Next(series);
+      if (more.ok() && !*more) break;
+      status = more.ok() ? AppendSeries(batch, series) : more.status();
     }
     if (!status.ok()) {
-      appender->Rollback();
-    } else {
-      status = appender->Commit();
+      batch.appender->Rollback();
+      return Refusal(status);
     }
-    if (status.ok()) return answer;
-    return Refusal(status);
+    status = batch.appender->Commit();
+    if (!status.ok()) return Refusal(status);
+    for (const auto& [key, ref] : batch.learned) refs_.Insert(key, ref);
+    return batch.answer;
   }
 
   static WriteAnswer Refusal(const absl::Status& status) {
+    // Bytes that are no request.
+    if (absl::IsInvalidArgument(status)) return {.status = 400, .message = Message(status)};
     switch (AppendErrorOf(status)) {
       case AppendError::kNone:
       case AppendError::kLimit:
@@ -174,30 +223,56 @@ class WriteReceiverImpl : public WriteReceiver {
     }
   }
 
-  absl::Status AppendSeries(Appender& appender, WriteSeries& series, WriteAnswer& answer) {
-    if (!series.valid_labels) {
+  absl::Status AppendSeries(Batch& batch, WriteSeries& series) {
+    if (series.raw_labels.empty()) return AppendDecoded(batch, series, nullptr);
+    const RefCache::Key key = RefCache::KeyOf(series.raw_labels);
+    const SeriesRef ref = refs_.Find(key);
+    if (ref == kNoSeries) return AppendDecoded(batch, series, &key);
+    // Exemplars need the labels.
+    if (!series.exemplars.empty()) return AppendDecoded(batch, series, &key);
+    const WriteAnswer before = batch.answer;
+    const absl::StatusOr<SeriesRef> known = AppendSamples(batch, series, ref, Labels());
+    if (known.ok()) return absl::OkStatus();
+    // Storage has forgotten the series, which the first sample shows.
+    if (!absl::IsNotFound(known.status())) return known.status();
+    batch.answer = before;
+    return AppendDecoded(batch, series, &key);
+  }
+
+  // `key` is null if the labels cannot be remembered.
+  absl::Status AppendDecoded(Batch& batch, WriteSeries& series, const RefCache::Key* key) {
+    ASSIGN_OR_RETURN(const bool valid, batch.reader.DecodeLabels(series, batch.labels));
+    if (!valid) {
       if (invalid_labels_ != nullptr) {
         invalid_labels_->Increment(
             static_cast<double>(series.samples.size() + series.histograms.size()));
       }
       return absl::OkStatus();
     }
-    SeriesRef ref = kNoSeries;
+    ASSIGN_OR_RETURN(const SeriesRef ref, AppendSamples(batch, series, kNoSeries, batch.labels));
+    for (const Exemplar& exemplar : series.exemplars) {
+      // An exemplar that cannot be kept costs only itself.
+      if (batch.appender->AppendExemplar(ref, batch.labels, exemplar).ok()) {
+        ++batch.answer.exemplars;
+      }
+    }
+    if (key != nullptr && ref != kNoSeries) batch.learned.emplace_back(*key, ref);
+    return absl::OkStatus();
+  }
+
+  static absl::StatusOr<SeriesRef> AppendSamples(Batch& batch, WriteSeries& series, SeriesRef ref,
+                                                 const Labels& labels) {
     for (const FloatSample& sample : series.samples) {
-      ASSIGN_OR_RETURN(ref, appender.Append(ref, series.labels, sample.time, sample.value));
-      ++answer.samples;
+      ASSIGN_OR_RETURN(ref, batch.appender->Append(ref, labels, sample.time, sample.value));
+      ++batch.answer.samples;
     }
     for (TimedHistogram& item : series.histograms) {
       RETURN_IF_ERROR(CheckHistogram(item.histogram));
       ASSIGN_OR_RETURN(ref,
-                       appender.AppendHistogram(ref, series.labels, item.time, item.histogram));
-      ++answer.histograms;
+                       batch.appender->AppendHistogram(ref, labels, item.time, item.histogram));
+      ++batch.answer.histograms;
     }
-    for (const Exemplar& exemplar : series.exemplars) {
-      // An exemplar that cannot be kept costs only itself.
-      if (appender.AppendExemplar(ref, series.labels, exemplar).ok()) ++answer.exemplars;
-    }
-    return absl::OkStatus();
+    return ref;
   }
 
   static absl::Status CheckHistogram(Histogram& histogram) {
@@ -208,6 +283,7 @@ class WriteReceiverImpl : public WriteReceiver {
   }
 
   Appendable& appendable_;
+  RefCache refs_;
   prometheus::Counter* invalid_labels_ = nullptr;
 };
 

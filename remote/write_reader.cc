@@ -191,41 +191,31 @@ bool ValidLabels(const std::vector<LabelPair>& pairs) {
   bool named = false;
   for (size_t i = 0; i < pairs.size(); ++i) {
     const auto& [name, value] = pairs[i];
-    if (name.empty() || !IsValidUtf8(name) || !IsValidUtf8(value)) return false;
+    if (name.empty() || name.size() > kLabelTextBytesMax || value.size() > kLabelTextBytesMax ||
+        !IsValidUtf8(name) || !IsValidUtf8(value)) {
+      return false;
+    }
     if (i > 0 && pairs[i - 1].first == name) return false;
     named = named || (name == kMetricName && !value.empty());
   }
   return named;
 }
 
-absl::Status BuildLabels(std::vector<LabelPair>& pairs, std::string& bytes, WriteSeries& series) {
-  const auto by_name = [](const LabelPair& a, const LabelPair& b) { return a.first < b.first; };
-  if (!std::is_sorted(pairs.begin(), pairs.end(), by_name)) {
-    std::stable_sort(pairs.begin(), pairs.end(), by_name);
-  }
-  series.valid_labels = ValidLabels(pairs);
-  if (!series.valid_labels) return absl::OkStatus();
+// REQUIRES: ValidLabels(pairs).
+absl::StatusOr<Labels> BuildLabels(const std::vector<LabelPair>& pairs, std::string& bytes) {
   bytes.clear();
   for (const auto& [name, value] : pairs) {
     if (value.empty()) continue;
     AppendText(name, bytes);
     AppendText(value, bytes);
   }
-  ASSIGN_OR_RETURN(series.labels, Labels::FromBytes(bytes));
-  return absl::OkStatus();
+  return Labels::FromBytes(bytes);
 }
 
-absl::Status AddLabel(protozero::pbf_reader& message, std::vector<LabelPair>& pairs) {
-  if (pairs.size() >= kWriteLabelsMax) {
-    return absl::InvalidArgumentError(
-        fmt::format("a series has more than {} labels", kWriteLabelsMax));
-  }
-  const LabelPair pair = ReadLabel(message.get_message());
-  if (pair.first.size() > kLabelTextBytesMax || pair.second.size() > kLabelTextBytesMax) {
-    return absl::InvalidArgumentError("a label is too long");
-  }
-  pairs.push_back(pair);
-  return absl::OkStatus();
+absl::Status CheckLabelCount(size_t count) {
+  if (count <= kWriteLabelsMax) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("a series has more than {} labels", kWriteLabelsMax));
 }
 
 absl::StatusOr<Exemplar> ReadExemplar(protozero::pbf_reader message) {
@@ -234,7 +224,8 @@ absl::StatusOr<Exemplar> ReadExemplar(protozero::pbf_reader message) {
   while (message.next()) {
     switch (message.tag_and_type()) {
       case protozero::tag_and_type(1, protozero::pbf_wire_type::length_delimited):
-        RETURN_IF_ERROR(AddLabel(message, views));
+        views.push_back(ReadLabel(message.get_message()));
+        RETURN_IF_ERROR(CheckLabelCount(views.size()));
         break;
       case protozero::tag_and_type(2, protozero::pbf_wire_type::fixed64):
         exemplar.value = message.get_double();
@@ -253,21 +244,29 @@ absl::StatusOr<Exemplar> ReadExemplar(protozero::pbf_reader message) {
   return exemplar;
 }
 
-absl::Status ReadSeries(protozero::pbf_reader message, std::vector<LabelPair>& pairs,
-                        std::string& label_bytes, WriteSeries& series) {
-  pairs.clear();
+absl::Status ReadSeries(protozero::pbf_reader message, WriteSeries& series) {
+  series.label_messages.clear();
   series.samples.clear();
   series.histograms.clear();
   series.exemplars.clear();
+  const char* const begin = message.data().data();
+  const char* labels_end = begin;
+  bool together = true;
   while (message.next()) {
     if (message.wire_type() != protozero::pbf_wire_type::length_delimited) {
       message.skip();
       continue;
     }
     switch (message.tag()) {
-      case 1:
-        RETURN_IF_ERROR(AddLabel(message, pairs));
+      case 1: {
+        const std::string_view label = View(message.get_view());
+        series.label_messages.push_back(label);
+        RETURN_IF_ERROR(CheckLabelCount(series.label_messages.size()));
+        together = together && series.samples.empty() && series.histograms.empty() &&
+                   series.exemplars.empty();
+        labels_end = label.data() + label.size();
         break;
+      }
       case 2:
         series.samples.push_back(ReadSample(message.get_message()));
         break;
@@ -281,9 +280,14 @@ absl::Status ReadSeries(protozero::pbf_reader message, std::vector<LabelPair>& p
         break;
       default:
         message.skip();
+        together = false;
     }
   }
-  return BuildLabels(pairs, label_bytes, series);
+  series.raw_labels = {};
+  if (together) {
+    series.raw_labels = std::string_view(begin, static_cast<size_t>(labels_end - begin));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -300,7 +304,7 @@ absl::StatusOr<bool> WriteRequestReader::Next(WriteSeries& series) {
       const protozero::data_view message = request.get_view();
       const size_t used = static_cast<size_t>(message.data() + message.size() - rest_.data());
       rest_.remove_prefix(used);
-      RETURN_IF_ERROR(ReadSeries(protozero::pbf_reader(message), pairs_, label_bytes_, series));
+      RETURN_IF_ERROR(ReadSeries(protozero::pbf_reader(message), series));
       return true;
     }
     rest_ = {};
@@ -308,6 +312,24 @@ absl::StatusOr<bool> WriteRequestReader::Next(WriteSeries& series) {
   } catch (const protozero::exception& error) {
     return absl::InvalidArgumentError(fmt::format("malformed protobuf: {}", error.what()));
   }
+}
+
+absl::StatusOr<bool> WriteRequestReader::DecodeLabels(const WriteSeries& series, Labels& labels) {
+  pairs_.clear();
+  try {
+    for (const std::string_view label : series.label_messages) {
+      pairs_.push_back(ReadLabel(protozero::pbf_reader(label.data(), label.size())));
+    }
+  } catch (const protozero::exception& error) {
+    return absl::InvalidArgumentError(fmt::format("malformed protobuf: {}", error.what()));
+  }
+  const auto by_name = [](const LabelPair& a, const LabelPair& b) { return a.first < b.first; };
+  if (!std::is_sorted(pairs_.begin(), pairs_.end(), by_name)) {
+    std::stable_sort(pairs_.begin(), pairs_.end(), by_name);
+  }
+  if (!ValidLabels(pairs_)) return false;
+  ASSIGN_OR_RETURN(labels, BuildLabels(pairs_, label_bytes_));
+  return true;
 }
 
 }  // namespace varve

@@ -26,11 +26,13 @@ struct TimedHistogram {
   Histogram histogram;
 };
 
-// One series of a request. Reused: Next() overwrites it and keeps its memory.
+// One series of a request. Reused: Next() overwrites it and keeps its memory. Views are into the
+// message.
 struct WriteSeries {
-  Labels labels;
-  // Whether the labels can be stored: a metric name, names and values UTF-8, no name twice.
-  bool valid_labels = false;
+  // The bytes of all labels as they came, if they stand together: equal bytes are equal labels, so
+  // that a series seen before needs no decoding. Empty if they do not stand together.
+  std::string_view raw_labels;
+  std::vector<std::string_view> label_messages;
   std::vector<FloatSample> samples;
   std::vector<TimedHistogram> histograms;
   std::vector<Exemplar> exemplars;
@@ -42,8 +44,12 @@ class WriteRequestReader {
   explicit WriteRequestReader(std::string_view message) : rest_(message) {}
 
   // Reads the next series into `series`; false at the end. InvalidArgument if the bytes are no such
-  // message.
+  // message. Labels are only delimited.
   absl::StatusOr<bool> Next(WriteSeries& series);
+
+  // Decodes the labels of `series` into `labels`; false if they cannot be stored: no metric name,
+  // a name twice or empty, a text that is not UTF-8. InvalidArgument as Next().
+  absl::StatusOr<bool> DecodeLabels(const WriteSeries& series, Labels& labels);
 
  private:
   std::string_view rest_;

@@ -17,10 +17,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const absl::StatusOr<bool> more = reader.Next(series);
     if (!more.ok() || !*more) break;
     INVARIANT(++count <= size);
-    if (series.valid_labels) {
-      INVARIANT(series.labels.Has(varve::kMetricName));
-      const auto back = varve::Labels::FromBytes(series.labels.bytes());
-      INVARIANT(back.ok() && *back == series.labels);
+    varve::Labels labels;
+    const absl::StatusOr<bool> valid = reader.DecodeLabels(series, labels);
+    if (valid.ok() && *valid) {
+      INVARIANT(labels.Has(varve::kMetricName));
+      const auto back = varve::Labels::FromBytes(labels.bytes());
+      INVARIANT(back.ok() && *back == labels);
     }
     for (const varve::TimedHistogram& item : series.histograms) {
       if (item.histogram.Validate().ok()) static_cast<void>(item.histogram.ToString());

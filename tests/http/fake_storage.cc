@@ -148,7 +148,7 @@ class FakeAppender : public Appender {
   absl::StatusOr<SeriesRef> Add(SeriesRef ref, FakeStorage::Pending sample) {
     MutexLock lock(storage_.mutex_);
     if (ref != kNoSeries && sample.labels.empty()) {
-      const auto index = static_cast<size_t>(ref) - 1;
+      const uint64_t index = static_cast<uint64_t>(ref) - storage_.first_ref_;
       if (index >= storage_.by_ref_.size()) return absl::NotFoundError("unknown series ref");
       sample.labels = storage_.by_ref_[index];
     }
@@ -160,7 +160,7 @@ class FakeAppender : public Appender {
     const auto index = static_cast<uint64_t>(at - storage_.by_ref_.begin());
     if (at == storage_.by_ref_.end()) storage_.by_ref_.push_back(sample.labels);
     pending_.push_back(std::move(sample));
-    return SeriesRef{index + 1};
+    return SeriesRef{storage_.first_ref_ + index};
   }
 
   FakeStorage& storage_;
@@ -234,6 +234,12 @@ std::string FakeStorage::Dump() const {
     out += "\n";
   }
   return out;
+}
+
+void FakeStorage::ForgetRefs() {
+  MutexLock lock(mutex_);
+  first_ref_ += by_ref_.size();
+  by_ref_.clear();
 }
 
 void FakeStorage::FailCommits() {

@@ -33,6 +33,8 @@ class FakeStorage : public Queryable, public Appendable, public StorageAdmin {
 
   // Every commit fails from now on.
   void FailCommits();
+  // Every ref handed out so far becomes unknown.
+  void ForgetRefs();
 
  private:
   friend class FakeAppender;
@@ -49,7 +51,8 @@ class FakeStorage : public Queryable, public Appendable, public StorageAdmin {
 
   mutable Mutex mutex_;
   SeriesMap series_ ABSL_GUARDED_BY(mutex_);
-  std::vector<Labels> by_ref_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Labels> by_ref_ ABSL_GUARDED_BY(mutex_);  // From first_ref_ on.
+  uint64_t first_ref_ ABSL_GUARDED_BY(mutex_) = 1;
   bool fail_commits_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

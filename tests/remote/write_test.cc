@@ -47,6 +47,21 @@ TEST_CASE("write: samples of several series") {
         "up{job=\"a\"} 1@1000 0@2000 4@3000\nup{job=\"b\"} 2.5@1000 3@3000\n");
 }
 
+TEST_CASE("write: series that storage has forgotten are found again by their labels") {
+  Fixture fixture;
+  for (int time = 1; time <= 3; ++time) {
+    WriteRequestBuilder request;
+    request.Series({{"__name__", "x"}, {"job", "a"}}).Sample(time, time * 1000);
+    request.Series({{"__name__", "y"}}).Sample(time, time * 1000);
+    CHECK(fixture.Write(request.Compressed()).samples == 2);
+    fixture.storage.ForgetRefs();
+    // Other series take their places among the refs.
+    fixture.storage.Add({{"__name__", "z"}}, time * 1000, 0);
+  }
+  CHECK(fixture.storage.Dump() ==
+        "x{job=\"a\"} 1@1000 2@2000 3@3000\ny 1@1000 2@2000 3@3000\nz 0@1000 0@2000 0@3000\n");
+}
+
 TEST_CASE("write: staleness markers and special values keep their bits") {
   Fixture fixture;
   WriteRequestBuilder request;
