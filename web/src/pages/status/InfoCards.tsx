@@ -51,6 +51,7 @@ const RUNTIME_NAMES: Record<string, string> = {
   storageRetention: 'Retention',
   corruptionCount: 'Corruptions found',
   goroutineCount: 'Threads',
+  GOMAXPROCS: 'Cores',
 };
 
 export function RuntimeCard({ info, now }: { info: RuntimeInfo; now: number }) {
