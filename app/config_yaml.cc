@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
@@ -24,12 +25,32 @@ constexpr std::array<std::string_view, 9> kSecretFields = {
     "password",   "credentials", "bearer_token", "client_secret",         "key",
     "secret_key", "token",       "secrets",      "client_certificate_key"};
 
-void Text(Emitter& out, std::string_view key, std::string_view text) {
-  if (!text.empty()) out << YAML::Key << std::string(key) << YAML::Value << std::string(text);
+// Whether a text without quotes would be taken for a number, a boolean or null.
+bool NeedsQuotes(std::string_view text) {
+  constexpr std::array<std::string_view, 10> kWords = {"true", "false", "yes",  "no", "on",
+                                                       "off",  "y",     "null", "n",  "~"};
+  std::string lowered(text);
+  for (char& c : lowered) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  }
+  return ParseFloat(text).has_value() ||
+         std::find(kWords.begin(), kWords.end(), lowered) != kWords.end();
+}
+
+void Put(Emitter& out, std::string_view text) {
+  if (NeedsQuotes(text)) out << YAML::DoubleQuoted;
+  out << std::string(text);
 }
 
 void Always(Emitter& out, std::string_view key, std::string_view text) {
-  out << YAML::Key << std::string(key) << YAML::Value << std::string(text);
+  out << YAML::Key;
+  Put(out, key);
+  out << YAML::Value;
+  Put(out, text);
+}
+
+void Text(Emitter& out, std::string_view key, std::string_view text) {
+  if (!text.empty()) Always(out, key, text);
 }
 
 void Flag(Emitter& out, std::string_view key, bool value) {
@@ -58,7 +79,7 @@ std::string BytesText(uint64_t bytes) {
 void TextList(Emitter& out, std::string_view key, const std::vector<std::string>& texts) {
   if (texts.empty()) return;
   out << YAML::Key << std::string(key) << YAML::Value << YAML::BeginSeq;
-  for (const std::string& text : texts) out << text;
+  for (const std::string& text : texts) Put(out, text);
   out << YAML::EndSeq;
 }
 

@@ -84,8 +84,9 @@ void ScrapePool::OnGroups(ProviderId provider, std::vector<TargetGroup> groups) 
 // Groups of discoveries that a reload replaced stay until every new one has spoken.
 void ScrapePool::DropRetiredGroups() {
   if (configuring_) return;
-  std::erase_if(groups_, [&](const auto& group) {
-    return std::find(providers_.begin(), providers_.end(), group.first.first) == providers_.end();
+  const std::vector<ProviderId>& current = providers_;
+  std::erase_if(groups_, [&current](const auto& group) {
+    return std::find(current.begin(), current.end(), group.first.first) == current.end();
   });
 }
 

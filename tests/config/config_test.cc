@@ -250,6 +250,8 @@ scrape_configs:
   static_configs: [{targets: ["h:1"], labels: {n: "007", b: "true"}}]
   kubernetes_sd_configs: [{role: node}]
 )");
+  CHECK(config.yaml.find("b: \"true\"") != std::string::npos);
+  CHECK(config.yaml.find("n: \"007\"") != std::string::npos);
   const Config again = Parsed(config.yaml);
   CHECK(again.scrape_configs == config.scrape_configs);
   CHECK(again.global.external_labels == config.global.external_labels);
