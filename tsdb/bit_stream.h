@@ -100,13 +100,16 @@ struct PrefixCode {
   static constexpr unsigned kWidth[kCount] = {kWidths...};
   // The longest code, in bits.
   static constexpr unsigned kBitsMax = kCount + kWidth[kCount - 1];
+  static_assert(kCount >= 2 && kCount + kWidth[kCount - 2] <= 64, "short codes are put at once");
 
   static void Put(uint8_t* data, uint32_t& position, int64_t value) {
     if (value == 0) return PutBits(data, position, 0, 1);
     for (unsigned i = 0; i + 1 < kCount; ++i) {
-      if (!FitsSigned(value, kWidth[i])) continue;
-      PutBits(data, position, (uint64_t{2} << (i + 1)) - 2, i + 2);
-      return PutBits(data, position, static_cast<uint64_t>(value), kWidth[i]);
+      const unsigned width = kWidth[i];
+      if (!FitsSigned(value, width)) continue;
+      const uint64_t prefix = (uint64_t{2} << (i + 1)) - 2;
+      const uint64_t low = static_cast<uint64_t>(value) & ~(~uint64_t{0} << width);
+      return PutBits(data, position, prefix << width | low, i + 2 + width);
     }
     PutBits(data, position, (uint64_t{1} << kCount) - 1, kCount);
     PutBits(data, position, static_cast<uint64_t>(value), kWidth[kCount - 1]);
@@ -151,8 +154,13 @@ inline void PutXor(uint8_t* data, uint32_t& position, XorWindow& window, uint64_
   const auto trailing = static_cast<uint8_t>(std::countr_zero(changed));
   const unsigned window_trailing = 64u - window.leading - window.significant;
   if (window.significant != 0 && leading >= window.leading && trailing >= window_trailing) {
+    const uint64_t meaningful = changed >> window_trailing;
+    if (window.significant <= 62) {
+      return PutBits(data, position, uint64_t{2} << window.significant | meaningful,
+                     2u + window.significant);
+    }
     PutBits(data, position, 2, 2);
-    return PutBits(data, position, changed >> window_trailing, window.significant);
+    return PutBits(data, position, meaningful, window.significant);
   }
   window.leading = leading;
   window.significant = static_cast<uint8_t>(64 - leading - trailing);

@@ -209,10 +209,7 @@ class DbImpl : public Db {
         maintained = clock_.MonotonicNanos();
         status = Maintain();
       }
-      if (!status.ok()) {
-        spdlog::error("\"storage maintenance\" err=\"{}\"", status.ToString());
-        if (write_path().stuck()) store_->TryResume();
-      }
+      if (!status.ok()) spdlog::error("\"storage maintenance\" err=\"{}\"", status.ToString());
     }
   }
 
@@ -245,7 +242,6 @@ class DbImpl : public Db {
 absl::StatusOr<std::unique_ptr<Db>> Db::Open(const DbOptions& options, Clock& clock) {
   const fs::path path(options.path);
   std::string foreign_data = DescribeForeignData(path);
-  if (!foreign_data.empty()) spdlog::warn("\"{}\"", foreign_data);
   RETURN_IF_ERROR(PrepareDirectory(path));
   ASSIGN_OR_RETURN(std::unique_ptr<Store> store,
                    Store::Open({.path = (path / kDataSubdirectory).native(),

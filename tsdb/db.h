@@ -82,7 +82,7 @@ class Db : public Queryable, public Appendable, public ExemplarQueryable, public
   //   PermissionDenied    it cannot be read or written
   //   FailedPrecondition  a newer version wrote it
   //   DataLoss            its files are damaged
-  // A Prometheus data directory at the path is named in the log and left untouched.
+  // A Prometheus data directory at the path is left untouched; see foreign_data().
   static absl::StatusOr<std::unique_ptr<Db>> Open(const DbOptions& options, Clock& clock);
 
   // Closes if Close() was not called.

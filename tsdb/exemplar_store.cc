@@ -38,6 +38,7 @@ bool SameExemplar(const Exemplar& a, const Exemplar& b) {
 
 absl::Status ExemplarStore::Load(const Store& store) {
   std::vector<Stored> loaded;
+  uint32_t last_number = 0;
   RETURN_IF_ERROR(
       store.Scan(store.exemplars(), {},
                  [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
@@ -47,6 +48,7 @@ absl::Status ExemplarStore::Load(const Store& store) {
                      spdlog::warn("\"dropping a damaged exemplar\"");
                      return true;
                    }
+                   last_number = std::max(last_number, NumberOfExemplarKey(key));
                    loaded.push_back({*series, std::string(key), *std::move(exemplar)});
                    return true;
                  }));
@@ -55,8 +57,7 @@ absl::Status ExemplarStore::Load(const Store& store) {
   });
   MutexLock lock(mutex_);
   for (Stored& stored : loaded) Push(std::move(stored));
-  // Numbers go on where any earlier run could not have been.
-  next_number_ = static_cast<uint32_t>(loaded.size());
+  next_number_ = last_number + 1;
   Trim();
   return absl::OkStatus();
 }

@@ -162,6 +162,10 @@ absl::StatusOr<uint64_t> SeriesOfExemplarKey(std::string_view key) {
   return parts.series;
 }
 
+uint32_t NumberOfExemplarKey(std::string_view key) {
+  return ByteReader(key.substr(kHotKeyBytes)).BigEndian<uint32_t>();
+}
+
 std::string EncodeExemplar(const Exemplar& exemplar) {
   std::string out;
   PutZigZag(out, exemplar.time);

@@ -140,6 +140,8 @@ bool WidenHotRange(HotRange& range, TimestampMs first, TimestampMs last);
 //   time (zigzag), u8 whether it came with a time, value f64, varint length and label bytes
 std::string EncodeExemplarKey(const HotKey& key, uint32_t number);
 absl::StatusOr<uint64_t> SeriesOfExemplarKey(std::string_view key);
+// REQUIRES: SeriesOfExemplarKey(key) succeeds.
+uint32_t NumberOfExemplarKey(std::string_view key);
 std::string EncodeExemplar(const Exemplar& exemplar);
 absl::StatusOr<Exemplar> DecodeExemplar(std::string_view value);
 

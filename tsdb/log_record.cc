@@ -20,7 +20,8 @@ namespace varve {
 namespace {
 
 constexpr uint8_t kLogRecordVersion = 1;
-constexpr int kCompressionLevel = 1;
+// Records live for minutes, so speed counts more than the last tenth of their size.
+constexpr int kCompressionLevel = -1;
 
 absl::Status Damaged() { return absl::DataLossError("damaged log record"); }
 

@@ -7,6 +7,7 @@
 // already seen are skipped.
 #include "tsdb/querier.h"
 
+#include <absl/container/flat_hash_map.h>
 #include <rocksdb/db.h>
 
 #include <algorithm>
@@ -14,47 +15,85 @@
 #include <utility>
 
 #include "model/check.h"
+#include "model/mutex.h"
 #include "model/status_macros.h"
 
 namespace varve {
 
 namespace {
 
-// Appends the samples of the chunks of `id` in one family and bucket.
-absl::Status ReadChunks(const HotFamily& hot, const BucketTable::Bucket& bucket, uint64_t id,
+// Iterators over hot families, used again by the next read: making one costs more than a seek.
+// Thread-safe.
+class IteratorPool {
+ public:
+  // An iterator over the family's state of now or later.
+  std::unique_ptr<rocksdb::Iterator> Take(const HotFamily& hot) ABSL_LOCKS_EXCLUDED(mutex_) {
+    std::unique_ptr<rocksdb::Iterator> iterator;
+    {
+      MutexLock lock(mutex_);
+      const auto it = idle_.find(hot.number);
+      if (it != idle_.end() && !it->second.iterators.empty()) {
+        iterator = std::move(it->second.iterators.back());
+        it->second.iterators.pop_back();
+      }
+    }
+    if (iterator != nullptr && iterator->Refresh().ok()) return iterator;
+    return std::unique_ptr<rocksdb::Iterator>(
+        hot.family->db().NewIterator(rocksdb::ReadOptions(), hot.family->handle()));
+  }
+
+  void Return(const HotFamily& hot, std::unique_ptr<rocksdb::Iterator> iterator)
+      ABSL_LOCKS_EXCLUDED(mutex_) {
+    MutexLock lock(mutex_);
+    Idle& idle = idle_[hot.number];
+    idle.family = hot.family;
+    if (idle.iterators.size() < kIdleMax) idle.iterators.push_back(std::move(iterator));
+  }
+
+ private:
+  static constexpr size_t kIdleMax = 16;  // Of one family: the threads that read at a time.
+  struct Idle {
+    FamilyPtr family;  // Outlives its iterators.
+    std::vector<std::unique_ptr<rocksdb::Iterator>> iterators;
+  };
+
+  Mutex mutex_;
+  absl::flat_hash_map<uint64_t, Idle> idle_ ABSL_GUARDED_BY(mutex_);  // By family number.
+};
+
+// Appends the samples of the chunks of `id` in one bucket of the iterator's family.
+absl::Status ReadChunks(rocksdb::Iterator& it, const BucketTable::Bucket& bucket, uint64_t id,
                         TimestampMs min, TimestampMs max, SeriesSamples& samples) {
-  HotKey key{.partition = bucket.partition,
-             .bucket_start = bucket.start,
-             .series = id,
-             .first_time = std::max(min, kMinTimestamp + kChunkSpanMax) - kChunkSpanMax};
-  const std::string from = EncodeHotKey(key);
-  key.first_time = max;
-  std::string to = EncodeHotKey(key);
-  to.push_back('\0');  // The bound is exclusive.
-  const rocksdb::Slice bound(to);
-  rocksdb::ReadOptions options;
-  options.iterate_upper_bound = &bound;
-  const std::unique_ptr<rocksdb::Iterator> it(
-      hot.family->db().NewIterator(options, hot.family->handle()));
-  for (it->Seek(from); it->Valid(); it->Next()) {
-    ASSIGN_OR_RETURN(const HotKey found, DecodeHotKey(ToView(it->key())));
-    ASSIGN_OR_RETURN(const HotChunk chunk, DecodeHotChunk(ToView(it->value())));
+  const std::string from =
+      EncodeHotKey({.partition = bucket.partition,
+                    .bucket_start = bucket.start,
+                    .series = id,
+                    .first_time = std::max(min, kMinTimestamp + kChunkSpanMax) - kChunkSpanMax});
+  for (it.Seek(from); it.Valid(); it.Next()) {
+    ASSIGN_OR_RETURN(const HotKey found, DecodeHotKey(ToView(it.key())));
+    if (found.series != id || found.bucket_start != bucket.start ||
+        found.partition != bucket.partition || found.first_time > max) {
+      break;
+    }
+    ASSIGN_OR_RETURN(const HotChunk chunk, DecodeHotChunk(ToView(it.value())));
     if (chunk.end_time < min) continue;
     RETURN_IF_ERROR(DecodeChunkSamples(chunk, found.first_time, min, max, samples));
   }
-  return FromRocks(it->status(), "reading chunks");
+  return FromRocks(it.status(), "reading chunks");
 }
 
-absl::Status ReadHot(const HotSet& set, uint64_t id, TimestampMs min, TimestampMs max,
-                     SeriesSamples& samples) {
+absl::Status ReadHot(const HotSet& set, IteratorPool& pool, uint64_t id, TimestampMs min,
+                     TimestampMs max, SeriesSamples& samples) {
   for (const std::shared_ptr<HotFamily>& hot : set.families) {
     const TimestampMs hot_min = hot->min.load(std::memory_order_relaxed);
     const TimestampMs hot_max = hot->max.load(std::memory_order_relaxed);
     if (hot_min > max || hot_max < min) continue;
+    std::unique_ptr<rocksdb::Iterator> it = pool.Take(*hot);
     for (const BucketTable::Bucket& bucket : set.buckets.buckets()) {
       if (bucket.start > std::min(max, hot_max) || bucket.end <= std::max(min, hot_min)) continue;
-      RETURN_IF_ERROR(ReadChunks(*hot, bucket, id, min, max, samples));
+      RETURN_IF_ERROR(ReadChunks(*it, bucket, id, min, max, samples));
     }
+    pool.Return(*hot, std::move(it));
   }
   return absl::OkStatus();
 }
@@ -158,8 +197,9 @@ class HeadSeriesSet : public SeriesSet {
     if (!in_memory) {
       const std::shared_ptr<const HotSet> now = state_->write_path->hot_set();
       // Families that expired since the set was made are read all the same.
-      if (now != hot_) RETURN_IF_ERROR(ReadHot(Expired(*now), view.id, min, max, samples));
-      RETURN_IF_ERROR(ReadHot(*now, view.id, min, max, samples));
+      if (now != hot_)
+        RETURN_IF_ERROR(ReadHot(Expired(*now), iterators_, view.id, min, max, samples));
+      RETURN_IF_ERROR(ReadHot(*now, iterators_, view.id, min, max, samples));
     }
     for (const std::shared_ptr<const ClosedChunk>& closed : open.closed) {
       ASSIGN_OR_RETURN(const HotChunk chunk, DecodeHotChunk(closed->value));
@@ -186,6 +226,7 @@ class HeadSeriesSet : public SeriesSet {
   std::vector<Labels> labels_;
   std::vector<SeriesView> views_;
   std::vector<size_t> first_view_;  // Of each labels_, and one past the last.
+  mutable IteratorPool iterators_;
 };
 
 class HeadQuerier : public Querier {

@@ -7,6 +7,7 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
 #include <spdlog/spdlog.h>
@@ -64,12 +65,23 @@ class RocksLogger : public rocksdb::Logger {
   }
 };
 
+// Going on after an error is tried by us, every second: RocksDB's own attempts are seconds apart,
+// and refuse ours meanwhile.
+class NoAutoRecovery : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/, rocksdb::Status /*error*/,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+};
+
 rocksdb::DBOptions DatabaseOptions(const StoreOptions& options) {
   rocksdb::DBOptions database;
   database.create_if_missing = true;
   database.create_missing_column_families = true;
   if (options.env != nullptr) database.env = options.env;
   database.info_log = std::make_shared<RocksLogger>();
+  database.listeners.push_back(std::make_shared<NoAutoRecovery>());
   // Off, failed syncs would be ignored too.
   database.paranoid_checks = true;
   // What was acknowledged before a power cut comes back up to the first gap.
@@ -111,6 +123,8 @@ rocksdb::ColumnFamilyOptions FamilyOptions(std::string_view name, const StoreOpt
     table.block_size = 64 << 10;
   } else {
     family.compression = rocksdb::kZSTD;
+    // Chunks and checkpoints are dense already: higher levels take twice the time for nothing.
+    family.compression_opts.level = 1;
     table.block_size = name.starts_with(kHotFamilyPrefix) ? 32 << 10 : 16 << 10;
   }
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
@@ -231,10 +245,7 @@ absl::Status Store::Flush(const std::vector<const Family*>& families) {
   return FromRocks(db_->Flush(options, handles), "flushing tables");
 }
 
-void Store::TryResume() {
-  const rocksdb::Status status = db_->Resume();
-  if (!status.ok()) spdlog::warn("\"writing cannot go on yet\" err=\"{}\"", status.ToString());
-}
+absl::Status Store::Resume() { return FromRocks(db_->Resume(), "resuming after a failed write"); }
 
 absl::StatusOr<std::string> Store::Get(const Family& family, std::string_view key) const {
   std::string value;

@@ -76,8 +76,8 @@ class Store {
   // Returns when all that was written survives a power cut.
   absl::Status SyncWal();
   absl::Status Flush(const std::vector<const Family*>& families);
-  // After an I/O error stopped writing: tries to go on.
-  void TryResume();
+  // After a failed write RocksDB refuses all others: tries to go on.
+  absl::Status Resume();
 
   // NotFound if `key` is not there.
   absl::StatusOr<std::string> Get(const Family& family, std::string_view key) const;

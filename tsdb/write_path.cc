@@ -80,15 +80,17 @@ absl::Status WritePath::Write(rocksdb::WriteBatch& batch, std::string_view what)
 }
 
 absl::Status WritePath::SyncWal() {
+  if (stuck_.load(std::memory_order_relaxed)) {
+    RETURN_IF_ERROR(store_.Resume());
+    stuck_.store(false, std::memory_order_relaxed);
+  }
   if (!unsynced_.exchange(false, std::memory_order_relaxed)) return absl::OkStatus();
   absl::Status status = store_.SyncWal();
   if (!status.ok()) {
     unsynced_.store(true, std::memory_order_relaxed);
     stuck_.store(true, std::memory_order_relaxed);
-    return status;
   }
-  if (stuck_.exchange(false, std::memory_order_relaxed)) store_.TryResume();
-  return absl::OkStatus();
+  return status;
 }
 
 absl::Status WritePath::Commit(AppendBuffers& buffers) {

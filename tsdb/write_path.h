@@ -100,6 +100,8 @@ class WritePath {
   // Commits the batch, or releases it and says why it could not.
   absl::Status Commit(AppendBuffers& buffers) ABSL_LOCKS_EXCLUDED(commit_mutex_);
 
+  // Returns when all commits so far survive a power cut. After a failed write it also tries to make
+  // writing go on, so call it now and then.
   absl::Status SyncWal();
   absl::Status Checkpoint() ABSL_LOCKS_EXCLUDED(commit_mutex_, checkpoint_mutex_);
   // Starts a new log epoch and checkpoints if the current one is large or old enough.
@@ -112,8 +114,6 @@ class WritePath {
   absl::Status Sweep() ABSL_LOCKS_EXCLUDED(commit_mutex_);
   // Checkpoints and flushes; commits fail from now on.
   absl::Status Close() ABSL_LOCKS_EXCLUDED(commit_mutex_, checkpoint_mutex_);
-  // Whether the last write failed, so that resuming should be tried.
-  bool stuck() const { return stuck_.load(std::memory_order_relaxed); }
 
   // The current set. Take it after copying what the head holds: a chunk is then in either.
   std::shared_ptr<const HotSet> hot_set() const ABSL_LOCKS_EXCLUDED(hot_mutex_);
@@ -184,7 +184,7 @@ class WritePath {
   std::atomic<uint64_t> replayed_records_ = 0;
   std::atomic<uint64_t> log_bytes_ = 0;  // Of all epochs.
   std::atomic<bool> unsynced_ = false;
-  std::atomic<bool> stuck_ = false;
+  std::atomic<bool> stuck_ = false;  // A write failed since RocksDB was told to go on.
 };
 
 }  // namespace varve

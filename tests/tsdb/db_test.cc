@@ -147,9 +147,11 @@ TEST_CASE_FIXTURE(Fixture, "append: a ref needs no labels, also for a series no 
           AppendError::kInvalidLabels);
     rolled_back->Rollback();
   }
-  const auto appender = db->NewAppender();
-  REQUIRE(*appender->Append(ref, Labels(), 2000, 2) == ref);
-  REQUIRE(appender->Commit().ok());
+  {
+    const auto appender = db->NewAppender();
+    REQUIRE(*appender->Append(ref, Labels(), 2000, 2) == ref);
+    REQUIRE(appender->Commit().ok());
+  }
   CHECK(ReadAll(*db)[kUp.ToString()].size() == 1);
   db.reset();
   db = MustOpen(options, clock);

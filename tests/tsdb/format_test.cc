@@ -4,6 +4,7 @@
 #include "tsdb/format.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -92,6 +93,21 @@ TEST_CASE("hot ranges widen to whole steps") {
   const auto decoded = DecodeHotRange(EncodeHotRange(range));
   REQUIRE(decoded.ok());
   CHECK(*decoded == range);
+}
+
+std::string Hex(std::string_view bytes) {
+  std::string text;
+  for (const char byte : bytes) text += fmt::format("{:02x}", static_cast<uint8_t>(byte));
+  return text;
+}
+
+TEST_CASE("the example of docs/format.md") {
+  OpenXorChunk chunk;
+  for (int i = 0; i < 3; ++i) chunk.Append(1'700'000'000'000 + i * 15'000, 1, 0);
+  CHECK(Hex(EncodeHotKey({0, 1'699'920'000'000, 7, chunk.first_time})) ==
+        "00008000018bcb20b40000000000000000078000018bcfe56800");
+  CHECK(Hex(EncodeHotChunk({ChunkEncoding::kXor, chunk.count, chunk.last_time, chunk.payload()})) ==
+        "0100038000018bcfe5dd303ff0000000000000e03a9800");
 }
 
 LogRecord RandomRecord(std::mt19937_64& random) {
