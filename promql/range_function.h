@@ -33,12 +33,13 @@ struct RangeWindow {
 struct RangeCall {
   QueryContext& context;
   const RangeSpec& spec;
-  int position = 0;            // Of the range vector argument.
-  std::string metric;          // Name of the series at hand.
-  std::string type_label;      // Its __type__.
-  std::vector<double> params;  // The scalar arguments at the step at hand.
-  int param_position = 0;      // Of the first scalar argument.
-  std::string error = {};      // Set by a function that cannot go on: ends the query.
+  int position = 0;                   // Of the range vector argument.
+  std::string metric = {};            // Name of the series at hand.
+  std::string type_label = {};        // Its __type__.
+  bool counter_name_checked = false;  // Once a series is enough.
+  std::vector<double> params = {};    // The scalar arguments at the step at hand.
+  int param_position = 0;             // Of the first scalar argument.
+  std::string error = {};             // Set by a function that cannot go on: ends the query.
 
   void Warn(std::string message) const { context.annotations().Warn(std::move(message), position); }
   void Info(std::string message) const { context.annotations().Info(std::move(message), position); }

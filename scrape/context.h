@@ -31,7 +31,7 @@ struct ScrapeContext {
   DurationMs timestamp_tolerance = 2;
   DurationMs discovery_reload_interval = 5 * kSecond;
   std::atomic<uint64_t> offset_seed{0};
-  WorkerPool workers;  // Last: its threads use the others.
+  ScrapeWorkers workers;  // Last: its threads use the others.
 };
 
 }  // namespace varve

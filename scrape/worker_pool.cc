@@ -7,11 +7,11 @@
 
 namespace varve {
 
-WorkerPool::WorkerPool(uint32_t threads) {
+ScrapeWorkers::ScrapeWorkers(uint32_t threads) {
   for (uint32_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
 }
 
-bool WorkerPool::Submit(Job job) {
+bool ScrapeWorkers::Submit(Job job) {
   {
     MutexLock lock(mutex_);
     if (stopping_) return false;
@@ -21,7 +21,7 @@ bool WorkerPool::Submit(Job job) {
   return true;
 }
 
-void WorkerPool::Stop() {
+void ScrapeWorkers::Stop() {
   std::deque<Job> dropped;
   {
     MutexLock lock(mutex_);
@@ -33,7 +33,7 @@ void WorkerPool::Stop() {
   threads_.clear();
 }
 
-void WorkerPool::Run() {
+void ScrapeWorkers::Run() {
   for (;;) {
     Job job;
     {

@@ -17,15 +17,15 @@
 namespace varve {
 
 // Thread-safe.
-class WorkerPool {
+class ScrapeWorkers {
  public:
   using Job = absl::AnyInvocable<void()>;
 
   // REQUIRES: threads > 0.
-  explicit WorkerPool(uint32_t threads);
-  ~WorkerPool() { Stop(); }
-  WorkerPool(const WorkerPool&) = delete;
-  WorkerPool& operator=(const WorkerPool&) = delete;
+  explicit ScrapeWorkers(uint32_t threads);
+  ~ScrapeWorkers() { Stop(); }
+  ScrapeWorkers(const ScrapeWorkers&) = delete;
+  ScrapeWorkers& operator=(const ScrapeWorkers&) = delete;
 
   // Returns false, having dropped the job, once the pool is stopping.
   bool Submit(Job job) ABSL_LOCKS_EXCLUDED(mutex_);
