@@ -126,9 +126,11 @@ std::vector<MetricFamily> ProcessMetrics::Collect() const {
 }
 
 std::vector<MetricFamily> StorageMetrics::Collect() const {
+  const StorageAdmin* const storage = storage_;
+  if (storage == nullptr) return {};
   Families families;
-  const HeadStats head = storage_.Head();
-  const StorageCounters counters = storage_.Counters();
+  const HeadStats head = storage->Head();
+  const StorageCounters counters = storage->Counters();
   families.Gauge("prometheus_tsdb_head_series", "Total number of series in the head.",
                  static_cast<double>(head.series));
   families.Gauge("prometheus_tsdb_head_chunks", "Total number of chunks in the head.",

@@ -7,6 +7,7 @@
 #include <prometheus/collectable.h>
 #include <prometheus/metric_family.h>
 
+#include <atomic>
 #include <vector>
 
 #include "model/clock.h"
@@ -20,16 +21,17 @@ class ProcessMetrics : public prometheus::Collectable {
   std::vector<prometheus::MetricFamily> Collect() const override;
 };
 
-// prometheus_tsdb_*. `storage` must outlive it.
+// prometheus_tsdb_*; none until Attach(). Thread-safe.
 class StorageMetrics : public prometheus::Collectable {
  public:
-  StorageMetrics(const StorageAdmin& storage, DurationMs retention)
-      : storage_(storage), retention_(retention) {}
+  // `storage` must outlive this object.
+  void Attach(const StorageAdmin& storage) { storage_ = &storage; }
+  void SetRetention(DurationMs retention) { retention_ = retention; }
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
-  const StorageAdmin& storage_;
-  const DurationMs retention_;
+  std::atomic<const StorageAdmin*> storage_{nullptr};
+  std::atomic<DurationMs> retention_{0};
 };
 
 }  // namespace varve

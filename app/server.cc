@@ -153,11 +153,12 @@ class Server {
   prometheus::Gauge* ready_gauge_ = nullptr;
   // Read by every subquery without a step; changes at a reload.
   std::atomic<DurationMs> evaluation_interval_{kMinute};
-  DurationMs retention_ = kDefaultRetention;
+  DurationMs retention_ ABSL_GUARDED_BY(reload_mutex_) = kDefaultRetention;
 
-  std::unique_ptr<Db> db_;
   ProcessMetrics process_metrics_;
-  std::unique_ptr<StorageMetrics> storage_metrics_;
+  StorageMetrics storage_metrics_;
+  std::unique_ptr<Db> db_;
+
   std::unique_ptr<promql::Engine> engine_;
   std::unique_ptr<HttpClient> http_client_;
   std::unique_ptr<ScrapeManager> scrape_;
@@ -214,7 +215,7 @@ absl::Status Server::OpenHttp() {
   api.route_prefix = options.route_prefix;
   api.page_title = flags_.web_page_title;
   api.parser = ParserOptionsOf(flags_);
-  api.collectables = {registry_.get(), &process_metrics_, storage_metrics_.get()};
+  api.collectables = {registry_.get(), &process_metrics_, &storage_metrics_};
   api.reload = [this] { return Reload(); };
   api.quit = [] { kill(getpid(), SIGTERM); };
   api.clock = &clock_;
@@ -225,14 +226,13 @@ absl::Status Server::OpenHttp() {
 }
 
 absl::Status Server::OpenLayers(const Config& config) {
-  retention_ = RetentionOf(config);
   DbOptions db_options;
   db_options.path = flags_.storage_path;
-  db_options.retention = retention_;
+  db_options.retention = RetentionOf(config);
   db_options.exemplars_max = config.storage.exemplars_max;
   ASSIGN_OR_RETURN(db_, Db::Open(db_options, clock_));
   if (!db_->foreign_data().empty()) spdlog::warn("{}", db_->foreign_data());
-  storage_metrics_ = std::make_unique<StorageMetrics>(*db_, retention_);
+  storage_metrics_.Attach(*db_);
 
   promql::EngineOptions engine;
   engine.lookback_delta = flags_.query_lookback_delta;
@@ -264,7 +264,7 @@ absl::Status Server::OpenLayers(const Config& config) {
                                 .registry = registry_.get()},
                                *db_, *db_, *engine_, clock_);
   write_ = WriteReceiver::Create(*db_, clock_, registry_.get());
-  return OpenHttp();
+  return absl::OkStatus();
 }
 
 void Server::AttachApi() {
@@ -306,6 +306,7 @@ absl::Status Server::Apply(Config config) {
   RETURN_IF_ERROR(scrape_->ApplyConfig(config.scrape_configs, config.global.external_labels));
   retention_ = RetentionOf(config);
   db_->SetRetention(retention_);
+  storage_metrics_.SetRetention(retention_);
   db_->SetExemplarsMax(config.storage.exemplars_max);
   evaluation_interval_ = config.global.evaluation_interval;
   config_ = std::move(config);
@@ -363,14 +364,17 @@ int Server::Open() {
                   MessageOf(config.status()));
     return kExitConfig;
   }
-  if (const absl::Status status = OpenLayers(*config); !status.ok()) {
+  // The ports first: health checks answer while the storage recovers.
+  absl::Status status = OpenHttp();
+  if (status.ok()) status = OpenLayers(*config);
+  if (!status.ok()) {
     spdlog::error("{}", MessageOf(status));
     return kExitRuntime;
   }
   AttachApi();
   {
     MutexLock lock(reload_mutex_);
-    const absl::Status status = Apply(*std::move(config));
+    status = Apply(*std::move(config));
     NoteReload(status);
     if (!status.ok()) {
       spdlog::error("Error loading config (--config.file={}) err={}", flags_.config_file,
