@@ -199,7 +199,18 @@ struct Flat {
   }
 };
 
+// Adds `from`. Histograms of one metric mostly have the same buckets: then nothing moves.
 void MergeBuckets(FlatBuckets& into, const FlatBuckets& from) {
+  const auto same_index = [](const FlatBucket& a, const FlatBucket& b) {
+    return a.index == b.index;
+  };
+  if (std::equal(into.begin(), into.end(), from.begin(), from.end(), same_index)) {
+    for (size_t i = 0; i < into.size(); ++i) {
+      AddTo(from[i].value, into[i].value, into[i].carry);
+      into[i].carry += from[i].carry;
+    }
+    return;
+  }
   FlatBuckets merged;
   merged.reserve(into.size() + from.size());
   size_t a = 0;
@@ -273,6 +284,14 @@ void DropCarries(Flat& flat) {
 bool AnyInfinite(Flat& flat) {
   bool any = false;
   flat.ForEachCount([&](const FlatBucket& bucket) { any |= std::isinf(bucket.value); });
+  return any;
+}
+
+// Whether adding two such counts can overflow.
+bool AnyHuge(Flat& flat) {
+  constexpr double kHuge = std::numeric_limits<double>::max() / 2;
+  bool any = false;
+  flat.ForEachCount([&](const FlatBucket& bucket) { any |= std::fabs(bucket.value) >= kHuge; });
   return any;
 }
 
@@ -401,10 +420,13 @@ bool HistogramSum::Add(const Histogram& histogram) {
   }
   HistogramMergeNotes notes;
   const double count = static_cast<double>(count_);
-  Flat before = state_->sum;
-  Combine(state_->sum, Flat(histogram), notes);
-  if (!state_->mean.has_value() && AnyInfinite(state_->sum) && !AnyInfinite(before)) {
-    before.Scale(1 / (count - 1));
+  Flat added(histogram);
+  const bool may_overflow = !state_->mean.has_value() && (AnyHuge(state_->sum) || AnyHuge(added));
+  std::optional<Flat> before;
+  if (may_overflow) before = state_->sum;
+  Combine(state_->sum, std::move(added), notes);
+  if (may_overflow && AnyInfinite(state_->sum) && !AnyInfinite(*before)) {
+    before->Scale(1 / (count - 1));
     state_->mean = std::move(before);
   }
   if (state_->mean.has_value()) {

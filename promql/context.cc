@@ -189,6 +189,7 @@ void QueryContext::WillRead(TimestampMs min, TimestampMs max) {
 }
 
 absl::Status QueryContext::OpenStorage(const Queryable& storage) {
+  if (!reads_) return absl::OkStatus();
   auto querier = storage.OpenQuerier(min_time_, max_time_);
   if (!querier.ok()) {
     return ExecutionError(
@@ -206,6 +207,30 @@ absl::Status QueryContext::Check() const {
     return QueryError(QueryErrorType::kTimeout, "query timed out in expression evaluation");
   }
   return absl::OkStatus();
+}
+
+void QueryContext::CountQueryableAt(TimestampMs time, uint64_t samples) {
+  TimestampMs step_time = setup_.start;
+  if (setup_.step > 0 && time > setup_.start) {
+    const TimestampMs steps = (time - setup_.start + setup_.step - 1) / setup_.step;
+    const TimestampMs last = (setup_.end - setup_.start) / setup_.step;
+    step_time += std::min(steps, last) * setup_.step;
+  }
+  MutexLock lock(mutex_);
+  queryable_per_step_[step_time] += samples;
+}
+
+std::vector<std::pair<TimestampMs, uint64_t>> QueryContext::queryable_per_step() const {
+  std::vector<std::pair<TimestampMs, uint64_t>> counts;
+  if (!counts_per_step()) return counts;
+  MutexLock lock(mutex_);
+  const DurationMs step = std::max<DurationMs>(setup_.step, 1);
+  for (TimestampMs time = setup_.start; time <= setup_.end; time += step) {
+    const auto found = queryable_per_step_.find(time);
+    counts.emplace_back(time, found == queryable_per_step_.end() ? 0 : found->second);
+    if (setup_.step == 0) break;
+  }
+  return counts;
 }
 
 absl::Status QueryContext::Hold(uint64_t samples) {

@@ -104,10 +104,11 @@ class QueryContext {
   }
   bool IsStepInvariant(const Expr& expr) const { return step_invariant_.contains(&expr); }
 
-  // Planning tells which times will be read; the engine then opens the storage once.
+  // Planning tells which times will be read; the engine then opens the storage once, if anything
+  // will be read at all.
   void WillRead(TimestampMs min, TimestampMs max);
   absl::Status OpenStorage(const Queryable& storage);
-  // REQUIRES: OpenStorage() succeeded.
+  // REQUIRES: WillRead() was called, and OpenStorage() succeeded.
   const Querier& querier() const { return *querier_; }
 
   // Fails once the query is canceled or its time is up. Call it for every series.
@@ -118,6 +119,12 @@ class QueryContext {
   void Release(uint64_t samples) { held_ -= samples; }
   void CountRead(uint64_t samples) { read_ += samples; }
   void CountQueryable(uint64_t samples) { queryable_ += samples; }
+  // The same per step of the outermost evaluation, if asked for: `time` counts for the first step
+  // not before it.
+  bool counts_per_step() const { return setup_.query.per_step_stats; }
+  void CountQueryableAt(TimestampMs time, uint64_t samples) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::vector<std::pair<TimestampMs, uint64_t>> queryable_per_step() const
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   uint64_t peak_samples() const { return peak_; }
   uint64_t samples_read() const { return read_; }
@@ -136,7 +143,17 @@ class QueryContext {
   std::atomic<uint64_t> peak_{0};
   std::atomic<uint64_t> read_{0};
   std::atomic<uint64_t> queryable_{0};
+
+  mutable Mutex mutex_;
+  std::map<TimestampMs, uint64_t> queryable_per_step_ ABSL_GUARDED_BY(mutex_);
 };
+
+// Times are kept this far from the ends of their type, so that adding ranges and offsets (at most
+// 292 years) cannot overflow.
+inline constexpr TimestampMs kTimeLimit = TimestampMs{1} << 60;
+inline TimestampMs ClampTime(TimestampMs time) {
+  return time > kTimeLimit ? kTimeLimit : time < -kTimeLimit ? -kTimeLimit : time;
+}
 
 // An execution error, the type most failures of operators have.
 absl::Status ExecutionError(std::string_view message);

@@ -334,6 +334,7 @@ absl::StatusOr<QueryResult> Engine::Impl::Run(const Queryable& storage, std::str
     result.stats.eval_total_time = Seconds(clock.MonotonicNanos() - entered);
     result.annotations = context.annotations().Render(query);
     result.stats.total_queryable_samples = context.queryable_samples();
+    result.stats.total_queryable_samples_per_step = context.queryable_per_step();
     result.stats.samples_read = context.samples_read();
     result.stats.peak_samples = context.peak_samples();
     Leave();
@@ -360,6 +361,7 @@ const EngineOptions& Engine::options() const { return impl_->options; }
 
 absl::StatusOr<QueryResult> Engine::Instant(const Queryable& storage, std::string_view query,
                                             TimestampMs time, const QueryOptions& options) {
+  time = ClampTime(time);
   return impl_->Run(storage, query, {.start = time, .step = 1, .count = 1}, time, true, options);
 }
 

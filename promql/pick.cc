@@ -73,6 +73,7 @@ class TopK : public Operator {
     RETURN_IF_ERROR(rows_.Read(*input_, inputs.size()));
     std::vector<std::vector<size_t>> members(grouping.labels.size());
     for (size_t i = 0; i < inputs.size(); ++i) members[grouping.group_of[i]].push_back(i);
+    RETURN_IF_ERROR(context_.Hold(inputs.size() * (grid_.count / 2)));
     picked_.resize(inputs.size());
     for (Row& row : picked_) row.Reset(grid_.count);
     for (const std::vector<size_t>& group : members) {

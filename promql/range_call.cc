@@ -76,8 +76,10 @@ class RangeCallOperator : public Operator {
         function_(function),
         source_(std::move(arguments.source)),
         scalars_(std::move(arguments.scalars)),
-        call_{context, source_->spec(), arguments.position, "", "", {}, arguments.scalar_position} {
-  }
+        call_{.context = context,
+              .spec = source_->spec(),
+              .position = arguments.position,
+              .param_position = arguments.scalar_position} {}
 
   absl::StatusOr<std::vector<Labels>> Open() override {
     for (OperatorPtr& scalar : scalars_) {
@@ -107,7 +109,9 @@ class RangeCallOperator : public Operator {
     for (size_t step = 0; step < steps; ++step) {
       const RangeWindow window = slider.At(step);
       if (window.empty()) continue;
-      seen += window.times.size() + window.histograms.size();
+      const size_t samples = window.times.size() + window.histograms.size();
+      seen += samples;
+      if (context_.counts_per_step()) context_.CountQueryableAt(window.eval_time, samples);
       for (size_t i = 0; i < params_.size(); ++i) call_.params[i] = params_[i].value(step);
       RangeValue value = function_.body(window, call_);
       if (!call_.error.empty()) return ExecutionError(call_.error);

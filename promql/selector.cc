@@ -59,6 +59,11 @@ class SelectorOperator : public Operator {
     }
     if (spec_.time.fixed) Broadcast(row);
     context_.CountQueryable(row.CountPresent());
+    if (context_.counts_per_step()) {
+      for (size_t step = 0; step < row.steps(); ++step) {
+        if (row.Has(step)) context_.CountQueryableAt(spec_.grid.TimeAt(step), 1);
+      }
+    }
     return absl::OkStatus();
   }
 
@@ -183,7 +188,7 @@ absl::StatusOr<ResolvedTime> ResolveTime(const TimeModifiers& modifiers,
     case AtModifier::kNone:
       break;
     case AtModifier::kTimestamp:
-      resolved.fixed_time = modifiers.at_ms;
+      resolved.fixed_time = ClampTime(modifiers.at_ms);
       break;
     case AtModifier::kStart:
       resolved.fixed_time = context.setup().start;

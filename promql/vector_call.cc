@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Operators that map rows to rows one by one, and those that make or reduce scalars.
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -22,7 +23,8 @@ absl::Status BufferedRows::Read(Operator& input, size_t count) {
 }
 
 absl::Status BufferedRows::Add(Row row) {
-  const uint64_t weight = row.Weight();
+  // A row takes its memory also where it has no samples.
+  const uint64_t weight = std::max<uint64_t>(row.Weight(), row.steps() / 2);
   held_ += weight;
   RETURN_IF_ERROR(context_.Hold(weight));
   RETURN_IF_ERROR(context_.Check());
