@@ -112,7 +112,7 @@ const auto kExpression_def = x3::eps[kDo<&B::Begin>] >> kOperand >>
                                kBinaryModifiers > kOperand) >>
                              x3::eps[kDo<&B::End>];
 
-const auto kOperand_def = *kSign[kDo<&B::Sign>] >> kPrimary >> *kModifier;
+const auto kOperand_def = ((+kSign[kDo<&B::Sign>] > kPrimary) | kPrimary) >> *kModifier;
 
 const auto kParenthesised =
     kLeftParen[kDo<&B::OpenParen>] > kExpression > kRightParen[kDo<&B::CloseParen>];
