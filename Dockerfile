@@ -26,6 +26,7 @@ RUN apt-get update \
         libspdlog1.10 \
         libssl3 \
         libstdc++6 \
+        libxxhash0 \
         libyaml-cpp0.7 \
         libzstd1 \
         zlib1g \

@@ -245,7 +245,8 @@ class BinaryTest(unittest.TestCase):
             owners = harness.run(["dpkg", "-S", f"*/{library}"]).stdout.splitlines()
             packages = {line.split(":")[0] for line in owners}
             base = {"libc6", "libgcc-s1"}  # In every Debian image.
-            self.assertTrue(packages & (base | set(installed)), f"{library} is in {packages}")
+            with self.subTest(library):
+                self.assertTrue(packages & (base | set(installed)), f"{library} is in {packages}")
 
     def test_a_read_only_root_needs_nothing_but_the_data_directory(self):
         """The pod's root is read-only: nothing is written outside the data directory."""
