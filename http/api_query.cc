@@ -286,8 +286,7 @@ void QueryExemplars(const ApiContext& context, const HttpRequest& request, HttpR
   const auto end = TimeParameter(request, "end", kMaxTimestamp);
   if (!end.ok()) return AnswerInvalidParameter("end", Message(end.status()), response);
   if (*end < *start) {
-    return AnswerInvalidParameter("end", "end timestamp must not be before start timestamp",
-                                  response);
+    return AnswerBadData("end timestamp must not be before start timestamp", response);
   }
   const auto expr = promql::Parse(request.params.Get("query"), context.options.parser);
   if (!expr.ok()) return AnswerBadData(Message(expr.status()), response);

@@ -50,11 +50,11 @@ void BuildInfoStatus(const ApiContext& context, const HttpRequest&, HttpResponse
   AnswerData(response, [&](JsonWriter& json) { WriteBuildInfo(json, context.options.build); });
 }
 
-// Outside the API there is no envelope.
+// Outside the API there is no envelope, and the type is what Go guesses.
 void Version(const ApiContext& context, const HttpRequest&, HttpResponse& response) {
   JsonWriter json;
   WriteBuildInfo(json, context.options.build);
-  response.content_type = "application/json";
+  response.content_type = "text/plain; charset=utf-8";
   response.body = json.Take();
 }
 

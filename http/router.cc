@@ -56,7 +56,8 @@ void Router::AddAll(const std::vector<std::string>& methods, std::string_view pa
 const Router::Route* Router::Find(HttpRequest& request, bool* path_known) const {
   *path_known = false;
   const std::vector<std::string_view> path = Split(request.path);
-  const std::string_view method = request.method == "HEAD" ? "GET" : request.method;
+  const std::string_view asked = request.method;
+  const std::string_view method = asked == "HEAD" ? std::string_view("GET") : asked;
   std::vector<std::string> values;
   for (const Route& route : routes_) {
     if (!Matches(route, path, values)) continue;

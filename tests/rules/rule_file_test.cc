@@ -76,7 +76,7 @@ TEST_CASE("rule file: what is wrong is named with its place") {
     const char* error;
   };
   const Case cases[] = {
-      {"groups: [", "r.yml: 1:10: end of sequence flow not found"},
+      {"groups: [", "r.yml: 1:1: end of sequence flow not found"},
       {"group: []", "r.yml: 1:1: field group not found in rule file"},
       {"groups: 5", "r.yml: 1:9: field groups must be a list"},
       {"groups:\n- rules: []", "r.yml: 2:3: Groupname must not be empty"},
@@ -113,7 +113,7 @@ TEST_CASE("rule file: what is wrong is named with its place") {
   };
   for (const Case& item : cases) {
     CAPTURE(item.text);
-    CHECK(ErrorOf(item.text) == item.error);
+    CHECK(ErrorOf(item.text) == std::string(item.error));
   }
 }
 
