@@ -150,25 +150,21 @@ void Reflector::RequestPage() {
 void Reflector::OnPage(absl::StatusOr<ClientResponse> response) {
   if (absl::IsCancelled(response.status())) return;  // The client is being stopped.
   if (response.ok() && response->status != 200) return OnListRefused(*response);
-  absl::Status status = response.status();
-  KubeList page;
-  if (status.ok()) {
-    absl::StatusOr<KubeList> parsed = decoder_.ParseList(response->body);
-    if (parsed.ok()) page = *std::move(parsed);
-    status = parsed.status();
-  }
-  if (status.ok() && listing_.objects.size() + page.items.size() > kKubeListItemsMax) {
+  absl::StatusOr<KubeList> page =
+      response.ok() ? decoder_.ParseList(response->body) : response.status();
+  absl::Status status = page.status();
+  if (status.ok() && listing_.objects.size() + page->items.size() > kKubeListItemsMax) {
     status = absl::ResourceExhaustedError(fmt::format("more than {} objects", kKubeListItemsMax));
   }
   if (!status.ok()) {
     Fail("list", status);
     return After({}, &Reflector::List);
   }
-  listing_.objects.insert(listing_.objects.end(), std::make_move_iterator(page.items.begin()),
-                          std::make_move_iterator(page.items.end()));
-  listing_.continue_token = page.continue_token;
-  if (!page.continue_token.empty()) return RequestPage();
-  resource_version_ = page.resource_version;
+  listing_.objects.insert(listing_.objects.end(), std::make_move_iterator(page->items.begin()),
+                          std::make_move_iterator(page->items.end()));
+  listing_.continue_token = page->continue_token;
+  if (!page->continue_token.empty()) return RequestPage();
+  resource_version_ = page->resource_version;
   resource_version_unknown_ = false;
   last_error_ = absl::OkStatus();
   sink_.Replace(std::exchange(listing_, Listing()).objects);

@@ -27,8 +27,8 @@ constexpr size_t kIdleHandlesMax = 256;
 
 // Thread-safe: libcurl's own initialisation is, and this happens once.
 absl::Status InitialiseCurl() {
-  static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (code == CURLE_OK) return absl::OkStatus();
+  static const CURLcode kResult = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (kResult == CURLE_OK) return absl::OkStatus();
   return absl::InternalError("initialising libcurl failed");
 }
 
