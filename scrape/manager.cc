@@ -146,7 +146,7 @@ void ScrapeManagerImpl::StartKubernetes(const ScrapeConfig& config,
       started.push_back(std::move(*discovery));
       continue;
     }
-    spdlog::error("\"Cannot create service discovery\" type=kubernetes config={} err={}",
+    spdlog::error("Cannot create service discovery type=kubernetes config={} err={}",
                   config.job_name, Quoted(std::string(discovery.status().message())));
     context_->metrics.discovery_failed_configs.Increment();
     callback({});

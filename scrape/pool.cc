@@ -136,7 +136,7 @@ void ScrapePool::RelabelGroup(GroupState& state,
         DiscoveredLabels(settings->config, state.group.labels, state.group.targets[i]);
     absl::StatusOr<std::optional<Target>> target = MakeTarget(settings->config, discovered);
     if (!target.ok()) {
-      spdlog::error("\"Creating target failed\" scrape_pool={} err={}", job_,
+      spdlog::error("Creating target failed scrape_pool={} err={}", job_,
                     Quoted(fmt::format("instance {} in group {}: {}", i, state.group.source,
                                        std::string(target.status().message()))));
       metrics_->sync_failures.Increment();

@@ -200,7 +200,7 @@ void TargetLoop::AppendScrape(const Scrape& scrape, const absl::StatusOr<ClientR
   AppendReport(scrape, report, *appender);
   const absl::Status committed = appender->Commit();
   if (!committed.ok()) {
-    spdlog::warn("\"Scrape commit failed\" scrape_pool={} target={} err={}", config.job_name,
+    spdlog::warn("Scrape commit failed scrape_pool={} target={} err={}", config.job_name,
                  scrape.target->url, Quoted(Text(committed)));
     if (report.error.empty()) report.error = Text(committed);
   }
@@ -256,7 +256,7 @@ void TargetLoop::Record(const Scrape& scrape, const Report& report) {
   last_scrape_ = scrape.time;
   last_seconds_ = report.seconds;
   if (report.error != last_error_ && !report.error.empty()) {
-    spdlog::debug("\"Scrape failed\" scrape_pool={} target={} err={}",
+    spdlog::debug("Scrape failed scrape_pool={} target={} err={}",
                   scrape.settings->config.job_name, scrape.target->url, Quoted(report.error));
   }
   last_error_ = report.error;
@@ -289,7 +289,7 @@ void TargetLoop::EndSeries(TimestampMs time) {
   }
   const absl::Status committed = appender->Commit();
   if (!committed.ok()) {
-    spdlog::warn("\"Stale commit failed\" err={}", Quoted(Text(committed)));
+    spdlog::warn("Stale commit failed err={}", Quoted(Text(committed)));
   }
 }
 

@@ -172,7 +172,7 @@ class FileDiscovery : public Discovery {
       known.stamp = stamp;
       const absl::StatusOr<std::vector<TargetGroup>> groups = Read(path);
       if (!groups.ok()) {
-        spdlog::error("\"Error reading file\" discovery=file path={} err={}", path,
+        spdlog::error("Error reading file discovery=file path={} err={}", path,
                       Quoted(std::string(groups.status().message())));
         return;
       }
