@@ -319,3 +319,49 @@ scrape_configs:
                 self.assertEqual(values.status, 200, values.text)
                 if variable["name"] != "namespace":  # No pods here.
                     self.assertTrue(values.json()["data"], variable["definition"])
+
+
+class ImageSwapTest(unittest.TestCase):
+    """What a volume that Prometheus used looks like to Varve, and to Prometheus afterwards."""
+
+    def test_data_of_prometheus_is_named_and_left_untouched(self):
+        volume = harness.temp_dir("volume")
+        (volume / "lost+found").mkdir()  # As the root of a volume has it.
+        config = harness.temp_dir("config") / "prometheus.yml"
+        url = self.prometheus(volume, config)
+        harness.wait_until(lambda: self.samples(url), 30, "samples of Prometheus")
+        before = self.samples(url)
+        self.assertEqual(self.process.stop(), 0)
+        files = self.contents(volume)
+        self.assertTrue([name for name in files if name.startswith("wal/")])
+
+        varve = harness.Varve(data_dir=volume, config=config.read_text("utf-8")).start()
+        self.assertIn("left untouched", varve.log())
+        self.assertIn(str(volume), varve.log())
+        harness.wait_until(lambda: varve.query("up"), 30, "a sample of its own")
+        self.assertEqual(varve.stop(), 0)
+        after = self.contents(volume)
+        self.assertEqual({name: after.get(name) for name in files}, files)
+
+        url = self.prometheus(volume, config)
+        self.assertLessEqual(set(before), set(harness.wait_until(lambda: self.samples(url), 30, "its samples again")))
+
+    def prometheus(self, volume: pathlib.Path, config: pathlib.Path) -> str:
+        port = harness.free_port()
+        config.write_text("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n"
+                          f"  - job_name: self\n    static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n")
+        self.process = harness.Process("prometheus", [
+            peers.path("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={volume}",
+            f"--web.listen-address=127.0.0.1:{port}"])
+        return f"http://127.0.0.1:{port}"
+
+    @staticmethod
+    def samples(url: str) -> list:
+        result = harness.get(url + "/api/v1/query?query=up[5m]").json()["data"]["result"]
+        return [tuple(value) for series in result for value in series["values"]]
+
+    @staticmethod
+    def contents(volume: pathlib.Path) -> dict:
+        """Every file's bytes, but those of the lock and of running queries."""
+        return {str(path.relative_to(volume)): path.read_bytes() for path in sorted(volume.rglob("*"))
+                if path.is_file() and path.name not in ("lock", "queries.active")}
