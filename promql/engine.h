@@ -64,7 +64,7 @@ struct QueryOptions {
   uint64_t limit = 0;
   // Asked between series: true ends the query with kCanceled. Empty = never. Thread-safe.
   std::function<bool()> canceled;
-  bool per_step_stats = false;  // Fill QueryStats::samples_per_step.
+  bool per_step_stats = false;  // Fill total_queryable_samples_per_step.
 };
 
 struct ScalarResult {
