@@ -256,8 +256,8 @@ void TargetLoop::Record(const Scrape& scrape, const Report& report) {
   last_scrape_ = scrape.time;
   last_seconds_ = report.seconds;
   if (report.error != last_error_ && !report.error.empty()) {
-    spdlog::debug("Scrape failed scrape_pool={} target={} err={}",
-                  scrape.settings->config.job_name, scrape.target->url, Quoted(report.error));
+    spdlog::debug("Scrape failed scrape_pool={} target={} err={}", scrape.settings->config.job_name,
+                  scrape.target->url, Quoted(report.error));
   }
   last_error_ = report.error;
   health_ = report.error.empty() ? TargetHealth::kUp : TargetHealth::kDown;

@@ -193,9 +193,9 @@ TEST_CASE("regex templates expand as Go's do") {
       {"$1$3", "ac"},      {"$1_$3", "c"},  {"${1}_$3", "a_c"},   {"$$1", "$1"},
       {"${first}x", "ax"}, {"$firstx", ""}, {"$99999999999", ""},
   };
-  for (const auto& [replacement, expanded] : cases) {
-    CAPTURE(replacement);
-    CHECK(MatchAndExpand(**regex, "ac", replacement).value_or("no match") == expanded);
+  for (const auto& one : cases) {
+    CAPTURE(one.first);
+    CHECK(MatchAndExpand(**regex, "ac", one.first).value_or("no match") == one.second);
   }
   CHECK_FALSE(MatchAndExpand(**regex, "xac", "$1").has_value());
   CHECK(HasRegexReferences("a$1"));

@@ -234,8 +234,8 @@ TEST_CASE("body appender: limits, at and one past") {
   config = {};
   config.limits.label_name_bytes = 8;
   Scraper names(config);
-  CHECK(names.Scrape("a{l2345678=\"1\"} 1\n", 1000)[0] ==
-        "error: label_name_length_limit exceeded (metric: a, label name: l2345678, length: 9, "
+  CHECK(names.Scrape("a{l23456789=\"1\"} 1\n", 1000)[0] ==
+        "error: label_name_length_limit exceeded (metric: a, label name: l23456789, length: 9, "
         "limit: 8)");
   config = {};
   config.limits.label_value_bytes = 3;

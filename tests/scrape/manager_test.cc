@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <string>
+#include <vector>
 
 #include "net/client.h"
 #include "tests/net/test_server.h"
@@ -170,7 +171,13 @@ TEST_CASE("manager: whatever is wrong is said, and ends the series") {
     return f.Becomes(f.Series("m"), 1) && f.Becomes(f.Series("up"), 1);
   };
   REQUIRE(recovers());
-  const std::vector<std::tuple<int, std::string, std::string, std::string>> bad = {
+  struct BadAnswer {
+    int status;
+    std::string body;
+    std::string headers;
+    std::string error;
+  };
+  const std::vector<BadAnswer> answers = {
       {404, "m 2\n", std::string(kText), "server returned HTTP status 404 Not Found"},
       {200, "7&-\n", std::string(kText), "expected a valid start token"},
       {200, "m 1\n", "", "non-compliant scrape target sending blank Content-Type"},
@@ -180,10 +187,10 @@ TEST_CASE("manager: whatever is wrong is said, and ends the series") {
       {200, "m 1\n", "Content-Type: application/openmetrics-text; version=1.0.0\r\n",
        "data does not end with # EOF"},
   };
-  for (const auto& [status, body, headers, error] : bad) {
-    CAPTURE(error);
-    f.page.Set(status, body, headers);
-    CHECK(f.BecomesError(error));
+  for (const BadAnswer& bad : answers) {
+    CAPTURE(bad.error);
+    f.page.Set(bad.status, bad.body, bad.headers);
+    CHECK(f.BecomesError(bad.error));
     CHECK(f.Becomes(f.Series("m"), StaleNan()));
     CHECK(f.Becomes(f.Series("up"), 0));
     CHECK(f.manager->Targets().active[0].health == TargetHealth::kDown);

@@ -104,8 +104,8 @@ TEST_CASE("file discovery: JSON and YAML") {
       {"- labels: [a]\n", "f:1: labels: expected a map"},
       {"- targets:\n  - {a: b}\n", "f:2: targets: expected a string"},
   };
-  for (const auto& [text, message] : bad) {
-    CHECK(std::string(ParseTargetFile(text, "f").status().message()) == message);
+  for (const auto& one : bad) {
+    CHECK(std::string(ParseTargetFile(one.first, "f").status().message()) == one.second);
   }
   CHECK_FALSE(ParseTargetFile("[{", "f").ok());
 }

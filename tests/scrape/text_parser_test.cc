@@ -152,7 +152,7 @@ TEST_CASE("text parser: bounds and quantiles in their normal form") {
                                                               {1e-5, "1e-05"},
                                                               {INFINITY, "+Inf"},
                                                               {NAN, "NaN"}};
-  for (const auto& [value, text] : floats) CHECK(OpenMetricsFloat(value) == text);
+  for (const auto& one : floats) CHECK(OpenMetricsFloat(one.first) == one.second);
 }
 
 TEST_CASE("text parser: OpenMetrics") {
@@ -175,9 +175,9 @@ TEST_CASE("text parser: OpenMetrics") {
       {"# TYPE a untyped\n# EOF", "invalid metric type \"untyped\" (line 1)"},
       {"# UNIT a seconds\n# EOF", "unit \"seconds\" not a suffix of metric \"a\" (line 1)"},
   };
-  for (const auto& [body, message] : refused) {
-    CAPTURE(body);
-    CHECK(om(body) == Entries{message});
+  for (const auto& one : refused) {
+    CAPTURE(one.first);
+    CHECK(om(one.first) == Entries{one.second});
   }
   for (const char* body :
        {"a  1\n# EOF", "a 1 \n# EOF", " a 1\n# EOF", "a 1 NaN\n# EOF", "a 1 1e300\n# EOF",
@@ -223,9 +223,9 @@ TEST_CASE("text parser: malformed lines are named") {
       {"# HELP a \xFF\n", "help text \"\\xff\" is not a valid utf8 string (line 1)"},
       {"a 1 99999999999999999999\n", "timestamp 99999999999999999999 is out of range (line 1)"},
   };
-  for (const auto& [body, message] : cases) {
-    CAPTURE(body);
-    CHECK(Dump(body).back() == message);
+  for (const auto& one : cases) {
+    CAPTURE(one.first);
+    CHECK(Dump(one.first).back() == one.second);
   }
 }
 
