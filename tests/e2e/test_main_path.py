@@ -152,7 +152,7 @@ def test_vanished_target_goes_stale_at_once():
     exporter.pages["/metrics"] = "a 1\n"
     harness.wait_until(lambda: not varve.query("b"), 20, "b is stale")
     assert varve.query("a")
-    exporter.stop()
+    exporter.status = 500
     harness.wait_until(lambda: not varve.query("a"), 20, "a is stale")
     harness.wait_until(lambda: varve.query("up == 0"), 20, "up is 0")
 
