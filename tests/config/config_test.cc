@@ -251,7 +251,7 @@ scrape_configs:
   kubernetes_sd_configs: [{role: node}]
 )");
   CHECK(config.yaml.find("b: \"true\"") != std::string::npos);
-  CHECK(config.yaml.find("n: \"007\"") != std::string::npos);
+  CHECK(config.yaml.find("\"n\": \"007\"") != std::string::npos);
   const Config again = Parsed(config.yaml);
   CHECK(again.scrape_configs == config.scrape_configs);
   CHECK(again.global.external_labels == config.global.external_labels);

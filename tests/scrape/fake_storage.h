@@ -5,8 +5,10 @@
 
 #include <fmt/format.h>
 
+#include <bit>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
