@@ -253,7 +253,7 @@ TEST_CASE("body appender: names under the legacy scheme") {
   config.legacy_names = true;
   Scraper legacy(config);
   CHECK(legacy.Scrape("{\"a.b\"} 1\n", 1)[0] ==
-        "error: invalid metric name or label names: {\"a.b\", instance=\"i\", job=\"j\"}");
+        "error: invalid metric name or label names: {__name__=\"a.b\", instance=\"i\", job=\"j\"}");
 }
 
 TEST_CASE("body appender: metadata follows the exposition") {

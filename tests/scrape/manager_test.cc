@@ -178,7 +178,7 @@ TEST_CASE("manager: whatever is wrong is said, and ends the series") {
     std::string error;
   };
   const std::vector<BadAnswer> answers = {
-      {404, "m 2\n", std::string(kText), "server returned HTTP status 404 Not Found"},
+      {404, "m 2\n", std::string(kText), "server returned HTTP status 404 Reason"},
       {200, "7&-\n", std::string(kText), "expected a valid start token"},
       {200, "m 1\n", "", "non-compliant scrape target sending blank Content-Type"},
       {200, "m 1\n", "Content-Type: text/html; charset=utf-8\r\n",
