@@ -122,9 +122,10 @@ rocksdb::ColumnFamilyOptions FamilyOptions(std::string_view name, const StoreOpt
     family.disable_auto_compactions = true;
     table.block_size = 64 << 10;
   } else {
-    family.compression = rocksdb::kZSTD;
-    // Chunks and checkpoints are dense already: higher levels take twice the time for nothing.
-    family.compression_opts.level = 1;
+    // Chunks are dense already: higher levels take twice the time for nothing. Head rows are
+    // written again every few minutes, so that even level 1 would show in the cost of a sample.
+    family.compression = name == kHeadFamily ? rocksdb::kLZ4Compression : rocksdb::kZSTD;
+    if (family.compression == rocksdb::kZSTD) family.compression_opts.level = 1;
     table.block_size = name.starts_with(kHotFamilyPrefix) ? 32 << 10 : 16 << 10;
   }
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
