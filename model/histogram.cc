@@ -11,6 +11,7 @@
 #include <cmath>
 
 #include "model/check.h"
+#include "model/exponential_bounds.h"
 #include "model/sample.h"
 #include "model/status_macros.h"
 #include "model/time.h"
@@ -159,8 +160,7 @@ double ExponentialBound(int32_t schema, int32_t index) {
   const int32_t fraction = index & (steps - 1);
   const int32_t exponent = index >> schema;
   if (exponent == 1024 && fraction == 0) return std::numeric_limits<double>::max();
-  // 0.5 * 2^(1 + fraction/steps) is in [1, 2) halves, as the reference bounds are computed.
-  const double mantissa = 0.5 * std::exp2(static_cast<double>(fraction) / steps);
+  const double mantissa = kExponentialBounds[static_cast<size_t>(fraction) << (8 - schema)];
   return std::ldexp(mantissa, exponent + 1);
 }
 

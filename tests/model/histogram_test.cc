@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "model/sample.h"
+#include "model/time.h"
 
 namespace varve {
 namespace {
@@ -29,6 +30,9 @@ TEST_CASE("histogram: exponential bounds") {
   CHECK(ExponentialBound(0, 3) == 8);
   CHECK(ExponentialBound(0, -1) == 0.5);
   CHECK(ExponentialBound(1, 1) == doctest::Approx(std::sqrt(2)));
+  // The correctly rounded bound would print as 0.7071067811865476.
+  CHECK(FormatFloat(ExponentialBound(1, -1)) == "0.7071067811865475");
+  CHECK(ExponentialBound(8, -256) == 0.5);
   CHECK(ExponentialBound(-1, 1) == 4);
   CHECK(ExponentialBound(-4, -2) == std::ldexp(1.0, -32));
   CHECK(ExponentialBound(0, 1024) == std::numeric_limits<double>::max());
