@@ -12,6 +12,7 @@
 #include "app/config_reader.h"
 #include "model/labels.h"
 #include "model/matcher.h"
+#include "model/status_macros.h"
 
 namespace varve {
 namespace {
@@ -213,9 +214,7 @@ std::vector<RelabelRule> ReadRelabelRules(const YamlValue& value, bool legacy_na
     absl::StatusOr<RelabelRule> rule = RelabelRule::Create(ReadRelabelConfig(fields, legacy_names));
     if (!rule.ok()) {
       const auto regex = fields.Find("regex");
-      const bool of_regex =
-          regex && std::string_view(rule.status().message().data(), rule.status().message().size())
-                       .starts_with("error parsing regexp");
+      const bool of_regex = regex && MessageOf(rule.status()).starts_with("error parsing regexp");
       return (of_regex ? *regex : element).Fail(rule.status());
     }
     rules.push_back(*std::move(rule));

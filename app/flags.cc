@@ -47,7 +47,7 @@ Setter Bool(bool Flags::*field) {
 Setter Duration(DurationMs Flags::*field, DurationMs minimum = 0) {
   return [field, minimum](Flags& flags, const std::string& text) {
     const auto duration = ParseDuration(text);
-    if (!duration.ok()) return std::string(MessageOf(duration.status()));
+    if (!duration.ok()) return MessageOf(duration.status());
     if (*duration < minimum) return fmt::format("must be at least {}", FormatDuration(minimum));
     flags.*field = *duration;
     return std::string();

@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/status_macros.h"
 #include "model/time.h"
 #include "net/secret.h"
 
@@ -76,7 +77,7 @@ class YamlValue {
 
   void Fail(std::string_view text) const { document_->Fail(line_, path_, text); }
   void Fail(const absl::Status& status) const {
-    if (!status.ok()) Fail(std::string(status.message()));
+    if (!status.ok()) Fail(MessageOf(status));
   }
 
   // The value as its type; a wrong type is a Fail() and leaves `out` as it is, null leaves it too.

@@ -78,7 +78,7 @@ void AnswerInvalidParameter(std::string_view name, std::string_view message,
 }
 
 void AnswerQueryError(const absl::Status& status, HttpResponse& response) {
-  const std::string message(status.message().data(), status.message().size());
+  const std::string message = MessageOf(status);
   switch (promql::QueryErrorTypeOf(status)) {
     case promql::QueryErrorType::kBadData:
       return AnswerInvalidParameter("query", message, response);
@@ -94,9 +94,7 @@ void AnswerQueryError(const absl::Status& status, HttpResponse& response) {
 }
 
 void AnswerInternal(const absl::Status& status, HttpResponse& response) {
-  AnswerError(
-      {ApiErrorType::kInternal, std::string(status.message().data(), status.message().size())},
-      response);
+  AnswerError({ApiErrorType::kInternal, MessageOf(status)}, response);
 }
 
 void BeginEnvelope(JsonWriter& json) {
@@ -127,9 +125,8 @@ absl::StatusOr<TimestampMs> TimeParameter(const HttpRequest& request, std::strin
   if (text.empty()) return fallback;
   absl::StatusOr<TimestampMs> time = ParseApiTime(text);
   if (!time.ok()) {
-    const absl::string_view why = time.status().message();
-    return absl::InvalidArgumentError(fmt::format("Invalid time value for '{}': {}", name,
-                                                  std::string_view(why.data(), why.size())));
+    return absl::InvalidArgumentError(
+        fmt::format("Invalid time value for '{}': {}", name, MessageOf(time.status())));
   }
   return time;
 }

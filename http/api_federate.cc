@@ -101,18 +101,12 @@ void Federate(const ApiContext& context, const HttpRequest& request, HttpRespons
   std::vector<std::vector<Matcher>> sets;
   for (const std::string& text : request.params.All("match[]")) {
     auto matchers = promql::ParseMetricSelector(text);
-    if (!matchers.ok()) {
-      const absl::string_view why = matchers.status().message();
-      return response.SetText(400, std::string(why.data(), why.size()) + "\n");
-    }
+    if (!matchers.ok()) return response.SetText(400, MessageOf(matchers.status()) + "\n");
     sets.push_back(std::move(*matchers));
   }
   std::vector<NewestSample> found;
   const absl::Status status = Collect(context, sets, context.options.clock->Now(), found);
-  if (!status.ok()) {
-    const absl::string_view why = status.message();
-    return response.SetText(500, std::string(why.data(), why.size()) + "\n");
-  }
+  if (!status.ok()) return response.SetText(500, MessageOf(status) + "\n");
   std::sort(found.begin(), found.end(), [](const NewestSample& a, const NewestSample& b) {
     const auto a_name = a.labels.Get(kMetricName);
     const auto b_name = b.labels.Get(kMetricName);

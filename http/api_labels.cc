@@ -12,10 +12,6 @@
 namespace varve {
 namespace {
 
-std::string Message(const absl::Status& status) {
-  return std::string(status.message().data(), status.message().size());
-}
-
 // Time range, matchers and limit, which the three endpoints share.
 struct Selection {
   TimestampMs start = kMinTimestamp;
@@ -27,7 +23,7 @@ struct Selection {
 // Answers and returns nothing if a parameter is bad.
 std::optional<Selection> ReadSelection(const HttpRequest& request, HttpResponse& response) {
   const auto fail = [&](std::string_view name, const absl::Status& status) {
-    AnswerInvalidParameter(name, Message(status), response);
+    AnswerInvalidParameter(name, MessageOf(status), response);
     return std::nullopt;
   };
   const auto limit = LimitParameter(request);
@@ -43,7 +39,7 @@ std::optional<Selection> ReadSelection(const HttpRequest& request, HttpResponse&
 
 void AnswerTexts(const absl::StatusOr<LabelTexts>& found, HttpResponse& response) {
   if (!found.ok()) {
-    return AnswerError({ApiErrorType::kExecution, Message(found.status())}, response);
+    return AnswerError({ApiErrorType::kExecution, MessageOf(found.status())}, response);
   }
   Annotations annotations;
   if (found->truncated) annotations.AddWarning(std::string(kTruncatedWarning));
@@ -157,7 +153,7 @@ void Series(const ApiContext& context, const HttpRequest& request, HttpResponse&
   if (!querier.ok()) return AnswerInternal(querier.status(), response);
   absl::StatusOr<std::vector<Labels>> found = SelectSeries(**querier, *selection);
   if (!found.ok()) {
-    return AnswerError({ApiErrorType::kExecution, Message(found.status())}, response);
+    return AnswerError({ApiErrorType::kExecution, MessageOf(found.status())}, response);
   }
   Annotations annotations;
   if (selection->limit > 0 && found->size() > selection->limit) {

@@ -5,6 +5,7 @@
 #include <prometheus/text_serializer.h>
 
 #include "http/api_context.h"
+#include "model/status_macros.h"
 
 namespace varve {
 namespace {
@@ -12,9 +13,7 @@ namespace {
 void Reload(const ApiContext& context, const HttpRequest&, HttpResponse& response) {
   const absl::Status status = context.options.reload ? context.options.reload() : absl::OkStatus();
   if (status.ok()) return response.SetText(200, "");
-  const absl::string_view why = status.message();
-  response.SetText(
-      500, fmt::format("failed to reload config: {}\n", std::string_view(why.data(), why.size())));
+  response.SetText(500, fmt::format("failed to reload config: {}\n", MessageOf(status)));
 }
 
 void Quit(const ApiContext& context, const HttpRequest&, HttpResponse& response) {

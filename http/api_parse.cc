@@ -7,6 +7,7 @@
 #include <string>
 
 #include "http/api_context.h"
+#include "model/status_macros.h"
 #include "promql/ast.h"
 #include "promql/parser.h"
 #include "promql/printer.h"
@@ -17,10 +18,6 @@ namespace {
 using promql::As;
 using promql::Expr;
 using promql::ExprKind;
-
-std::string Message(const absl::Status& status) {
-  return std::string(status.message().data(), status.message().size());
-}
 
 void WriteExpr(JsonWriter& json, const Expr* expr);
 
@@ -256,13 +253,13 @@ void WriteExpr(JsonWriter& json, const Expr* expr) {
 
 void FormatQuery(const ApiContext& context, const HttpRequest& request, HttpResponse& response) {
   const auto expr = promql::Parse(request.params.Get("query"), context.options.parser);
-  if (!expr.ok()) return AnswerInvalidParameter("query", Message(expr.status()), response);
+  if (!expr.ok()) return AnswerInvalidParameter("query", MessageOf(expr.status()), response);
   AnswerData(response, [&](JsonWriter& json) { json.String(promql::ToPrettyString(**expr)); });
 }
 
 void ParseQuery(const ApiContext& context, const HttpRequest& request, HttpResponse& response) {
   const auto expr = promql::Parse(request.params.Get("query"), context.options.parser);
-  if (!expr.ok()) return AnswerInvalidParameter("query", Message(expr.status()), response);
+  if (!expr.ok()) return AnswerInvalidParameter("query", MessageOf(expr.status()), response);
   AnswerData(response, [&](JsonWriter& json) { WriteExpr(json, expr->get()); });
 }
 

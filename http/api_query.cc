@@ -22,10 +22,6 @@ using promql::Vector;
 
 constexpr int64_t kPointsMax = 11'000;
 
-std::string Message(const absl::Status& status) {
-  return std::string(status.message().data(), status.message().size());
-}
-
 void WriteScalar(JsonWriter& json, const ScalarResult& scalar) {
   json.FloatPair(scalar.time, scalar.value);
 }
@@ -156,7 +152,7 @@ std::optional<promql::QueryOptions> CommonOptions(const ApiContext& context,
   promql::QueryOptions options;
   const absl::StatusOr<uint64_t> limit = LimitParameter(request);
   if (!limit.ok()) {
-    AnswerInvalidParameter("limit", Message(limit.status()), response);
+    AnswerInvalidParameter("limit", MessageOf(limit.status()), response);
     return std::nullopt;
   }
   options.limit = *limit;
@@ -166,7 +162,7 @@ std::optional<promql::QueryOptions> CommonOptions(const ApiContext& context,
     if (text.empty()) continue;
     const absl::StatusOr<DurationMs> duration = ParseApiDuration(text);
     if (!duration.ok()) {
-      AnswerInvalidParameter(name, Message(duration.status()), response);
+      AnswerInvalidParameter(name, MessageOf(duration.status()), response);
       return std::nullopt;
     }
     *target = *duration;
@@ -182,7 +178,7 @@ void Query(const ApiContext& context, const HttpRequest& request, HttpResponse& 
   if (!options.has_value()) return;
   const absl::StatusOr<TimestampMs> time =
       TimeParameter(request, "time", context.options.clock->Now());
-  if (!time.ok()) return AnswerInvalidParameter("time", Message(time.status()), response);
+  if (!time.ok()) return AnswerInvalidParameter("time", MessageOf(time.status()), response);
   absl::StatusOr<QueryResult> result = context.backends.engine->Instant(
       *context.backends.storage, request.params.Get("query"), *time, *options);
   if (!result.ok()) return AnswerQueryError(result.status(), response);
@@ -201,7 +197,7 @@ std::optional<RangeParameters> ReadRange(const HttpRequest& request, HttpRespons
        {std::pair{"start", &range.start}, std::pair{"end", &range.end}}) {
     const absl::StatusOr<TimestampMs> time = ParseApiTime(request.params.Get(name));
     if (!time.ok()) {
-      AnswerInvalidParameter(name, Message(time.status()), response);
+      AnswerInvalidParameter(name, MessageOf(time.status()), response);
       return std::nullopt;
     }
     *target = *time;
@@ -212,7 +208,7 @@ std::optional<RangeParameters> ReadRange(const HttpRequest& request, HttpRespons
   }
   const absl::StatusOr<DurationMs> step = ParseApiDuration(request.params.Get("step"));
   if (!step.ok()) {
-    AnswerInvalidParameter("step", Message(step.status()), response);
+    AnswerInvalidParameter("step", MessageOf(step.status()), response);
     return std::nullopt;
   }
   range.step = *step;
@@ -282,14 +278,14 @@ void WriteExemplars(JsonWriter& json, const std::vector<SeriesExemplars>& series
 
 void QueryExemplars(const ApiContext& context, const HttpRequest& request, HttpResponse& response) {
   const auto start = TimeParameter(request, "start", kMinTimestamp);
-  if (!start.ok()) return AnswerInvalidParameter("start", Message(start.status()), response);
+  if (!start.ok()) return AnswerInvalidParameter("start", MessageOf(start.status()), response);
   const auto end = TimeParameter(request, "end", kMaxTimestamp);
-  if (!end.ok()) return AnswerInvalidParameter("end", Message(end.status()), response);
+  if (!end.ok()) return AnswerInvalidParameter("end", MessageOf(end.status()), response);
   if (*end < *start) {
     return AnswerBadData("end timestamp must not be before start timestamp", response);
   }
   const auto expr = promql::Parse(request.params.Get("query"), context.options.parser);
-  if (!expr.ok()) return AnswerBadData(Message(expr.status()), response);
+  if (!expr.ok()) return AnswerBadData(MessageOf(expr.status()), response);
   std::vector<std::vector<Matcher>> sets;
   CollectSelectors(**expr, sets);
   if (sets.empty()) {
@@ -301,7 +297,7 @@ void QueryExemplars(const ApiContext& context, const HttpRequest& request, HttpR
     found = context.backends.exemplars->SelectExemplars(*start, *end, sets);
   }
   if (!found.ok()) {
-    return AnswerError({ApiErrorType::kExecution, Message(found.status())}, response);
+    return AnswerError({ApiErrorType::kExecution, MessageOf(found.status())}, response);
   }
   AnswerData(response, [&](JsonWriter& json) { WriteExemplars(json, *found); });
 }

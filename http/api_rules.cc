@@ -10,14 +10,11 @@
 #include <string_view>
 
 #include "http/api_context.h"
+#include "model/status_macros.h"
 #include "rules/manager.h"
 
 namespace varve {
 namespace {
-
-std::string Message(const absl::Status& status) {
-  return std::string(status.message().data(), status.message().size());
-}
 
 // Go's 'e' format: `1e+00`.
 std::string ExponentText(double value) {
@@ -132,7 +129,7 @@ std::optional<RulesFilter> ReadFilter(const HttpRequest& request, HttpResponse& 
   filter.files = request.params.All("file[]");
   auto sets = MatchParameters(request);
   if (!sets.ok()) {
-    AnswerInvalidParameter("match[]", Message(sets.status()), response);
+    AnswerInvalidParameter("match[]", MessageOf(sets.status()), response);
     return std::nullopt;
   }
   filter.sets = std::move(*sets);
@@ -177,7 +174,8 @@ std::optional<RulesFilter> ReadFilter(const HttpRequest& request, HttpResponse& 
   if (!limit.ok() || *limit <= 0) {
     AnswerInvalidParameter(
         "group_limit",
-        limit.ok() ? "group_limit needs to be greater than 0" : Message(limit.status()), response);
+        limit.ok() ? "group_limit needs to be greater than 0" : MessageOf(limit.status()),
+        response);
     return std::nullopt;
   }
   filter.group_limit = static_cast<size_t>(*limit);

@@ -6,14 +6,11 @@
 #include <map>
 
 #include "http/api_context.h"
+#include "model/status_macros.h"
 #include "scrape/manager.h"
 
 namespace varve {
 namespace {
-
-std::string Message(const absl::Status& status) {
-  return std::string(status.message().data(), status.message().size());
-}
 
 void WriteActive(JsonWriter& json, const ActiveTarget& target) {
   json.BeginObject();
@@ -130,7 +127,7 @@ void TargetsMetadata(const ApiContext& context, const HttpRequest& request,
   if (!selector.empty()) {
     auto parsed = promql::ParseMetricSelector(selector);
     if (!parsed.ok()) {
-      return AnswerInvalidParameter("match_target", Message(parsed.status()), response);
+      return AnswerInvalidParameter("match_target", MessageOf(parsed.status()), response);
     }
     matchers = std::move(*parsed);
   }

@@ -237,8 +237,8 @@ KubeObjectPtr ReadObject(KubeResource resource, const FieldReader& reader, bool 
     }
   }
   if (!status.ok() && !object->metadata.name.empty()) {
-    status = absl::DataLossError(fmt::format("{} {}: {}", ResourceInfoOf(resource).kind,
-                                             object->Key(), std::string(status.message())));
+    status = absl::DataLossError(
+        fmt::format("{} {}: {}", ResourceInfoOf(resource).kind, object->Key(), MessageOf(status)));
   }
   return object;
 }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "model/labels.h"
+#include "model/status_macros.h"
 
 namespace varve {
 namespace {
@@ -112,7 +113,7 @@ void Reflector::Fail(std::string_view what, const absl::Status& status) {
   last_error_ = status;
   spdlog::warn("\"Kubernetes {} failed\" resource={} namespace={} err={}", what,
                ResourceInfoOf(key_.resource).plural, Quoted(key_.namespace_),
-               Quoted(std::string(status.message())));
+               Quoted(MessageOf(status)));
   sink_.OnFailure(status);
 }
 

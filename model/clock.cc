@@ -59,7 +59,7 @@ void ManualClock::Advance(DurationMs by) {
   INVARIANT(by >= 0);
   MutexLock lock(mutex_);
   now_ += by;
-  monotonic_nanos_ += by * 1'000'000;
+  monotonic_nanos_ += by * kNanosPerMs;
 }
 
 void ManualClock::Set(TimestampMs now) {

@@ -14,6 +14,8 @@
 
 namespace varve {
 
+constexpr int64_t kNanosPerMs = 1'000'000;
+
 // Thread-safe.
 class Clock {
  public:

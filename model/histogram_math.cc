@@ -22,8 +22,6 @@ struct FlatBucket {
 };
 using FlatBuckets = std::vector<FlatBucket>;
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
 FlatBuckets Unpack(const Buckets& buckets) {
   FlatBuckets flat;
   flat.reserve(buckets.counts.size());
@@ -190,7 +188,7 @@ struct Flat {
     for (FlatBucket& bucket : positive) {
       const double upper = static_cast<size_t>(bucket.index) < bounds.size()
                                ? bounds[static_cast<size_t>(bucket.index)]
-                               : kInfinity;
+                               : std::numeric_limits<double>::infinity();
       bucket.index = static_cast<int32_t>(std::lower_bound(common.begin(), common.end(), upper) -
                                           common.begin());
     }

@@ -4,6 +4,7 @@
 
 #include "model/labels.h"
 
+#include <absl/strings/ascii.h>
 #include <fmt/format.h>
 #include <xxhash.h>
 
@@ -74,7 +75,6 @@ bool AllOf(std::string_view text, AllowFirst allow_first, AllowRest allow_rest) 
 }
 
 bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
 // Bytes of the UTF-8 character at the front of `text` and its code point; 0 bytes if malformed.
 size_t DecodeUtf8(std::string_view text, uint32_t& code_point) {
@@ -301,13 +301,13 @@ Labels LabelsBuilder::Build() const {
 }
 
 bool IsLegacyLabelName(std::string_view name) {
-  return AllOf(name, IsLetter, [](char c) { return IsLetter(c) || IsDigit(c); });
+  return AllOf(name, IsLetter, [](char c) { return IsLetter(c) || absl::ascii_isdigit(c); });
 }
 
 bool IsLegacyMetricName(std::string_view name) {
   return AllOf(
       name, [](char c) { return IsLetter(c) || c == ':'; },
-      [](char c) { return IsLetter(c) || IsDigit(c) || c == ':'; });
+      [](char c) { return IsLetter(c) || absl::ascii_isdigit(c) || c == ':'; });
 }
 
 bool IsValidUtf8(std::string_view text) {

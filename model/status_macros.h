@@ -7,14 +7,14 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
-#include <string_view>
+#include <string>
 #include <utility>
 
 namespace varve {
 
-// The message as std::string_view, which fmt can print. REQUIRES: `status` outlives the result.
-inline std::string_view MessageOf(const absl::Status& status) {
-  return {status.message().data(), status.message().size()};
+// The message as a string of ours: absl::string_view is a type of its own in Debian's Abseil.
+inline std::string MessageOf(const absl::Status& status) {
+  return std::string(status.message().data(), status.message().size());
 }
 
 }  // namespace varve

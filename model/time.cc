@@ -4,6 +4,7 @@
 
 #include "model/time.h"
 
+#include <absl/strings/ascii.h>
 #include <fmt/format.h>
 
 #include <array>
@@ -39,8 +40,6 @@ const Unit* FindUnit(std::string_view text) {
   }
   return nullptr;
 }
-
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
 absl::Status NotADuration(std::string_view text) {
   return absl::InvalidArgumentError(fmt::format("not a valid duration string: \"{}\"", text));
@@ -93,7 +92,7 @@ class DigitReader {
     if (rest_.size() < count) return false;
     value = 0;
     for (size_t i = 0; i < count; ++i) {
-      if (!IsDigit(rest_[i])) return false;
+      if (!absl::ascii_isdigit(rest_[i])) return false;
       value = value * 10 + static_cast<unsigned>(rest_[i] - '0');
     }
     rest_.remove_prefix(count);
@@ -178,7 +177,8 @@ absl::StatusOr<DurationMs> ParseDuration(std::string_view text) {
   while (!rest.empty()) {
     int64_t count = 0;
     const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), count);
-    if (!IsDigit(rest[0]) || (error != std::errc() && error != std::errc::result_out_of_range)) {
+    if (!absl::ascii_isdigit(rest[0]) ||
+        (error != std::errc() && error != std::errc::result_out_of_range)) {
       return NotADuration(text);
     }
     rest.remove_prefix(end - rest.data());

@@ -59,13 +59,12 @@ absl::Status Invalid(std::string_view message) {
 absl::StatusOr<std::string> ReadSecretFile(const std::string& path) {
   absl::StatusOr<std::string> contents = ReadCredentialFile(path);
   if (contents.ok()) return contents;
-  return absl::Status(
-      contents.status().code(),
-      fmt::format("unable to read file {}: {}", path, std::string(contents.status().message())));
+  return absl::Status(contents.status().code(), fmt::format("unable to read file {}: {}", path,
+                                                            MessageOf(contents.status())));
 }
 
 absl::Status Prefixed(const absl::Status& status, std::string_view what) {
-  return absl::Status(status.code(), fmt::format("{}: {}", what, std::string(status.message())));
+  return absl::Status(status.code(), fmt::format("{}: {}", what, MessageOf(status)));
 }
 
 // `inline_text`, or the contents of `file`, or "".

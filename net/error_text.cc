@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "model/labels.h"
+#include "model/status_macros.h"
 #include "net/client.h"
 #include "net/credentials.h"
 
@@ -139,7 +140,7 @@ absl::Status WithRequest(std::string_view method, std::string_view url,
   std::transform(operation.begin() + 1, operation.end(), operation.begin() + 1,
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   absl::Status result(status.code(), fmt::format("{} {}: {}", operation, Quoted(RedactUrl(url)),
-                                                 std::string(status.message())));
+                                                 MessageOf(status)));
   status.ForEachPayload([&result](absl::string_view type, const absl::Cord& payload) {
     result.SetPayload(type, payload);
   });

@@ -192,8 +192,7 @@ absl::Status QueryContext::OpenStorage(const Queryable& storage) {
   if (!reads_) return absl::OkStatus();
   auto querier = storage.OpenQuerier(min_time_, max_time_);
   if (!querier.ok()) {
-    return ExecutionError(
-        fmt::format("expanding series: {}", std::string(querier.status().message())));
+    return ExecutionError(fmt::format("expanding series: {}", MessageOf(querier.status())));
   }
   querier_ = std::move(*querier);
   return absl::OkStatus();

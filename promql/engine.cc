@@ -15,6 +15,7 @@
 #include <optional>
 #include <utility>
 
+#include "model/clock.h"
 #include "model/mutex.h"
 #include "model/status_macros.h"
 #include "promql/ast.h"
@@ -27,7 +28,6 @@
 namespace varve::promql {
 namespace {
 
-constexpr int64_t kNanosPerMs = 1'000'000;
 constexpr std::string_view kTruncated = "results truncated due to limit";
 constexpr std::string_view kSameLabelset = "vector cannot contain metrics with the same labelset";
 
@@ -302,7 +302,7 @@ absl::StatusOr<QueryResult> Engine::Impl::Run(const Queryable& storage, std::str
   parser_options.extended_range_selectors = options.features.extended_range_selectors;
   auto expr = Parse(query, parser_options);
   if (!expr.ok()) {
-    return QueryError(QueryErrorType::kBadData, std::string(expr.status().message()));
+    return QueryError(QueryErrorType::kBadData, MessageOf(expr.status()));
   }
   const ValueType type = (*expr)->type;
   if (!instant && type != ValueType::kVector && type != ValueType::kScalar) {

@@ -32,7 +32,7 @@ class RangeSelector : public RangeSource {
     RETURN_IF_ERROR(context_.Check());
     series.drop_name = false;
     absl::Status read = series_->Read(next_++, hints_.start_ms, hints_.end_ms, series.samples);
-    if (!read.ok()) return ExecutionError(std::string(read.message()));
+    if (!read.ok()) return ExecutionError(MessageOf(read));
     if (context_.NeedsResetHints(selector_)) DetectResetHints(series.samples);
     RemoveStale(series.samples);
     context_.Release(held_);

@@ -48,7 +48,7 @@ class SelectorOperator : public Operator {
     RETURN_IF_ERROR(context_.Check());
     const size_t index = next_++;
     absl::Status read = series_->Read(index, hints_.start_ms, hints_.end_ms, samples_);
-    if (!read.ok()) return ExecutionError(std::string(read.message()));
+    if (!read.ok()) return ExecutionError(MessageOf(read));
     context_.CountRead(samples_.times.size() + samples_.histograms.size());
     if (context_.NeedsResetHints(selector_)) DetectResetHints(samples_);
     row.Reset(spec_.output_steps);
@@ -208,7 +208,7 @@ absl::StatusOr<DurationMs> ResolveDuration(const DurationExpr& expr, const Query
   times.range_ms = setup.end - setup.start;
   auto duration = EvaluateDuration(expr, times, sign);
   if (duration.ok()) return *duration;
-  return QueryError(QueryErrorType::kBadData, std::string(duration.status().message()));
+  return QueryError(QueryErrorType::kBadData, MessageOf(duration.status()));
 }
 
 absl::StatusOr<std::unique_ptr<SeriesSet>> Select(QueryContext& context,
@@ -217,8 +217,7 @@ absl::StatusOr<std::unique_ptr<SeriesSet>> Select(QueryContext& context,
   RETURN_IF_ERROR(context.Check());
   auto series = context.querier().Select(matchers, hints);
   if (!series.ok()) {
-    return ExecutionError(
-        fmt::format("expanding series: {}", std::string(series.status().message())));
+    return ExecutionError(fmt::format("expanding series: {}", MessageOf(series.status())));
   }
   return std::move(*series);
 }

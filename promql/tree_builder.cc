@@ -13,6 +13,7 @@
 #include "model/check.h"
 #include "model/labels.h"
 #include "model/sample.h"
+#include "model/status_macros.h"
 
 namespace varve::promql {
 namespace {
@@ -309,7 +310,7 @@ double TreeBuilder::ParseNumberOrDuration(const Token& token) {
   if (token.type == TokenType::kNumber) return ParseNumber(token);
   const auto duration = ParseDuration(token.text);
   if (!duration.ok()) {
-    Fail(token.position, std::string(duration.status().message()));
+    Fail(token.position, MessageOf(duration.status()));
     return 0;
   }
   // Whole seconds and fraction apart, as Go adds them: the last bit may depend on it.
@@ -409,7 +410,7 @@ void TreeBuilder::EndMatcher() {
   auto matcher =
       Matcher::Create(MatchTypeOf(matcher_operator_), matcher_name_, Unquote(matcher_value_.text));
   if (!matcher.ok()) {
-    return Fail(matcher_label_.position, std::string(matcher.status().message()));
+    return Fail(matcher_label_.position, MessageOf(matcher.status()));
   }
   selector_->matchers.push_back(*std::move(matcher));
 }

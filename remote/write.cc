@@ -24,10 +24,6 @@ namespace {
 
 constexpr std::string_view kMessageV1 = "prometheus.WriteRequest";
 
-std::string Message(const absl::Status& status) {
-  return std::string(status.message().data(), status.message().size());
-}
-
 std::string_view Trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
@@ -212,14 +208,14 @@ class WriteReceiverImpl : public WriteReceiver {
 
   static WriteAnswer Refusal(const absl::Status& status) {
     // Bytes that are no request.
-    if (absl::IsInvalidArgument(status)) return {.status = 400, .message = Message(status)};
+    if (absl::IsInvalidArgument(status)) return {.status = 400, .message = MessageOf(status)};
     switch (AppendErrorOf(status)) {
       case AppendError::kNone:
       case AppendError::kLimit:
-        spdlog::error("\"remote write failed\" err=\"{}\"", Message(status));
-        return {.status = 500, .message = Message(status)};
+        spdlog::error("\"remote write failed\" err=\"{}\"", MessageOf(status));
+        return {.status = 500, .message = MessageOf(status)};
       default:
-        return {.status = 400, .message = Message(status)};
+        return {.status = 400, .message = MessageOf(status)};
     }
   }
 
@@ -279,7 +275,7 @@ class WriteReceiverImpl : public WriteReceiver {
     absl::Status status = ReduceResolution(histogram);
     if (status.ok() && !histogram.IsStale()) status = histogram.Validate();
     if (status.ok()) return status;
-    return AppendErrorStatus(AppendError::kInvalidHistogram, Message(status));
+    return AppendErrorStatus(AppendError::kInvalidHistogram, MessageOf(status));
   }
 
   Appendable& appendable_;

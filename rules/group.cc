@@ -14,10 +14,6 @@
 namespace varve {
 namespace {
 
-std::string Message(const absl::Status& status) {
-  return std::string(status.message().data(), status.message().size());
-}
-
 double Seconds(int64_t nanos) { return static_cast<double>(nanos) / 1e9; }
 
 }  // namespace
@@ -112,13 +108,13 @@ void Group::EvaluateRule(size_t index, TimestampMs slot, uint64_t& samples) {
   }
   MutexLock lock(mutex_);
   RuleStatus& shown = status_.rules[index];
-  if (!status.ok() && shown.last_error != Message(status)) {
+  if (!status.ok() && shown.last_error != MessageOf(status)) {
     spdlog::warn("\"Evaluating rule failed\" group={} file={} rule={} err=\"{}\"",
-                 settings_.spec.name, settings_.spec.file, shown.name, Message(status));
+                 settings_.spec.name, settings_.spec.file, shown.name, MessageOf(status));
   }
   rule.Describe(shown);
   shown.health = status.ok() ? RuleHealth::kOk : RuleHealth::kError;
-  shown.last_error = Message(status);
+  shown.last_error = MessageOf(status);
   shown.evaluation_seconds = seconds;
   shown.last_evaluation = slot;
 }
@@ -153,7 +149,7 @@ void Group::EndOrphans(TimestampMs time) {
   const absl::Status status = EndSeries(backends_.appendable, orphans_, time);
   if (!status.ok()) {
     spdlog::warn("\"cannot end the series of removed rules\" group={} err=\"{}\"",
-                 settings_.spec.name, Message(status));
+                 settings_.spec.name, MessageOf(status));
   }
   orphans_.clear();
 }

@@ -187,7 +187,7 @@ bool RuleManagerImpl::RunDueEnding(TimestampMs now) {
   const absl::Status status = EndSeries(backends_.appendable, series, now);
   if (!status.ok()) {
     spdlog::warn("\"cannot end the series of removed rules\" err=\"{}\"",
-                 fmt::format("{}", std::string(status.message())));
+                 fmt::format("{}", MessageOf(status)));
   }
   mutex_.Lock();
   return true;

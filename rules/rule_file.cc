@@ -21,10 +21,6 @@
 namespace varve {
 namespace {
 
-std::string Message(const absl::Status& status) {
-  return std::string(status.message().data(), status.message().size());
-}
-
 // Reads one file; every failure names it and the line.
 class Reader {
  public:
@@ -87,7 +83,7 @@ absl::StatusOr<DurationMs> Reader::Duration(const YAML::Node& map, const char* k
   if (text.empty()) return 0;
   const absl::StatusOr<DurationMs> duration = ParseDuration(text);
   if (!duration.ok()) {
-    return Fail(value, fmt::format("field {}: {}", key, Message(duration.status())));
+    return Fail(value, fmt::format("field {}: {}", key, MessageOf(duration.status())));
   }
   return *duration;
 }
@@ -141,7 +137,7 @@ absl::Status Reader::CheckRule(const YAML::Node& node, const RuleSpec& rule) con
   const auto expr = promql::Parse(rule.expr, options_);
   if (!expr.ok()) {
     return Fail(node["expr"],
-                fmt::format("could not parse expression: {}", Message(expr.status())));
+                fmt::format("could not parse expression: {}", MessageOf(expr.status())));
   }
   if (!rule.record.empty()) {
     for (const char* field : {"annotations", "for", "keep_firing_for"}) {
@@ -173,7 +169,7 @@ absl::StatusOr<RuleSpec> Reader::ReadRule(const YAML::Node& node, const RuleGrou
   const std::string name = rule.record.empty() ? rule.alert : rule.record;
   const auto in_rule = [&](const absl::Status& status) {
     // The position stays in front: `FILE: 3:5: group "g", rule 1, "name": ...`.
-    const std::string text = Message(status);
+    const std::string text = MessageOf(status);
     const size_t position = text.find(": ", file_.size() + 2);
     if (!text.starts_with(file_) || position == std::string::npos) return status;
     return absl::InvalidArgumentError(

@@ -377,8 +377,7 @@ std::string ExpandTemplate(std::string_view text, const AlertTemplateData& data)
   if (text.find("{{") == std::string_view::npos) return std::string(text);
   const absl::StatusOr<std::string> expanded = Expand(text, data);
   if (expanded.ok()) return *expanded;
-  const absl::string_view why = expanded.status().message();
-  return fmt::format("<error expanding template: {}>", std::string_view(why.data(), why.size()));
+  return fmt::format("<error expanding template: {}>", MessageOf(expanded.status()));
 }
 
 }  // namespace varve

@@ -147,7 +147,7 @@ void ScrapeManagerImpl::StartKubernetes(const ScrapeConfig& config,
       continue;
     }
     spdlog::error("Cannot create service discovery type=kubernetes config={} err={}",
-                  config.job_name, Quoted(std::string(discovery.status().message())));
+                  config.job_name, Quoted(MessageOf(discovery.status())));
     context_->metrics.discovery_failed_configs.Increment();
     callback({});
   }

@@ -11,10 +11,12 @@
 #include <algorithm>
 #include <chrono>
 
+#include "model/clock.h"
+#include "model/status_macros.h"
+
 namespace varve {
 namespace {
 
-constexpr int64_t kNanosPerMs = 1'000'000;
 constexpr double kNanosPerSecond = 1e9;
 
 bool SameDiscovery(const ScrapeConfig& a, const ScrapeConfig& b) {
@@ -138,7 +140,7 @@ void ScrapePool::RelabelGroup(GroupState& state,
     if (!target.ok()) {
       spdlog::error("Creating target failed scrape_pool={} err={}", job_,
                     Quoted(fmt::format("instance {} in group {}: {}", i, state.group.source,
-                                       std::string(target.status().message()))));
+                                       MessageOf(target.status()))));
       metrics_->sync_failures.Increment();
       continue;
     }

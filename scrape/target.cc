@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/clock.h"
 #include "model/relabel.h"
 #include "model/status_macros.h"
 
@@ -18,8 +19,6 @@ namespace {
 
 constexpr uint64_t kFnvOffset = 14695981039346656037u;
 constexpr uint64_t kFnvPrime = 1099511628211u;
-constexpr int64_t kNanosPerMs = 1'000'000;
-
 uint64_t Fnv64a(std::string_view text, uint64_t hash = kFnvOffset) {
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * kFnvPrime;
   return hash;
@@ -81,7 +80,7 @@ absl::StatusOr<DurationMs> DurationLabel(const Labels& labels, std::string_view 
   const absl::StatusOr<DurationMs> duration = ParseDuration(labels.Get(name));
   if (!duration.ok()) {
     return absl::InvalidArgumentError(
-        fmt::format("error parsing scrape {}: {}", what, std::string(duration.status().message())));
+        fmt::format("error parsing scrape {}: {}", what, MessageOf(duration.status())));
   }
   if (*duration == 0) {
     return absl::InvalidArgumentError(fmt::format("scrape {} cannot be 0", what));

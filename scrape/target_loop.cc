@@ -10,13 +10,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/clock.h"
 #include "model/sample.h"
+#include "model/status_macros.h"
 #include "scrape/scrape_request.h"
 
 namespace varve {
 namespace {
 
-constexpr int64_t kNanosPerMs = 1'000'000;
 constexpr double kNanosPerSecond = 1e9;
 
 // In the order of the report's refs.
@@ -37,8 +38,6 @@ bool LinesDiffer(const ScrapeConfig& a, const ScrapeConfig& b) {
   return !(a.metric_relabel_rules == b.metric_relabel_rules && a.honor_labels == b.honor_labels &&
            a.legacy_names == b.legacy_names && a.limits == b.limits);
 }
-
-std::string Text(const absl::Status& status) { return std::string(status.message()); }
 
 }  // namespace
 
@@ -190,7 +189,7 @@ void TargetLoop::AppendScrape(const Scrape& scrape, const absl::StatusOr<ClientR
     context_->metrics.body_size_limit_exceeded.Increment();
   }
   if (!status.ok()) {
-    report.error = Text(status);
+    report.error = MessageOf(status);
     appender->Rollback();
     appender = context_->storage.NewAppender();
     body.AppendFailure(scrape.time, *appender);
@@ -201,8 +200,8 @@ void TargetLoop::AppendScrape(const Scrape& scrape, const absl::StatusOr<ClientR
   const absl::Status committed = appender->Commit();
   if (!committed.ok()) {
     spdlog::warn("Scrape commit failed scrape_pool={} target={} err={}", config.job_name,
-                 scrape.target->url, Quoted(Text(committed)));
-    if (report.error.empty()) report.error = Text(committed);
+                 scrape.target->url, Quoted(MessageOf(committed)));
+    if (report.error.empty()) report.error = MessageOf(committed);
   }
 }
 
@@ -289,7 +288,7 @@ void TargetLoop::EndSeries(TimestampMs time) {
   }
   const absl::Status committed = appender->Commit();
   if (!committed.ok()) {
-    spdlog::warn("Stale commit failed err={}", Quoted(Text(committed)));
+    spdlog::warn("Stale commit failed err={}", Quoted(MessageOf(committed)));
   }
 }
 

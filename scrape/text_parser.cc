@@ -382,8 +382,7 @@ absl::StatusOr<Exemplar> TextParser::ReadExemplar() const {
   if (status.ok()) status = line.ReadLabels(pairs);
   if (status.ok() && line.has_exemplar()) status = absl::InvalidArgumentError("exemplar twice");
   if (!status.ok()) {
-    return ErrorAt(exemplar_begin_,
-                   fmt::format("invalid exemplar: {}", std::string(status.message())));
+    return ErrorAt(exemplar_begin_, fmt::format("invalid exemplar: {}", MessageOf(status)));
   }
   Exemplar exemplar;
   exemplar.labels = Labels::FromPairs(std::move(pairs));

@@ -59,7 +59,7 @@ class HeadAppender : public Appender {
                                             const Histogram& histogram,
                                             TimestampMs start_time) override {
     if (const absl::Status valid = histogram.Validate(); !valid.ok()) {
-      return AppendErrorStatus(AppendError::kInvalidHistogram, std::string(valid.message()));
+      return AppendErrorStatus(AppendError::kInvalidHistogram, MessageOf(valid));
     }
     AppendError error = AppendError::kNone;
     ASSIGN_OR_RETURN(

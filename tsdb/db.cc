@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "model/check.h"
+#include "model/clock.h"
 #include "model/mutex.h"
 #include "model/status_macros.h"
 #include "tsdb/appender.h"
@@ -165,7 +166,7 @@ class DbImpl : public Db {
     RETURN_IF_ERROR(write_path().SyncWal());
     RETURN_IF_ERROR(write_path().RotateHotIfDue(retention));
     RETURN_IF_ERROR(write_path().CheckpointIfDue());
-    const int64_t now_ms = clock_.MonotonicNanos() / 1'000'000;
+    const int64_t now_ms = clock_.MonotonicNanos() / kNanosPerMs;
     if (!options_.background || now_ms - swept_ms_ >= kSweepInterval) {
       swept_ms_ = now_ms;
       RETURN_IF_ERROR(write_path().Sweep());

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "model/check.h"
+#include "model/clock.h"
 #include "model/status_macros.h"
 
 namespace varve {
@@ -347,7 +348,7 @@ absl::Status WritePath::CheckpointIfDue() {
   MutexLock checkpoint_lock(checkpoint_mutex_);
   {
     MutexLock lock(commit_mutex_);
-    const DurationMs age = (clock_.MonotonicNanos() - log_begun_nanos_) / 1'000'000;
+    const DurationMs age = (clock_.MonotonicNanos() - log_begun_nanos_) / kNanosPerMs;
     if (log_.back().bytes < options_.log_epoch_bytes && age < options_.log_epoch_age) {
       return absl::OkStatus();
     }

@@ -173,7 +173,7 @@ class FileDiscovery : public Discovery {
       const absl::StatusOr<std::vector<TargetGroup>> groups = Read(path);
       if (!groups.ok()) {
         spdlog::error("Error reading file discovery=file path={} err={}", path,
-                      Quoted(std::string(groups.status().message())));
+                      Quoted(MessageOf(groups.status())));
         return;
       }
       DropGroups(path, groups->size(), known.groups, changed);

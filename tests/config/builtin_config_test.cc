@@ -8,13 +8,15 @@
 #include <string>
 #include <vector>
 
+#include "model/status_macros.h"
+
 namespace varve {
 namespace {
 
 std::vector<std::string> Jobs(const BuiltinSurroundings& surroundings,
                               std::string_view listen = "0.0.0.0:9090") {
   const auto config = ParseConfig(BuiltinConfigYaml(listen, surroundings));
-  REQUIRE_MESSAGE(config.ok(), std::string(config.status().message()));
+  REQUIRE_MESSAGE(config.ok(), MessageOf(config.status()));
   std::vector<std::string> jobs;
   for (const ScrapeConfig& scrape : config->scrape_configs) {
     jobs.push_back(scrape.job_name);

@@ -14,18 +14,20 @@
 #include <string>
 #include <vector>
 
+#include "model/status_macros.h"
+
 namespace varve {
 namespace {
 
 Config Parsed(const std::string& yaml) {
   absl::StatusOr<Config> config = ParseConfig(yaml, "p.yml");
-  REQUIRE_MESSAGE(config.ok(), std::string(config.status().message()));
+  REQUIRE_MESSAGE(config.ok(), MessageOf(config.status()));
   return *std::move(config);
 }
 
 std::string Refusal(const std::string& yaml) {
   const absl::StatusOr<Config> config = ParseConfig(yaml, "p.yml");
-  return config.ok() ? "loaded" : std::string(config.status().message());
+  return config.ok() ? "loaded" : MessageOf(config.status());
 }
 
 TEST_CASE("config: an empty file has Prometheus' defaults") {
@@ -273,7 +275,7 @@ TEST_CASE("config: files and what they refer to") {
             "scrape_configs: [{job_name: a, tls_config: {ca_file: ca.pem}}]\n");
   write("jobs/b.yml", "scrape_configs: [{job_name: b, basic_auth: {password_file: ../pw}}]\n");
   auto config = LoadConfig(path);
-  REQUIRE_MESSAGE(config.ok(), std::string(config.status().message()));
+  REQUIRE_MESSAGE(config.ok(), MessageOf(config.status()));
   CHECK(config->rule_files ==
         std::vector<std::string>{(directory / "rules/*.yml").string(), "/abs.yml"});
   CHECK(config->scrape_configs[0].http_client.tls.ca_file == (directory / "ca.pem").string());

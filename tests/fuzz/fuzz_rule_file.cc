@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "model/check.h"
+#include "model/status_macros.h"
 #include "rules/rule_file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -16,6 +17,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const varve::RuleGroupSpec& group : *groups) INVARIANT(!group.name.empty());
     return 0;
   }
-  INVARIANT(std::string(groups.status().message()).starts_with("r.yml: "));
+  INVARIANT(MessageOf(groups.status()).starts_with("r.yml: "));
   return 0;
 }

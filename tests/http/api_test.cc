@@ -95,9 +95,9 @@ class FakeRules : public RuleManager {
   }
 };
 
-class Fixture {
+class ApiFixture {
  public:
-  explicit Fixture(bool lifecycle = true) {
+  explicit ApiFixture(bool lifecycle = true) {
     ApiOptions options;
     options.build = {.version = "3.14.0", .revision = "abc"};
     options.flags = {{"config.file", "prometheus.yml"}, {"web.page-title", "a <b>"}};
@@ -152,7 +152,7 @@ class Fixture {
 };
 
 TEST_CASE("api: query gives every type of result") {
-  Fixture fixture;
+  ApiFixture fixture;
   CHECK(fixture.Get("/api/v1/query?query=up&time=12.5").body ==
         R"({"status":"success","data":{"resultType":"vector","result":[)"
         R"({"metric":{"__name__":"up","instance":"a","job":"node"},"value":[12.500,"1"]},)"
@@ -171,7 +171,7 @@ TEST_CASE("api: query gives every type of result") {
 }
 
 TEST_CASE("api: query_range") {
-  Fixture fixture;
+  ApiFixture fixture;
   CHECK(fixture.Get("/api/v1/query_range?query=build&start=10&end=20&step=5").body ==
         R"({"status":"success","data":{"resultType":"matrix","result":[)"
         R"({"metric":{"__name__":"build","version":"<1>"},)"
@@ -184,7 +184,7 @@ TEST_CASE("api: query_range") {
 }
 
 TEST_CASE("api: errors of parameters") {
-  Fixture fixture;
+  ApiFixture fixture;
   struct Case {
     const char* target;
     const char* error;
@@ -222,7 +222,7 @@ TEST_CASE("api: errors of parameters") {
 }
 
 TEST_CASE("api: a query that does not parse is an invalid parameter") {
-  Fixture fixture;
+  ApiFixture fixture;
   const TestResponse response = fixture.Get("/api/v1/query?query=sum(");
   CHECK(response.status == 400);
   CHECK(response.body ==
@@ -231,7 +231,7 @@ TEST_CASE("api: a query that does not parse is an invalid parameter") {
 }
 
 TEST_CASE("api: statistics when asked for") {
-  Fixture fixture;
+  ApiFixture fixture;
   const std::string with = fixture.Get("/api/v1/query?query=up&stats=1").body;
   CHECK(with.find(R"("stats":{"timings":{"evalTotalTime":)") != std::string::npos);
   CHECK(with.find(R"("samples":{"totalQueryableSamples":2)") != std::string::npos);
@@ -239,7 +239,7 @@ TEST_CASE("api: statistics when asked for") {
 }
 
 TEST_CASE("api: a query of 100 kB by POST") {
-  Fixture fixture;
+  ApiFixture fixture;
   // As Grafana writes a variable with everything selected.
   std::string query = "up{instance=~\"a";
   for (int i = 0; query.size() < 100'000; ++i) query += fmt::format("|instance-{}", i);
@@ -251,7 +251,7 @@ TEST_CASE("api: a query of 100 kB by POST") {
 }
 
 TEST_CASE("api: series, labels and label values") {
-  Fixture fixture;
+  ApiFixture fixture;
   CHECK(fixture.Get("/api/v1/labels").body ==
         R"({"status":"success","data":["__name__","instance","job","version"]})");
   CHECK(fixture.Post("/api/v1/labels", "match[]=up").body ==
@@ -276,7 +276,7 @@ TEST_CASE("api: series, labels and label values") {
 }
 
 TEST_CASE("api: targets and metadata") {
-  Fixture fixture;
+  ApiFixture fixture;
   const std::string active =
       R"({"discoveredLabels":{"__address__":"a:1"},"labels":{"instance":"a:1","job":"node"},)"
       R"("scrapePool":"node","scrapeUrl":"http://a:1/metrics?x=\u003cy\u003e",)"
@@ -310,7 +310,7 @@ TEST_CASE("api: targets and metadata") {
 }
 
 TEST_CASE("api: rules and alerts") {
-  Fixture fixture;
+  ApiFixture fixture;
   const std::string recording =
       R"J({"name":"job:up","query":"sum(up)","health":"ok","evaluationTime":0.25,)J"
       R"("lastEvaluation":"1970-01-01T00:00:02Z","type":"recording"})";
@@ -357,7 +357,7 @@ TEST_CASE("api: rules and alerts") {
 }
 
 TEST_CASE("api: status") {
-  Fixture fixture;
+  ApiFixture fixture;
   CHECK(fixture.Get("/api/v1/status/config").body ==
         R"({"status":"success","data":{"yaml":"global: {}\n"}})");
   CHECK(fixture.Get("/api/v1/status/flags").body ==
@@ -379,7 +379,7 @@ TEST_CASE("api: status") {
 }
 
 TEST_CASE("api: formatted and parsed queries") {
-  Fixture fixture;
+  ApiFixture fixture;
   CHECK(fixture.Get("/api/v1/format_query?query=sum(up)by(job)").body ==
         R"J({"status":"success","data":"sum by (job) (up)"})J");
   CHECK(fixture.Post("/api/v1/format_query", "query=sum(").status == 400);
@@ -395,14 +395,14 @@ TEST_CASE("api: formatted and parsed queries") {
 }
 
 TEST_CASE("api: exemplars are an empty success, also for Grafana's milliseconds") {
-  Fixture fixture;
+  ApiFixture fixture;
   CHECK(fixture.Get("/api/v1/query_exemplars?query=test&start=1700000000000&end=1700003600000")
             .body == R"({"status":"success","data":[]})");
   CHECK(fixture.Get("/api/v1/query_exemplars?query=1").status == 204);
 }
 
 TEST_CASE("api: health, lifecycle and metrics") {
-  Fixture fixture;
+  ApiFixture fixture;
   CHECK(fixture.Get("/-/healthy").body == "Prometheus Server is Healthy.\n");
   CHECK(fixture.Get("/-/ready").body == "Prometheus Server is Ready.\n");
   CHECK(TestRequest(fixture.address(), "HEAD", "/-/ready").status == 200);
@@ -421,7 +421,7 @@ TEST_CASE("api: health, lifecycle and metrics") {
   CHECK(metrics.body.find("prometheus_http_requests_total{code=\"200\",handler=\"/-/ready\"} 2") !=
         std::string::npos);
 
-  Fixture without(false);
+  ApiFixture without(false);
   CHECK(TestRequest(without.address(), "POST", "/-/reload").status == 403);
   CHECK(without.Get("/-/quit").body == "Lifecycle API is not enabled.");
   CHECK(TestRequest(without.address(), "POST", "/api/v1/write", "", "x").body ==
@@ -429,7 +429,7 @@ TEST_CASE("api: health, lifecycle and metrics") {
 }
 
 TEST_CASE("api: remote write through the server") {
-  Fixture fixture;
+  ApiFixture fixture;
   WriteRequestBuilder request;
   request.Series({{"__name__", "pushed"}}).Sample(7, 15'000);
   const std::string headers =
@@ -441,7 +441,7 @@ TEST_CASE("api: remote write through the server") {
 }
 
 TEST_CASE("api: administration is refused") {
-  Fixture fixture;
+  ApiFixture fixture;
   const TestResponse response =
       TestRequest(fixture.address(), "POST", "/api/v1/admin/tsdb/delete_series?match[]=up");
   CHECK(response.status == 500);
@@ -450,7 +450,7 @@ TEST_CASE("api: administration is refused") {
 }
 
 TEST_CASE("api: federation") {
-  Fixture fixture;
+  ApiFixture fixture;
   const TestResponse response = fixture.Get("/federate?match[]=up&match[]=build");
   CHECK(response.body ==
         "# TYPE build untyped\n"
@@ -463,7 +463,7 @@ TEST_CASE("api: federation") {
 }
 
 TEST_CASE("api: console pages and redirects") {
-  Fixture fixture;
+  ApiFixture fixture;
   TestResponse root = fixture.Get("/");
   CHECK(root.status == 302);
   CHECK(root.headers["location"] == "/query");

@@ -14,15 +14,16 @@
 #include <vector>
 
 #include "model/mutex.h"
+#include "model/status_macros.h"
 #include "tests/http/test_client.h"
 
 namespace varve {
 namespace {
 
 // A server with a few routes; more may be added before Start().
-class Fixture {
+class ServerFixture {
  public:
-  Fixture() {
+  ServerFixture() {
     options.addresses = {"127.0.0.1:0"};
     router.Add("GET", "/hello", [](const HttpRequest&, HttpResponse& response) {
       response.SetText(200, "hello\n");
@@ -99,7 +100,7 @@ class Gate {
 };
 
 TEST_CASE("server: routes, methods and path values") {
-  Fixture fixture;
+  ServerFixture fixture;
   const std::string address = fixture.Start();
   CHECK(TestGet(address, "/hello").body == "hello\n");
   CHECK(TestGet(address, "/hello?x=1").status == 200);
@@ -116,7 +117,7 @@ TEST_CASE("server: routes, methods and path values") {
 }
 
 TEST_CASE("server: form bodies of any size up to the limit, URL parameters after them") {
-  Fixture fixture;
+  ServerFixture fixture;
   const std::string address = fixture.Start();
   const std::string large(100'000, 'q');
   const TestResponse posted = TestPostForm(address, "/echo/f?a=12", "query=" + large + "&b=%41+c");
@@ -127,7 +128,7 @@ TEST_CASE("server: form bodies of any size up to the limit, URL parameters after
 }
 
 TEST_CASE("server: bodies at the limit pass, one byte more answers 413, also in chunks") {
-  Fixture fixture;
+  ServerFixture fixture;
   const std::string address = fixture.Start();
   CHECK(TestRequest(address, "POST", "/small", "", std::string(100, 'b')).body == "100");
   CHECK(TestRequest(address, "POST", "/small", "", std::string(101, 'b')).status == 413);
@@ -145,7 +146,7 @@ TEST_CASE("server: bodies at the limit pass, one byte more answers 413, also in 
 }
 
 TEST_CASE("server: a body nobody read is never taken for the next request") {
-  Fixture fixture;
+  ServerFixture fixture;
   const std::string address = fixture.Start();
   TestConnection connection(address);
   const std::string smuggled = "GET /hello HTTP/1.1\r\nHost: t\r\n\r\n";
@@ -156,7 +157,7 @@ TEST_CASE("server: a body nobody read is never taken for the next request") {
 }
 
 TEST_CASE("server: a request whose end cannot be told is refused and its connection closed") {
-  Fixture fixture;
+  ServerFixture fixture;
   const std::string address = fixture.Start();
   for (const char* headers :
        {"Content-Length: x\r\n", "Content-Length: -1\r\n",
@@ -172,7 +173,7 @@ TEST_CASE("server: a request whose end cannot be told is refused and its connect
 }
 
 TEST_CASE("server: requests sent together are answered in order") {
-  Fixture fixture;
+  ServerFixture fixture;
   const std::string address = fixture.Start();
   TestConnection connection(address);
   connection.Send(
@@ -185,7 +186,7 @@ TEST_CASE("server: requests sent together are answered in order") {
 }
 
 TEST_CASE("server: URLs and headers are bounded") {
-  Fixture fixture;
+  ServerFixture fixture;
   const std::string address = fixture.Start();
   CHECK(TestGet(address, "/hello?" + std::string(8000, 'a')).status == 200);
   CHECK(TestGet(address, "/hello?" + std::string(9000, 'a')).status == 414);
@@ -198,7 +199,7 @@ TEST_CASE("server: URLs and headers are bounded") {
 }
 
 TEST_CASE("server: health answers while idle connections and slow senders stay open") {
-  Fixture fixture;
+  ServerFixture fixture;
   fixture.options.threads_max = 8;
   const std::string address = fixture.Start();
   std::vector<std::unique_ptr<TestConnection>> idle;
@@ -226,7 +227,7 @@ TEST_CASE("server: health answers while idle connections and slow senders stay o
 }
 
 TEST_CASE("server: past the connection limit the one idle longest makes room") {
-  Fixture fixture;
+  ServerFixture fixture;
   fixture.options.connections_max = 4;
   const std::string address = fixture.Start();
   std::vector<std::unique_ptr<TestConnection>> idle;
@@ -241,7 +242,7 @@ TEST_CASE("server: past the connection limit the one idle longest makes room") {
 
 TEST_CASE("server: as many requests at a time as there are threads, the next waits") {
   Gate gate;
-  Fixture fixture;
+  ServerFixture fixture;
   fixture.options.threads_max = 2;
   fixture.router.Add("GET", "/wait", [&](const HttpRequest&, HttpResponse& response) {
     gate.Pass();
@@ -261,7 +262,7 @@ TEST_CASE("server: as many requests at a time as there are threads, the next wai
 }
 
 TEST_CASE("server: a handler learns that its client has gone") {
-  Fixture fixture;
+  ServerFixture fixture;
   Gate started;
   std::atomic<bool> noticed{false};
   fixture.router.Add("GET", "/long", [&](const HttpRequest& request, HttpResponse&) {
@@ -280,7 +281,7 @@ TEST_CASE("server: a handler learns that its client has gone") {
 }
 
 TEST_CASE("server: gzip when asked, never when refused") {
-  Fixture fixture;
+  ServerFixture fixture;
   const std::string address = fixture.Start();
   TestResponse packed = TestGet(address, "/large", "Accept-Encoding: br, gzip\r\n");
   CHECK(packed.headers["content-encoding"] == "gzip");
@@ -293,7 +294,7 @@ TEST_CASE("server: gzip when asked, never when refused") {
 }
 
 TEST_CASE("server: streamed bodies arrive whole, in chunks, in gzip and over HTTP/1.0") {
-  Fixture fixture;
+  ServerFixture fixture;
   const std::string address = fixture.Start();
   const std::string expected(1'000'000, 'y');
   TestResponse plain = TestGet(address, "/stream");
@@ -310,7 +311,7 @@ TEST_CASE("server: streamed bodies arrive whole, in chunks, in gzip and over HTT
 }
 
 TEST_CASE("server: gated routes wait for readiness") {
-  Fixture fixture;
+  ServerFixture fixture;
   const std::string address = fixture.Start();
   TestResponse early = TestGet(address, "/gated");
   CHECK(early.status == 503);
@@ -322,7 +323,7 @@ TEST_CASE("server: gated routes wait for readiness") {
 }
 
 TEST_CASE("server: CORS headers for API paths and origins that match") {
-  Fixture any;
+  ServerFixture any;
   std::string address = any.Start();
   TestResponse open = TestGet(address, "/api/v1/x", "Origin: http://a.example\r\n");
   CHECK(open.headers["access-control-allow-origin"] == "*");
@@ -333,7 +334,7 @@ TEST_CASE("server: CORS headers for API paths and origins that match") {
             .headers.count("access-control-allow-origin") == 0);
   CHECK(TestRequest(address, "OPTIONS", "/api/v1/anything").status == 204);
 
-  Fixture some;
+  ServerFixture some;
   some.options.cors_origin_pattern = "https?://a\\.example";
   address = some.Start();
   TestResponse echoed = TestGet(address, "/api/v1/x", "Origin: http://a.example\r\n");
@@ -342,14 +343,14 @@ TEST_CASE("server: CORS headers for API paths and origins that match") {
   CHECK(TestGet(address, "/api/v1/x", "Origin: http://a.example.net\r\n")
             .headers.count("access-control-allow-origin") == 0);
 
-  Fixture bad;
+  ServerFixture bad;
   bad.options.cors_origin_pattern = "(";
   CHECK(HttpServer::Open(bad.options, bad.router).status().code() ==
         absl::StatusCode::kInvalidArgument);
 }
 
 TEST_CASE("server: route prefix") {
-  Fixture fixture;
+  ServerFixture fixture;
   fixture.options.route_prefix = "/varve";
   const std::string address = fixture.Start();
   CHECK(TestGet(address, "/varve/hello").status == 200);
@@ -361,13 +362,12 @@ TEST_CASE("server: route prefix") {
 }
 
 TEST_CASE("server: a port in use and a bad address are told at once") {
-  Fixture fixture;
+  ServerFixture fixture;
   const std::string address = fixture.Start();
-  Fixture second;
+  ServerFixture second;
   second.options.addresses = {address};
   const absl::Status taken = HttpServer::Open(second.options, second.router).status();
-  CHECK(std::string(taken.message()) ==
-        fmt::format("listen tcp {}: bind: address already in use", address));
+  CHECK(MessageOf(taken) == fmt::format("listen tcp {}: bind: address already in use", address));
   second.options.addresses = {"127.0.0.1"};
   CHECK_FALSE(HttpServer::Open(second.options, second.router).ok());
   second.options.addresses = {"127.0.0.1:0", "127.0.0.1:0"};
@@ -379,7 +379,7 @@ TEST_CASE("server: a port in use and a bad address are told at once") {
 
 TEST_CASE("server: Stop lets running requests end and closes idle connections") {
   Gate gate;
-  Fixture fixture;
+  ServerFixture fixture;
   fixture.router.Add("GET", "/wait", [&](const HttpRequest&, HttpResponse& response) {
     gate.Pass();
     response.SetText(200, "done");
@@ -401,7 +401,7 @@ TEST_CASE("server: Stop lets running requests end and closes idle connections") 
 }
 
 TEST_CASE("server: many clients at a time") {
-  Fixture fixture;
+  ServerFixture fixture;
   const std::string address = fixture.Start();
   std::atomic<int> good{0};
   std::vector<std::thread> clients;

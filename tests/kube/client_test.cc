@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <map>
 
+#include "model/status_macros.h"
 #include "tests/net/test_server.h"
 
 namespace varve {
@@ -22,8 +23,6 @@ using testing::TestAuthority;
 using testing::TestConnection;
 using testing::TestRequest;
 using testing::TestServer;
-
-std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
 absl::StatusOr<KubeEndpoint> InCluster(std::map<std::string, std::string> env) {
   return KubeEndpoint::InCluster([&env](const char* name) -> const char* {
@@ -214,11 +213,11 @@ TEST_CASE("kube client: kubeconfig files") {
   CHECK(certs->http.tls.key.Reveal() == "KEY");
 
   CHECK(read("runs").status().code() == absl::StatusCode::kUnimplemented);
-  CHECK(Message(read("nobody").status()).find("user \"missing\" does not exist") !=
+  CHECK(MessageOf(read("nobody").status()).find("user \"missing\" does not exist") !=
         std::string::npos);
-  CHECK(Message(read("nowhere").status()).find("cluster \"missing\" does not exist") !=
+  CHECK(MessageOf(read("nowhere").status()).find("cluster \"missing\" does not exist") !=
         std::string::npos);
-  CHECK(Message(read("absent").status()).find("context \"absent\" does not exist") !=
+  CHECK(MessageOf(read("absent").status()).find("context \"absent\" does not exist") !=
         std::string::npos);
   CHECK_FALSE(read("badca").ok());
   for (const std::string text : {"", "[]", "a: [", "just text", "current-context: [1]"}) {

@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include "model/status_macros.h"
 #include "tests/kube/objects_json.h"
 
 namespace varve {
@@ -17,8 +18,6 @@ using testing::kFullPod;
 using testing::ListJson;
 using testing::PodJson;
 using testing::StatusJson;
-
-std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
 absl::StatusOr<KubeWatchEvent> ParseAdded(std::string_view object,
                                           KubeResource resource = KubeResource::kPod) {
@@ -167,7 +166,7 @@ TEST_CASE("kube decoder: wrong types are named") {
     CAPTURE(c.object);
     const absl::Status status = ParseAdded(c.object).status();
     CHECK(status.code() == absl::StatusCode::kDataLoss);
-    CHECK(Message(status) == c.message);
+    CHECK(MessageOf(status) == c.message);
   }
 }
 

@@ -15,6 +15,7 @@
 #include <set>
 
 #include "kube/reflector.h"
+#include "model/status_macros.h"
 #include "tests/kube/objects_json.h"
 #include "tests/net/test_server.h"
 
@@ -413,7 +414,7 @@ TEST_CASE_FIXTURE(Fixture, "informer: refused, broken and malformed lists are tr
   const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
   REQUIRE(AdvanceUntil([&] { return absl::IsPermissionDenied(informers->LastError(kAllPods)); }));
   const absl::Status forbidden = informers->LastError(kAllPods);
-  CHECK(std::string(forbidden.message()) ==
+  CHECK(MessageOf(forbidden) ==
         "the server answered 403 Forbidden: pods is forbidden: User x cannot list");
   server->OnList(Answer("{\"items\":["));
   server->OnList(Answer(ListJson("1", {R"({"metadata":{"name":"p","labels":[]}})"})));

@@ -12,6 +12,7 @@
 
 #include "model/matcher.h"
 #include "model/regex_expand.h"
+#include "model/status_macros.h"
 
 namespace varve {
 namespace {
@@ -24,7 +25,7 @@ struct RelabelCase {
 
 std::string Applied(const RelabelConfig& config, const Labels& before) {
   const auto rule = RelabelRule::Create(config);
-  if (!rule.ok()) return std::string(rule.status().message());
+  if (!rule.ok()) return MessageOf(rule.status());
   LabelsBuilder builder(before);
   return rule->Apply(builder) ? builder.Build().ToString() : "dropped";
 }

@@ -10,6 +10,7 @@
 
 #include <future>
 
+#include "model/status_macros.h"
 #include "net/error_text.h"
 #include "tests/net/test_server.h"
 
@@ -25,8 +26,6 @@ using testing::TestRequest;
 using testing::TestServer;
 
 std::unique_ptr<HttpClient> OpenClient() { return HttpClient::Open({}).value(); }
-
-std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
 ClientRequest Get(std::string url) {
   ClientRequest request;
@@ -160,7 +159,7 @@ TEST_CASE("client: errors read as Go's") {
     request.url = c.url;
     request.timeout = milliseconds(300);
     const absl::Status status = client->Fetch(std::move(request)).status();
-    CHECK(Message(status) == c.message);
+    CHECK(MessageOf(status) == c.message);
     CHECK(status.code() == c.code);
     CHECK(IsConnectionRefused(status) == (c.url == refused));
   }
@@ -170,13 +169,13 @@ TEST_CASE("client: texts for failures that a test cannot provoke") {
   TransferFailure failure;
   failure.host = "nope.example";
   failure.code = CURLE_COULDNT_RESOLVE_HOST;
-  CHECK(Message(StatusOfFailure(failure)) == "dial tcp: lookup nope.example: no such host");
+  CHECK(MessageOf(StatusOfFailure(failure)) == "dial tcp: lookup nope.example: no such host");
   failure.code = CURLE_OPERATION_TIMEDOUT;
   failure.address = "10.0.0.1:80";
-  CHECK(Message(StatusOfFailure(failure)) == "dial tcp 10.0.0.1:80: i/o timeout");
+  CHECK(MessageOf(StatusOfFailure(failure)) == "dial tcp 10.0.0.1:80: i/o timeout");
   failure.code = CURLE_COULDNT_CONNECT;
   failure.os_errno = EHOSTUNREACH;
-  CHECK(Message(StatusOfFailure(failure)) == "dial tcp 10.0.0.1:80: connect: no route to host");
+  CHECK(MessageOf(StatusOfFailure(failure)) == "dial tcp 10.0.0.1:80: connect: no route to host");
   CHECK_FALSE(IsConnectionRefused(StatusOfFailure(failure)));
 }
 
@@ -200,7 +199,7 @@ TEST_CASE("client: the body limit counts decoded bytes, at the limit and one pas
     request.body_bytes_max = body.size() - 1;
     const absl::Status status = client->Fetch(request).status();
     CHECK(status.code() == absl::StatusCode::kResourceExhausted);
-    CHECK(Message(status) == "body size limit exceeded");
+    CHECK(MessageOf(status) == "body size limit exceeded");
   }
   ClientRequest raw = Get(server.Url("/gzip"));
   raw.accept_gzip = false;
@@ -315,7 +314,7 @@ TEST_CASE("client: timeouts follow the clock it was given") {
   REQUIRE(result.wait_for(seconds(20)) == std::future_status::ready);
   const absl::Status status = result.get();
   CHECK(status.code() == absl::StatusCode::kDeadlineExceeded);
-  CHECK(Message(status) == "no data for 60 s");
+  CHECK(MessageOf(status) == "no data for 60 s");
 }
 
 TEST_CASE("client: redirects are followed, or not, and end at ten") {
@@ -353,7 +352,7 @@ TEST_CASE("client: redirects are followed, or not, and end at ten") {
   CHECK(stayed->body == "moved");
 
   const int before = server.requests();
-  CHECK(Message(client->Fetch(Get(server.Url("/loop"))).status()) ==
+  CHECK(MessageOf(client->Fetch(Get(server.Url("/loop"))).status()) ==
         fmt::format("Get \"{}\": stopped after 10 redirects", server.Url("/loop")));
   CHECK(server.requests() - before == 11);
   CHECK_FALSE(client->Fetch(Get(server.Url("/bad"))).ok());
@@ -416,7 +415,7 @@ TEST_CASE("client: credential files are read for every request; headers cannot b
   dir.Write("t", "three\r\nX-Evil: 1");
   const absl::Status smuggled = client->Fetch(request).status();
   CHECK(smuggled.code() == absl::StatusCode::kInvalidArgument);
-  CHECK(Message(smuggled).find("three") == std::string::npos);
+  CHECK(MessageOf(smuggled).find("three") == std::string::npos);
   request = Get(server.Url("/"));
   request.headers = {{"X Bad", "v"}};
   CHECK_FALSE(client->Fetch(request).ok());
@@ -538,7 +537,7 @@ TEST_CASE("client: unix sockets") {
   request.unix_socket = options.unix_socket;
   CHECK(client->Fetch(request)->body == "docker/info");
   request.unix_socket = dir.path() + "/none";
-  CHECK(Message(client->Fetch(request).status()) ==
+  CHECK(MessageOf(client->Fetch(request).status()) ==
         fmt::format("Get \"http://docker/info\": dial unix {}/none: connect: no such file or "
                     "directory",
                     dir.path()));

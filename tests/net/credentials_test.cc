@@ -6,12 +6,11 @@
 
 #include <doctest/doctest.h>
 
+#include "model/status_macros.h"
 #include "tests/net/test_server.h"
 
 namespace varve {
 namespace {
-
-std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
 TEST_CASE("credentials: contradictions are refused in Prometheus' words") {
   struct Case {
@@ -52,7 +51,7 @@ TEST_CASE("credentials: contradictions are refused in Prometheus' words") {
     CAPTURE(c.message);
     const absl::Status status = c.config.Validate();
     CHECK(status.ok() == c.message.empty());
-    CHECK(Message(status) == c.message);
+    CHECK(MessageOf(status) == c.message);
   }
 }
 
@@ -97,9 +96,9 @@ TEST_CASE("credentials: files are read and trimmed, and an unreadable one is nam
   config.authorization->credentials_file = dir.path() + "/none";
   const absl::Status missing = ResolveCredentials(config).status();
   CHECK(missing.code() == absl::StatusCode::kNotFound);
-  CHECK(Message(missing) == "unable to read authorization credentials: unable to read file " +
-                                dir.path() + "/none: open " + dir.path() +
-                                "/none: no such file or directory");
+  CHECK(MessageOf(missing) == "unable to read authorization credentials: unable to read file " +
+                                  dir.path() + "/none: open " + dir.path() +
+                                  "/none: no such file or directory");
 }
 
 TEST_CASE("credentials: basic auth from values and files") {

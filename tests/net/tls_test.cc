@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include "model/status_macros.h"
 #include "net/client.h"
 #include "tests/net/test_server.h"
 
@@ -14,8 +15,6 @@ using testing::TestAuthority;
 using testing::TestConnection;
 using testing::TestRequest;
 using testing::TestServer;
-
-std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
 class Fixture {
  public:
@@ -47,7 +46,7 @@ TEST_CASE_FIXTURE(Fixture, "tls: the authority decides") {
   CHECK(Fetch(server.Url("/"), {.ca = authority.cert_pem()}).ok());
   const absl::Status unknown = Fetch(server.Url("/"), {.ca = stranger.cert_pem()}).status();
   CHECK(unknown.code() == absl::StatusCode::kUnauthenticated);
-  CHECK(Message(unknown) ==
+  CHECK(MessageOf(unknown) ==
         fmt::format("Get \"{}\": tls: failed to verify certificate: x509: certificate signed by "
                     "unknown authority",
                     server.Url("/")));
@@ -58,7 +57,7 @@ TEST_CASE_FIXTURE(Fixture, "tls: the authority decides") {
 TEST_CASE_FIXTURE(Fixture, "tls: the name is checked, and server_name replaces it") {
   TestServer server(Hello, {.identity = authority.Issue("s", "DNS:kubernetes.default.svc")});
   const absl::Status wrong = Fetch(server.Url("/"), {.ca = authority.cert_pem()}).status();
-  CHECK(Message(wrong).find("x509: certificate is not valid for 127.0.0.1") != std::string::npos);
+  CHECK(MessageOf(wrong).find("x509: certificate is not valid for 127.0.0.1") != std::string::npos);
   const auto right =
       Fetch(server.Url("/"), {.ca = authority.cert_pem(), .server_name = "kubernetes.default.svc"});
   REQUIRE(right.ok());
@@ -94,7 +93,7 @@ TEST_CASE_FIXTURE(Fixture, "tls: unusable material is an error, a plain server i
   CHECK_FALSE(Fetch(server.Url("/"), {.ca = "no certificate"}).ok());
   TestServer plain(Hello);
   const std::string url = fmt::format("https://127.0.0.1:{}/", plain.port());
-  CHECK(Message(Fetch(url, {}).status()) ==
+  CHECK(MessageOf(Fetch(url, {}).status()) ==
         fmt::format("Get \"{}\": http: server gave HTTP response to HTTPS client", url));
 }
 

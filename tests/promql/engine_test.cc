@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "model/clock.h"
+#include "model/status_macros.h"
 #include "tests/memory_storage.h"
 
 namespace varve::promql {
@@ -42,7 +43,7 @@ EngineOptions Options() {
 std::string ErrorOf(const absl::StatusOr<QueryResult>& result, QueryErrorType type) {
   REQUIRE(!result.ok());
   CHECK(QueryErrorTypeOf(result.status()) == type);
-  return std::string(result.status().message());
+  return MessageOf(result.status());
 }
 
 TEST_CASE("engine: the kinds of results") {

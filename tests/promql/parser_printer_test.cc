@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "model/status_macros.h"
 #include "promql/duration.h"
 #include "promql/parser.h"
 #include "promql/printer.h"
@@ -13,9 +14,6 @@
 
 namespace varve::promql {
 namespace {
-
-constexpr ParserOptions kEverything = {
-    .experimental_functions = true, .fill_modifiers = true, .extended_range_selectors = true};
 
 ExprPtr MustParse(const std::string& query) {
   auto tree = Parse(query, kEverything);
@@ -121,7 +119,7 @@ std::string Evaluated(const std::string& duration, DurationSign sign = DurationS
   REQUIRE(time.offset_expr);
   const auto value =
       EvaluateDuration(*time.offset_expr, {.step_ms = 15000, .range_ms = 3600000}, sign);
-  return value.ok() ? std::to_string(*value) : std::string(value.status().message());
+  return value.ok() ? std::to_string(*value) : MessageOf(value.status());
 }
 
 TEST_CASE("duration expressions: values") {

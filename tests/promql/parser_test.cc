@@ -9,19 +9,17 @@
 #include <string>
 #include <vector>
 
+#include "model/status_macros.h"
 #include "promql/printer.h"
 #include "tests/promql/parser_tree_dump.h"
 
 namespace varve::promql {
 namespace {
 
-constexpr ParserOptions kEverything = {
-    .experimental_functions = true, .fill_modifiers = true, .extended_range_selectors = true};
-
 // The dumped tree, or the error.
 std::string Result(std::string_view query, const ParserOptions& options = kEverything) {
   const auto tree = Parse(query, options);
-  return tree.ok() ? DumpTree(**tree) : std::string(tree.status().message());
+  return tree.ok() ? DumpTree(**tree) : MessageOf(tree.status());
 }
 
 struct Case {
@@ -392,7 +390,7 @@ TEST_CASE("parser: the text's length is limited") {
 TEST_CASE("parser: metric selectors") {
   const auto result = [](std::string_view selector) {
     const auto matchers = ParseMetricSelector(selector);
-    if (!matchers.ok()) return std::string(matchers.status().message());
+    if (!matchers.ok()) return MessageOf(matchers.status());
     std::string text;
     for (const Matcher& matcher : *matchers) text += matcher.ToString() + ";";
     return text;

@@ -7,8 +7,13 @@
 #include <string>
 
 #include "promql/ast.h"
+#include "promql/parser.h"
 
 namespace varve::promql {
+
+// Every experimental part of the grammar switched on.
+inline constexpr ParserOptions kEverything = {
+    .experimental_functions = true, .fill_modifiers = true, .extended_range_selectors = true};
 
 std::string DumpTree(const Expr& expr);
 

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "model/clock.h"
+#include "model/status_macros.h"
 #include "promql/engine.h"
 #include "tests/memory_storage.h"
 
@@ -255,7 +256,7 @@ TEST_CASE("engine: a range query is one instant query per step") {
           }
         }
       } else {
-        CAPTURE(std::string(range.status().message()));
+        CAPTURE(MessageOf(range.status()));
         REQUIRE(QueryErrorTypeOf(range.status()) == QueryErrorType::kExecution);
       }
       bool any_failed = false;

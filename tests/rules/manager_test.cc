@@ -17,6 +17,7 @@
 #include <string>
 #include <thread>
 
+#include "model/status_macros.h"
 #include "tests/http/fake_storage.h"
 
 namespace varve {
@@ -222,7 +223,7 @@ groups:
 
   const std::string bad = fixture.Write("bad.yml", "groups:\n- name: x\n  rules: [{record: y}]");
   const absl::Status refused = fixture.manager->Apply({.files = {file, bad}});
-  CHECK(std::string(refused.message()).find("bad.yml: 3:11: ") != std::string::npos);
+  CHECK(MessageOf(refused).find("bad.yml: 3:11: ") != std::string::npos);
   CHECK(fixture.manager->Groups().size() == 2);
 
   const TimestampMs evaluated = fixture.manager->Groups().at(1).last_evaluation;

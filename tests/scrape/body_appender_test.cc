@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "model/status_macros.h"
 #include "tests/scrape/fake_storage.h"
 
 namespace varve {
@@ -38,7 +39,7 @@ class Scraper {
     }
     CHECK(batch->Commit().ok());
     Texts texts = storage.TakeTexts();
-    if (!status.ok()) texts.insert(texts.begin(), "error: " + std::string(status.message()));
+    if (!status.ok()) texts.insert(texts.begin(), "error: " + MessageOf(status));
     return texts;
   }
 

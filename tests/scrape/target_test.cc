@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "model/status_macros.h"
 #include "scrape/discovery/file.h"
 #include "scrape/discovery/kubernetes.h"
 
@@ -25,7 +26,7 @@ ScrapeConfig Config() {
 // The target's URL, "dropped", or the error.
 std::string Url(const Labels& discovered, const ScrapeConfig& config = Config()) {
   const auto target = MakeTarget(config, DiscoveredLabels(config, {}, discovered));
-  if (!target.ok()) return std::string(target.status().message());
+  if (!target.ok()) return MessageOf(target.status());
   return target->has_value() ? (*target)->url : "dropped";
 }
 

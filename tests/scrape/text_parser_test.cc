@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "model/sample.h"
+#include "model/status_macros.h"
 
 namespace varve {
 namespace {
@@ -55,7 +56,7 @@ std::vector<std::string> Dump(std::string_view body, TextFormat format = TextFor
           const auto exemplar = parser.ReadExemplar();
           entry += exemplar.ok() ? fmt::format(" #{} {}@{}", exemplar->labels.ToString(),
                                                exemplar->value, exemplar->time)
-                                 : " " + std::string(exemplar.status().message());
+                                 : " " + MessageOf(exemplar.status());
         }
         entries.push_back(std::move(entry));
       }

@@ -116,7 +116,7 @@ absl::Status CompareSeries(const SeriesLine& expected, const RangeTimes& times,
     const double actual = has_float ? series.floats[floats++].value : 0;
     absl::Status compared = CompareSample(series.labels, value, actual, histogram);
     if (!compared.ok()) {
-      return Wrong(fmt::format("{} at {} ms", std::string(compared.message()), time));
+      return Wrong(fmt::format("{} at {} ms", MessageOf(compared), time));
     }
   }
   if (floats != series.floats.size()) {

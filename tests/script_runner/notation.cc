@@ -14,11 +14,12 @@
 #include "model/status_macros.h"
 
 namespace varve::script {
-namespace {
 
 absl::Status Invalid(std::string_view what, std::string_view text) {
   return absl::InvalidArgumentError(fmt::format("{}: {}", what, text));
 }
+
+namespace {
 
 class Scanner {
  public:

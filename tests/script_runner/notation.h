@@ -30,6 +30,9 @@ struct SeriesLine {
   std::vector<std::optional<DurationMs>> offsets;  // With start_times.
 };
 
+// The error for text of a script that is not as it should be.
+absl::Status Invalid(std::string_view what, std::string_view text);
+
 // Values a sequence may expand to.
 inline constexpr size_t kSequenceValuesMax = 1'000'000;
 

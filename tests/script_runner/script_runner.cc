@@ -56,10 +56,6 @@ bool StartsWith(std::string_view text, std::string_view prefix) {
   return text.substr(0, prefix.size()) == prefix;
 }
 
-absl::Status Invalid(std::string_view what, std::string_view line) {
-  return absl::InvalidArgumentError(fmt::format("{}: {}", what, line));
-}
-
 struct Eval {
   int line = 0;
   bool instant = true;
@@ -185,8 +181,7 @@ class Runner {
       const int number = static_cast<int>(next_) + 1;
       absl::Status status = RunCommand(line);
       if (!status.ok()) {
-        report_.failures.push_back(
-            {number, "the script cannot go on: " + std::string(status.message())});
+        report_.failures.push_back({number, "the script cannot go on: " + MessageOf(status)});
         FailRest(static_cast<size_t>(number) - 1);
         break;
       }
@@ -293,8 +288,7 @@ class Runner {
       ++report_.passed;
     } else {
       ++report_.failed;
-      report_.failures.push_back(
-          {eval.line, fmt::format("{}: {}", eval.query, std::string(status.message()))});
+      report_.failures.push_back({eval.line, fmt::format("{}: {}", eval.query, MessageOf(status))});
     }
     return absl::OkStatus();
   }
@@ -446,7 +440,7 @@ class Runner {
       absl::Status status = QueryInstant(eval, query, time, true, run_failed).status();
       if (!status.ok()) {
         return absl::FailedPreconditionError(
-            fmt::format("as {} at {} ms: {}", query, time, std::string(status.message())));
+            fmt::format("as {} at {} ms: {}", query, time, MessageOf(status)));
       }
     }
     if (failed || eval.expected.ordered || traits.uses_query_times ||
@@ -456,7 +450,7 @@ class Runner {
     }
     const absl::Status status = CheckAsRange(eval, result);
     if (status.ok()) return status;
-    return absl::FailedPreconditionError("as a range query: " + std::string(status.message()));
+    return absl::FailedPreconditionError("as a range query: " + MessageOf(status));
   }
 
   // The query with its selectors pinned to the eval's time, at other times.

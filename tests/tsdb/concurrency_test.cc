@@ -15,12 +15,11 @@
 namespace varve {
 namespace {
 
-constexpr TimestampMs kBegin = 1'700'000'000'000;
 constexpr int kWriters = 3;
 constexpr int kSeriesPerWriter = 20;
 constexpr int kCommits = 400;
 
-Labels LabelsOf(int writer, int series) {
+Labels WriterLabels(int writer, int series) {
   return Labels::Of(
       {{"__name__", "m"}, {"series", std::to_string(series)}, {"writer", std::to_string(writer)}});
 }
@@ -30,8 +29,8 @@ void Write(Db& db, int writer) {
   for (int commit = 0; commit < kCommits; ++commit) {
     const auto appender = db.NewAppender();
     for (int i = 0; i < kSeriesPerWriter; ++i) {
-      const auto ref =
-          appender->Append(refs[i], LabelsOf(writer, i), kBegin + commit * 15 * kSecond, commit);
+      const auto ref = appender->Append(refs[i], WriterLabels(writer, i),
+                                        kBegin + commit * 15 * kSecond, commit);
       if (!ref.ok()) continue;  // Another writer may be an hour ahead.
       refs[i] = *ref;
     }

@@ -23,11 +23,10 @@
 namespace varve {
 namespace {
 
-constexpr TimestampMs kBegin = 1'700'000'000'000;
 constexpr int kSeries = 40;
 constexpr int kSamplesPerCommit = 30;
 
-Labels LabelsOf(int series, int commit) {
+Labels CrashLabels(int series, int commit) {
   // Some series live for a few commits only.
   const bool is_short = series % 4 == 3;
   return Labels::Of({{"__name__", is_short ? "short" : "long"},
@@ -55,9 +54,9 @@ absl::Status AppendCommit(Db& db, int commit) {
   for (int i = 0; i < kSamplesPerCommit; ++i) {
     const int series = (commit * 7 + i) % kSeries;
     const auto ref = series == 0
-                         ? appender->AppendHistogram(kNoSeries, LabelsOf(series, commit),
+                         ? appender->AppendHistogram(kNoSeries, CrashLabels(series, commit),
                                                      TimeOf(commit), HistogramOf(commit))
-                         : appender->Append(kNoSeries, LabelsOf(series, commit), TimeOf(commit),
+                         : appender->Append(kNoSeries, CrashLabels(series, commit), TimeOf(commit),
                                             ValueOf(series, commit), series == 1 ? kBegin : 0);
     if (!ref.ok()) return ref.status();
   }
@@ -69,7 +68,7 @@ Contents Expected(int commits) {
   for (int commit = 0; commit < commits; ++commit) {
     for (int i = 0; i < kSamplesPerCommit; ++i) {
       const int series = (commit * 7 + i) % kSeries;
-      expected[LabelsOf(series, commit).ToString()].push_back(
+      expected[CrashLabels(series, commit).ToString()].push_back(
           series == 0
               ? SampleText(TimeOf(commit), HistogramOf(commit), 0)
               : SampleText(TimeOf(commit), ValueOf(series, commit), series == 1 ? kBegin : 0));

@@ -19,22 +19,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr TimestampMs kNow = 1'700'000'000'000;
-
 const Labels kUp = Labels::Of({{"__name__", "up"}, {"job", "x"}});
 const Labels kDown = Labels::Of({{"__name__", "down"}, {"job", "x"}});
 
 struct Fixture {
   TempDir dir;
-  ManualClock clock{kNow};
+  ManualClock clock{kBegin};
   DbOptions options{.path = dir.path(), .background = false};
 };
 
 TEST_CASE_FIXTURE(Fixture, "append: what is accepted and what is refused") {
   auto db = MustOpen(options, clock);
   // The first sample may be of any time up to the clock's limit.
-  CHECK(TryAppend(*db, kUp, kNow - kDay, 1) == AppendError::kNone);
-  CHECK(TryAppend(*db, kUp, kNow, 1) == AppendError::kNone);
+  CHECK(TryAppend(*db, kUp, kBegin - kDay, 1) == AppendError::kNone);
+  CHECK(TryAppend(*db, kUp, kBegin, 1) == AppendError::kNone);
   struct Case {
     const char* what;
     Labels labels;
@@ -58,7 +56,7 @@ TEST_CASE_FIXTURE(Fixture, "append: what is accepted and what is refused") {
   };
   for (const Case& c : cases) {
     CAPTURE(c.what);
-    CHECK(TryAppend(*db, c.labels, kNow + c.after, c.value) == c.error);
+    CHECK(TryAppend(*db, c.labels, kBegin + c.after, c.value) == c.error);
   }
   CHECK(TryAppend(*db, kUp, kMinTimestamp, 1) == AppendError::kOutOfBounds);
   CHECK(TryAppend(*db, kUp, kMaxTimestamp, 1) == AppendError::kOutOfBounds);
@@ -68,7 +66,7 @@ TEST_CASE_FIXTURE(Fixture, "append: what is accepted and what is refused") {
   CHECK(counters.out_of_bounds_samples == 5);
   CHECK(counters.float_samples_appended == 4);
   CHECK(ReadAll(*db)[kUp.ToString()] ==
-        std::vector<std::string>{SampleText(kNow - kDay, 1, 0), SampleText(kNow, 1, 0)});
+        std::vector<std::string>{SampleText(kBegin - kDay, 1, 0), SampleText(kBegin, 1, 0)});
 }
 
 TEST_CASE_FIXTURE(Fixture, "append: the rules hold within a batch") {
@@ -207,7 +205,7 @@ TEST_CASE_FIXTURE(Fixture, "a day of samples: chunks are cut and everything read
   SeriesRef refs[3] = {};
   const Labels labels[3] = {kUp, kDown, Labels::Of({{"__name__", "starts"}})};
   std::mt19937_64 random(3);
-  for (TimestampMs time = kNow - kDay; time < kNow; time += 15 * kSecond) {
+  for (TimestampMs time = kBegin - kDay; time < kBegin; time += 15 * kSecond) {
     const auto appender = db->NewAppender();
     for (int i = 0; i < 3; ++i) {
       const TimestampMs start = i == 2 ? time / kHour * kHour : 0;
@@ -224,7 +222,7 @@ TEST_CASE_FIXTURE(Fixture, "a day of samples: chunks are cut and everything read
 
   // Any part of it.
   for (int i = 0; i < 20; ++i) {
-    const TimestampMs min = kNow - kDay + static_cast<TimestampMs>(random() % kDay);
+    const TimestampMs min = kBegin - kDay + static_cast<TimestampMs>(random() % kDay);
     const TimestampMs max = min + static_cast<TimestampMs>(random() % (6 * kHour));
     const Contents part = ReadAll(*db, min, max);
     const std::vector<std::string>& whole = expected[kUp.ToString()];
@@ -236,15 +234,15 @@ TEST_CASE_FIXTURE(Fixture, "a day of samples: chunks are cut and everything read
     REQUIRE(part.contains(kUp.ToString()));
     CHECK(part.at(kUp.ToString()) == wanted);
   }
-  CHECK(ReadAll(*db, 0, kNow - kDay - 1).empty());
-  CHECK(ReadAll(*db, kNow, kNow + kDay).empty());
+  CHECK(ReadAll(*db, 0, kBegin - kDay - 1).empty());
+  CHECK(ReadAll(*db, kBegin, kBegin + kDay).empty());
 
   REQUIRE(db->Close().ok());
   db.reset();
   db = MustOpen(options, clock);
   CHECK(db->replayed_records() == 0);
   CHECK(ReadAll(*db) == expected);
-  CHECK(ReadAll(*db, 0, kNow - kDay - 1).empty());
+  CHECK(ReadAll(*db, 0, kBegin - kDay - 1).empty());
 }
 
 TEST_CASE_FIXTURE(Fixture, "a series set is a view of the moment it was made") {
@@ -300,7 +298,7 @@ TEST_CASE_FIXTURE(Fixture, "exemplars: order, duplicates, limits, restart") {
   };
   const auto values = [&] {
     std::vector<double> result;
-    const auto selected = db->SelectExemplars(0, kNow, {{Matcher::Equal("job", "x")}});
+    const auto selected = db->SelectExemplars(0, kBegin, {{Matcher::Equal("job", "x")}});
     REQUIRE(selected.ok());
     for (const SeriesExemplars& series : *selected) {
       CHECK(series.series == kUp);
@@ -321,7 +319,7 @@ TEST_CASE_FIXTURE(Fixture, "exemplars: order, duplicates, limits, restart") {
   db = MustOpen(options, clock);
   CHECK(values() == std::vector<double>{2, 3, 4});
   CHECK(db->SelectExemplars(3000, 3000, {{Matcher::Equal("job", "x")}})->size() == 1);
-  CHECK(db->SelectExemplars(0, kNow, {{Matcher::Equal("job", "y")}})->empty());
+  CHECK(db->SelectExemplars(0, kBegin, {{Matcher::Equal("job", "y")}})->empty());
   const auto appender = db->NewAppender();
   CHECK_FALSE(appender->AppendExemplar(kNoSeries, kDown, {Labels(), 1, 1, true}).ok());
 }
@@ -399,12 +397,12 @@ TEST_CASE_FIXTURE(Fixture, "open: Prometheus' data is named and left untouched")
 TEST_CASE_FIXTURE(Fixture, "head time stored too far in the future does not keep today out") {
   options.lookahead_limit = 0;
   auto db = MustOpen(options, clock);
-  MustAppend(*db, kUp, kNow + 365 * kDay, 1);
-  CHECK(TryAppend(*db, kDown, kNow, 1) == AppendError::kOutOfBounds);
+  MustAppend(*db, kUp, kBegin + 365 * kDay, 1);
+  CHECK(TryAppend(*db, kDown, kBegin, 1) == AppendError::kOutOfBounds);
   db.reset();
   options.lookahead_limit = 10 * kMinute;
   db = MustOpen(options, clock);
-  CHECK(TryAppend(*db, kDown, kNow, 1) == AppendError::kNone);
+  CHECK(TryAppend(*db, kDown, kBegin, 1) == AppendError::kNone);
 }
 
 TEST_CASE_FIXTURE(Fixture, "statistics") {

@@ -15,8 +15,6 @@
 namespace varve {
 namespace {
 
-constexpr TimestampMs kNow = 1'700'000'000'000;
-
 enum class Fault { kNone, kNoSpace, kIoError };
 
 class FaultFile : public rocksdb::FSWritableFileOwnerWrapper {
@@ -65,19 +63,19 @@ TEST_CASE("a failed write rolls back, and writing goes on later") {
     const TempDir dir;
     const auto file_system = std::make_shared<FaultFileSystem>();
     const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(file_system);
-    ManualClock clock(kNow);
+    ManualClock clock(kBegin);
     const DbOptions options{.path = dir.path(), .background = false, .env = env.get()};
     auto db = MustOpen(options, clock);
     const Labels known = Labels::Of({{"series", "known"}});
     const Labels created = Labels::Of({{"series", "new"}});
-    MustAppend(*db, known, kNow, 1);
+    MustAppend(*db, known, kBegin, 1);
     const Contents before = ReadAll(*db);
 
     file_system->fault = fault;
     for (int i = 0; i < 3; ++i) {
       const auto appender = db->NewAppender();
-      REQUIRE(appender->Append(kNoSeries, known, kNow + 1000, 2).ok());
-      REQUIRE(appender->Append(kNoSeries, created, kNow + 1000, 2).ok());
+      REQUIRE(appender->Append(kNoSeries, known, kBegin + 1000, 2).ok());
+      REQUIRE(appender->Append(kNoSeries, created, kBegin + 1000, 2).ok());
       const absl::Status status = appender->Commit();
       CHECK_FALSE(status.ok());
       CHECK(status.ToString().find("writing the log") != std::string::npos);
@@ -99,11 +97,11 @@ TEST_CASE("a failed write rolls back, and writing goes on later") {
     } else {
       CHECK_MESSAGE(resumed.ok(), resumed.ToString());
     }
-    MustAppend(*db, known, kNow + 1000, 3);
-    MustAppend(*db, created, kNow + 1000, 3);
+    MustAppend(*db, known, kBegin + 1000, 3);
+    MustAppend(*db, created, kBegin + 1000, 3);
     const Contents after = ReadAll(*db);
     CHECK(after.at(known.ToString()) ==
-          std::vector<std::string>{SampleText(kNow, 1, 0), SampleText(kNow + 1000, 3, 0)});
+          std::vector<std::string>{SampleText(kBegin, 1, 0), SampleText(kBegin + 1000, 3, 0)});
     db.reset();
     db = MustOpen(options, clock);
     CHECK(db->Counters().corruptions == 0);

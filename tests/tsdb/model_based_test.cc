@@ -17,8 +17,6 @@
 namespace varve {
 namespace {
 
-constexpr TimestampMs kBegin = 1'700'000'000'000;
-
 struct ModelSample {
   bool is_histogram = false;
   double value = 0;

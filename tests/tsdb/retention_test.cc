@@ -11,8 +11,6 @@
 namespace varve {
 namespace {
 
-constexpr TimestampMs kBegin = 1'700'000'000'000;
-
 struct Fixture {
   TempDir dir;
   ManualClock clock{kBegin};

@@ -19,6 +19,9 @@
 
 namespace varve {
 
+// The time tests begin at.
+inline constexpr TimestampMs kBegin = 1'700'000'000'000;
+
 // The seed of random tests: $TEST_SEED if set, else fixed. Use with CAPTURE.
 uint64_t TestSeed();
 
