@@ -29,6 +29,7 @@
 #include "http/api.h"
 #include "http/server.h"
 #include "model/clock.h"
+#include "model/log_line.h"
 #include "model/mutex.h"
 #include "model/status_macros.h"
 #include "net/client.h"
@@ -60,7 +61,8 @@ void RaiseFileLimit() {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
   limit.rlim_cur = limit.rlim_max;
   if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-    spdlog::warn("cannot raise the limit of open files to {}", limit.rlim_max);
+    spdlog::warn(LogLine("Cannot raise the limit of open files",
+                         {{"limit", std::to_string(limit.rlim_max)}}));
   }
 }
 
@@ -231,7 +233,7 @@ absl::Status Server::OpenLayers(const Config& config) {
   db_options.retention = RetentionOf(config);
   db_options.exemplars_max = config.storage.exemplars_max;
   ASSIGN_OR_RETURN(db_, Db::Open(db_options, clock_));
-  if (!db_->foreign_data().empty()) spdlog::warn("{}", db_->foreign_data());
+  if (!db_->foreign_data().empty()) spdlog::warn(db_->foreign_data());
   storage_metrics_.Attach(*db_);
 
   promql::EngineOptions engine;
@@ -323,14 +325,15 @@ void Server::NoteReload(const absl::Status& status) {
 
 absl::Status Server::Reload() {
   MutexLock lock(reload_mutex_);
-  spdlog::info("Loading configuration file filename={}", flags_.config_file);
+  spdlog::info(LogLine("Loading configuration file", {{"filename", flags_.config_file}}));
   absl::StatusOr<Config> config = ReadConfig();
   absl::Status status = config.ok() ? Apply(*std::move(config)) : config.status();
   NoteReload(status);
   if (status.ok()) {
-    spdlog::info("Completed loading of configuration file filename={}", flags_.config_file);
+    spdlog::info(
+        LogLine("Completed loading of configuration file", {{"filename", flags_.config_file}}));
   } else {
-    spdlog::error("Error reloading config: {}", MessageOf(status));
+    spdlog::error(LogLine("Error reloading config", {{"err", MessageOf(status)}}));
   }
   return status;
 }
@@ -360,15 +363,15 @@ int Server::Open() {
 
   absl::StatusOr<Config> config = ReadConfig();
   if (!config.ok()) {
-    spdlog::error("Error loading config (--config.file={}) err={}", flags_.config_file,
-                  MessageOf(config.status()));
+    spdlog::error(LogLine("Error loading config",
+                          {{"file", flags_.config_file}, {"err", MessageOf(config.status())}}));
     return kExitConfig;
   }
   // The ports first: health checks answer while the storage recovers.
   absl::Status status = OpenHttp();
   if (status.ok()) status = OpenLayers(*config);
   if (!status.ok()) {
-    spdlog::error("{}", MessageOf(status));
+    spdlog::error(MessageOf(status));
     return kExitRuntime;
   }
   AttachApi();
@@ -377,15 +380,15 @@ int Server::Open() {
     status = Apply(*std::move(config));
     NoteReload(status);
     if (!status.ok()) {
-      spdlog::error("Error loading config (--config.file={}) err={}", flags_.config_file,
-                    MessageOf(status));
+      spdlog::error(LogLine("Error loading config",
+                            {{"file", flags_.config_file}, {"err", MessageOf(status)}}));
       return kExitConfig;
     }
   }
   http_->SetReady();
   ready_gauge_->Set(1);
-  spdlog::info("Server is ready to receive web requests. address={}",
-               fmt::join(http_->addresses(), ","));
+  spdlog::info(LogLine("Server is ready to receive web requests.",
+                       {{"address", fmt::format("{}", fmt::join(http_->addresses(), ","))}}));
   return 0;
 }
 
@@ -398,7 +401,7 @@ int Server::Close() {
   if (http_client_ != nullptr) http_client_->Stop();
   if (db_ == nullptr) return 0;
   if (const absl::Status status = db_->Close(); !status.ok()) {
-    spdlog::error("closing the storage: {}", MessageOf(status));
+    spdlog::error(LogLine("Closing the storage", {{"err", MessageOf(status)}}));
     return kExitRuntime;
   }
   return 0;
@@ -411,7 +414,8 @@ void WaitForEnd(Server& server) {
     int signal = 0;
     if (sigwait(&signals, &signal) != 0) continue;
     if (signal != SIGHUP) {
-      spdlog::warn("Received an OS signal, exiting gracefully... signal={}", strsignal(signal));
+      spdlog::warn(
+          LogLine("Received an OS signal, exiting gracefully...", {{"signal", strsignal(signal)}}));
       return;
     }
     // The error has been logged and counted; the old configuration goes on.
@@ -426,10 +430,11 @@ int RunServer(const Flags& flags) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
   RaiseFileLimit();
-  spdlog::info("Starting Varve version={} compatible_with=Prometheus/{}", kVersion,
-               kPrometheusVersion);
+  spdlog::info(LogLine("Starting Varve",
+                       {{"version", std::string(kVersion)},
+                        {"compatible_with", fmt::format("Prometheus/{}", kPrometheusVersion)}}));
   for (const std::string& flag : flags.without_effect) {
-    spdlog::warn("this flag has no effect in Varve flag=--{}", flag);
+    spdlog::warn(LogLine("This flag has no effect in Varve", {{"flag", "--" + flag}}));
   }
   auto server = std::make_unique<Server>(flags);
   const int open_code = server->Open();

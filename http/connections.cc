@@ -18,6 +18,7 @@
 #include <cstring>
 
 #include "model/check.h"
+#include "model/log_line.h"
 #include "model/status_macros.h"
 
 namespace varve {
@@ -76,7 +77,7 @@ void Connections::Arm(int operation, Id id, int fd, uint32_t events) {
   event.events = events;
   event.data.u64 = id;
   if (epoll_ctl(epoll_.fd(), operation, fd, &event) != 0) {
-    spdlog::error("\"cannot watch a connection\" err=\"{}\"", std::strerror(errno));
+    spdlog::error(LogLine("Cannot watch a connection", {{"err", std::strerror(errno)}}));
   }
 }
 
@@ -139,7 +140,7 @@ void Connections::Accept(int listener) {
     if (socket.fd() < 0) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno != EAGAIN && errno != EWOULDBLOCK) {
-        spdlog::warn("\"cannot accept connections\" err=\"{}\"", std::strerror(errno));
+        spdlog::warn(LogLine("Cannot accept connections", {{"err", std::strerror(errno)}}));
         MutexLock lock(mutex_);
         CloseLongestIdle();
         ListenAgain(false);  // The next tick tries again.

@@ -24,6 +24,7 @@
 #include "http/listen.h"
 #include "http/server_metrics.h"
 #include "http/socket_stream.h"
+#include "model/log_line.h"
 #include "model/status_macros.h"
 
 namespace varve {
@@ -210,7 +211,7 @@ bool ServerImpl::ServeRequest(Connection& connection, SocketStream& stream) {
   try {
     ok = process_request(stream, stopping_, closed, setup);
   } catch (const std::exception& error) {
-    spdlog::error("\"request failed\" remote={} err=\"{}\"", connection.peer, error.what());
+    spdlog::error(LogLine("Request failed", {{"remote", connection.peer}, {"err", error.what()}}));
   }
   current_exchange = nullptr;
   // Before the client has the answer, so that whoever asks next finds it counted.
@@ -347,7 +348,7 @@ void ServerImpl::Run(const Router::Route& route, const HttpRequest& request,
   try {
     route.handler(request, response);
   } catch (const std::exception& error) {
-    spdlog::error("\"handler failed\" path={} err=\"{}\"", request.path, error.what());
+    spdlog::error(LogLine("Handler failed", {{"path", request.path}, {"err", error.what()}}));
     response = HttpResponse();
     response.SetText(500, "Internal Server Error\n");
   }

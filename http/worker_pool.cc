@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "model/check.h"
+#include "model/log_line.h"
 
 namespace varve {
 
@@ -25,8 +26,8 @@ void WorkerPool::Run(std::function<void()> job) {
       threads_.emplace_back([this] { Work(); });
     } catch (const std::system_error& error) {
       // The job waits for a thread that exists; without any, for the next Run().
-      spdlog::warn("\"cannot start a worker thread\" err=\"{}\" threads={}", error.what(),
-                   threads_.size());
+      spdlog::warn(LogLine("Cannot start a worker thread",
+                           {{"threads", std::to_string(threads_.size())}, {"err", error.what()}}));
     }
   }
   wake_.NotifyOne();

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "model/labels.h"
+#include "model/log_line.h"
 #include "model/status_macros.h"
 
 namespace varve {
@@ -111,9 +112,11 @@ void Reflector::After(std::chrono::nanoseconds at_least, void (Reflector::*next)
 
 void Reflector::Fail(std::string_view what, const absl::Status& status) {
   last_error_ = status;
-  spdlog::warn("\"Kubernetes {} failed\" resource={} namespace={} err={}", what,
-               ResourceInfoOf(key_.resource).plural, Quoted(key_.namespace_),
-               Quoted(MessageOf(status)));
+  spdlog::warn(LogLine("Kubernetes request failed",
+                       {{"request", std::string(what)},
+                        {"resource", std::string(ResourceInfoOf(key_.resource).plural)},
+                        {"namespace", key_.namespace_},
+                        {"err", MessageOf(status)}}));
   sink_.OnFailure(status);
 }
 

@@ -76,35 +76,6 @@ bool AllOf(std::string_view text, AllowFirst allow_first, AllowRest allow_rest) 
 
 bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 
-// Bytes of the UTF-8 character at the front of `text` and its code point; 0 bytes if malformed.
-size_t DecodeUtf8(std::string_view text, uint32_t& code_point) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) {
-    code_point = first;
-    return 1;
-  }
-  size_t length = 0;
-  uint32_t smallest = 0;
-  if (first >= 0xC2 && first <= 0xDF) {
-    length = 2, smallest = 0x80, code_point = first & 0x1F;
-  } else if (first >= 0xE0 && first <= 0xEF) {
-    length = 3, smallest = 0x800, code_point = first & 0x0F;
-  } else if (first >= 0xF0 && first <= 0xF4) {
-    length = 4, smallest = 0x10000, code_point = first & 0x07;
-  } else {
-    return 0;
-  }
-  if (text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-    code_point = code_point << 6 | (byte(i) & 0x3F);
-  }
-  const bool surrogate = code_point >= 0xD800 && code_point <= 0xDFFF;
-  if (code_point < smallest || code_point > 0x10FFFF || surrogate) return 0;
-  return length;
-}
-
 void AppendQuotedCharacter(uint32_t code_point, std::string_view bytes, std::string& out) {
   switch (code_point) {
     case '"':
@@ -308,6 +279,34 @@ bool IsLegacyMetricName(std::string_view name) {
   return AllOf(
       name, [](char c) { return IsLetter(c) || c == ':'; },
       [](char c) { return IsLetter(c) || absl::ascii_isdigit(c) || c == ':'; });
+}
+
+size_t DecodeUtf8(std::string_view text, uint32_t& code_point) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) {
+    code_point = first;
+    return 1;
+  }
+  size_t length = 0;
+  uint32_t smallest = 0;
+  if (first >= 0xC2 && first <= 0xDF) {
+    length = 2, smallest = 0x80, code_point = first & 0x1F;
+  } else if (first >= 0xE0 && first <= 0xEF) {
+    length = 3, smallest = 0x800, code_point = first & 0x0F;
+  } else if (first >= 0xF0 && first <= 0xF4) {
+    length = 4, smallest = 0x10000, code_point = first & 0x07;
+  } else {
+    return 0;
+  }
+  if (text.size() < length) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+    code_point = code_point << 6 | (byte(i) & 0x3F);
+  }
+  const bool surrogate = code_point >= 0xD800 && code_point <= 0xDFFF;
+  if (code_point < smallest || code_point > 0x10FFFF || surrogate) return 0;
+  return length;
 }
 
 bool IsValidUtf8(std::string_view text) {

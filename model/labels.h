@@ -143,6 +143,9 @@ bool IsLegacyLabelName(std::string_view name);
 // [a-zA-Z_:][a-zA-Z0-9_:]*
 bool IsLegacyMetricName(std::string_view name);
 bool IsValidUtf8(std::string_view text);
+// Bytes of the UTF-8 character at the front of `text` and its code point; 0 bytes if malformed.
+// REQUIRES: !text.empty().
+size_t DecodeUtf8(std::string_view text, uint32_t& code_point);
 
 // Appends `text` in double quotes as Go's strconv.Quote writes it.
 void AppendQuoted(std::string_view text, std::string& out);

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/log_line.h"
 #include "model/mutex.h"
 #include "model/status_macros.h"
 #include "remote/write_reader.h"
@@ -212,7 +213,7 @@ class WriteReceiverImpl : public WriteReceiver {
     switch (AppendErrorOf(status)) {
       case AppendError::kNone:
       case AppendError::kLimit:
-        spdlog::error("\"remote write failed\" err=\"{}\"", MessageOf(status));
+        spdlog::error(LogLine("Remote write failed", {{"err", MessageOf(status)}}));
         return {.status = 500, .message = MessageOf(status)};
       default:
         return {.status = 400, .message = MessageOf(status)};

@@ -8,6 +8,7 @@
 
 #include <utility>
 
+#include "model/log_line.h"
 #include "model/status_macros.h"
 #include "promql/printer.h"
 
@@ -109,8 +110,10 @@ void Group::EvaluateRule(size_t index, TimestampMs slot, uint64_t& samples) {
   MutexLock lock(mutex_);
   RuleStatus& shown = status_.rules[index];
   if (!status.ok() && shown.last_error != MessageOf(status)) {
-    spdlog::warn("\"Evaluating rule failed\" group={} file={} rule={} err=\"{}\"",
-                 settings_.spec.name, settings_.spec.file, shown.name, MessageOf(status));
+    spdlog::warn(LogLine("Evaluating rule failed", {{"group", settings_.spec.name},
+                                                    {"file", settings_.spec.file},
+                                                    {"rule", shown.name},
+                                                    {"err", MessageOf(status)}}));
   }
   rule.Describe(shown);
   shown.health = status.ok() ? RuleHealth::kOk : RuleHealth::kError;
@@ -148,8 +151,8 @@ void Group::EndOrphans(TimestampMs time) {
   if (orphans_.empty()) return;
   const absl::Status status = EndSeries(backends_.appendable, orphans_, time);
   if (!status.ok()) {
-    spdlog::warn("\"cannot end the series of removed rules\" group={} err=\"{}\"",
-                 settings_.spec.name, MessageOf(status));
+    spdlog::warn(LogLine("Cannot end the series of removed rules",
+                         {{"group", settings_.spec.name}, {"err", MessageOf(status)}}));
   }
   orphans_.clear();
 }

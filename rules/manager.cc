@@ -14,6 +14,7 @@
 #include <thread>
 #include <utility>
 
+#include "model/log_line.h"
 #include "model/mutex.h"
 #include "model/status_macros.h"
 #include "rules/group.h"
@@ -186,8 +187,7 @@ bool RuleManagerImpl::RunDueEnding(TimestampMs now) {
   mutex_.Unlock();
   const absl::Status status = EndSeries(backends_.appendable, series, now);
   if (!status.ok()) {
-    spdlog::warn("\"cannot end the series of removed rules\" err=\"{}\"",
-                 fmt::format("{}", MessageOf(status)));
+    spdlog::warn(LogLine("Cannot end the series of removed rules", {{"err", MessageOf(status)}}));
   }
   mutex_.Lock();
   return true;

@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "model/log_line.h"
 #include "model/mutex.h"
 #include "model/status_macros.h"
 #include "net/client.h"
@@ -146,8 +147,10 @@ void ScrapeManagerImpl::StartKubernetes(const ScrapeConfig& config,
       started.push_back(std::move(*discovery));
       continue;
     }
-    spdlog::error("Cannot create service discovery type=kubernetes config={} err={}",
-                  config.job_name, Quoted(MessageOf(discovery.status())));
+    spdlog::error(
+        LogLine("Cannot create service discovery", {{"type", "kubernetes"},
+                                                    {"config", config.job_name},
+                                                    {"err", MessageOf(discovery.status())}}));
     context_->metrics.discovery_failed_configs.Increment();
     callback({});
   }

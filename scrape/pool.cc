@@ -12,6 +12,7 @@
 #include <chrono>
 
 #include "model/clock.h"
+#include "model/log_line.h"
 #include "model/status_macros.h"
 
 namespace varve {
@@ -86,7 +87,7 @@ void ScrapePool::OnGroups(ProviderId provider, std::vector<TargetGroup> groups) 
 // Groups of discoveries that a reload replaced stay until every new one has spoken.
 void ScrapePool::DropRetiredGroups() {
   if (configuring_) return;
-  const std::vector<ProviderId>& current = providers_;
+  const std::vector<ProviderId> current = providers_;  // A lambda holds no lock, to the analysis.
   std::erase_if(groups_, [&current](const auto& group) {
     return std::find(current.begin(), current.end(), group.first.first) == current.end();
   });
@@ -138,9 +139,10 @@ void ScrapePool::RelabelGroup(GroupState& state,
         DiscoveredLabels(settings->config, state.group.labels, state.group.targets[i]);
     absl::StatusOr<std::optional<Target>> target = MakeTarget(settings->config, discovered);
     if (!target.ok()) {
-      spdlog::error("Creating target failed scrape_pool={} err={}", job_,
-                    Quoted(fmt::format("instance {} in group {}: {}", i, state.group.source,
-                                       MessageOf(target.status()))));
+      spdlog::error(LogLine("Creating target failed", {{"scrape_pool", job_},
+                                                       {"instance", std::to_string(i)},
+                                                       {"group", state.group.source},
+                                                       {"err", MessageOf(target.status())}}));
       metrics_->sync_failures.Increment();
       continue;
     }

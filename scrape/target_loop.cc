@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "model/clock.h"
+#include "model/log_line.h"
 #include "model/sample.h"
 #include "model/status_macros.h"
 #include "scrape/scrape_request.h"
@@ -199,8 +200,9 @@ void TargetLoop::AppendScrape(const Scrape& scrape, const absl::StatusOr<ClientR
   AppendReport(scrape, report, *appender);
   const absl::Status committed = appender->Commit();
   if (!committed.ok()) {
-    spdlog::warn("Scrape commit failed scrape_pool={} target={} err={}", config.job_name,
-                 scrape.target->url, Quoted(MessageOf(committed)));
+    spdlog::warn(LogLine("Scrape commit failed", {{"scrape_pool", config.job_name},
+                                                  {"target", scrape.target->url},
+                                                  {"err", MessageOf(committed)}}));
     if (report.error.empty()) report.error = MessageOf(committed);
   }
 }
@@ -255,8 +257,9 @@ void TargetLoop::Record(const Scrape& scrape, const Report& report) {
   last_scrape_ = scrape.time;
   last_seconds_ = report.seconds;
   if (report.error != last_error_ && !report.error.empty()) {
-    spdlog::debug("Scrape failed scrape_pool={} target={} err={}", scrape.settings->config.job_name,
-                  scrape.target->url, Quoted(report.error));
+    spdlog::debug(LogLine("Scrape failed", {{"scrape_pool", scrape.settings->config.job_name},
+                                            {"target", scrape.target->url},
+                                            {"err", report.error}}));
   }
   last_error_ = report.error;
   health_ = report.error.empty() ? TargetHealth::kUp : TargetHealth::kDown;
@@ -288,7 +291,7 @@ void TargetLoop::EndSeries(TimestampMs time) {
   }
   const absl::Status committed = appender->Commit();
   if (!committed.ok()) {
-    spdlog::warn("Stale commit failed err={}", Quoted(MessageOf(committed)));
+    spdlog::warn(LogLine("Stale commit failed", {{"err", MessageOf(committed)}}));
   }
 }
 

@@ -15,6 +15,7 @@
 
 #include "model/check.h"
 #include "model/clock.h"
+#include "model/log_line.h"
 #include "model/mutex.h"
 #include "model/status_macros.h"
 #include "tsdb/appender.h"
@@ -87,7 +88,7 @@ class DbImpl : public Db {
 
   ~DbImpl() override {
     const absl::Status status = Close();
-    if (!status.ok()) spdlog::error("\"closing the storage\" err=\"{}\"", status.ToString());
+    if (!status.ok()) spdlog::error(LogLine("Closing the storage", {{"err", status.ToString()}}));
   }
 
   absl::Status Start() {
@@ -210,7 +211,7 @@ class DbImpl : public Db {
         maintained = clock_.MonotonicNanos();
         status = Maintain();
       }
-      if (!status.ok()) spdlog::error("\"storage maintenance\" err=\"{}\"", status.ToString());
+      if (!status.ok()) spdlog::error(LogLine("Storage maintenance", {{"err", status.ToString()}}));
     }
   }
 

@@ -45,7 +45,7 @@ absl::Status ExemplarStore::Load(const Store& store) {
                    const absl::StatusOr<uint64_t> series = SeriesOfExemplarKey(key);
                    absl::StatusOr<Exemplar> exemplar = DecodeExemplar(value);
                    if (!series.ok() || !exemplar.ok()) {
-                     spdlog::warn("\"dropping a damaged exemplar\"");
+                     spdlog::warn("Dropping a damaged exemplar");
                      return true;
                    }
                    last_number = std::max(last_number, NumberOfExemplarKey(key));

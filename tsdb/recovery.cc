@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "model/check.h"
+#include "model/log_line.h"
 #include "model/status_macros.h"
 #include "tsdb/write_path.h"
 
@@ -16,8 +17,8 @@ namespace varve {
 
 void WritePath::CountCorruption(std::string_view what, const absl::Status& status) {
   ++counters_.corruptions;
-  spdlog::error("\"stored data is damaged and left out\" part=\"{}\" err=\"{}\"", what,
-                status.ToString());
+  spdlog::error(LogLine("Stored data is damaged and left out",
+                        {{"part", std::string(what)}, {"err", status.ToString()}}));
 }
 
 absl::Status WritePath::RecoverMeta() {
@@ -217,7 +218,8 @@ absl::Status WritePath::Recover() {
   RETURN_IF_ERROR(ReplayLog());
   if (unknown_series_samples_ > 0) {
     ++counters_.corruptions;
-    spdlog::warn("\"logged samples of unknown series dropped\" count={}", unknown_series_samples_);
+    spdlog::warn(LogLine("Logged samples of unknown series dropped",
+                         {{"count", std::to_string(unknown_series_samples_)}}));
   }
   row_sequences_.clear();
   // A clock that was wrong before must not keep today's samples out.

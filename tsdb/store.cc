@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "model/log_line.h"
 #include "model/status_macros.h"
 
 namespace varve {
@@ -188,7 +189,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
   if (!opened.ok()) return FromOpen(opened, options.path);
   store->db_ = std::shared_ptr<rocksdb::DB>(db, [](rocksdb::DB* database_to_close) {
     const rocksdb::Status closed = database_to_close->Close();
-    if (!closed.ok()) spdlog::warn("\"closing RocksDB\" err=\"{}\"", closed.ToString());
+    if (!closed.ok()) spdlog::warn(LogLine("Closing RocksDB", {{"err", closed.ToString()}}));
     delete database_to_close;
   });
   for (rocksdb::ColumnFamilyHandle* handle : handles) {

@@ -11,6 +11,7 @@
 
 #include "model/check.h"
 #include "model/clock.h"
+#include "model/log_line.h"
 #include "model/status_macros.h"
 
 namespace varve {
@@ -140,7 +141,9 @@ absl::Status WritePath::Commit(AppendBuffers& buffers) {
   counters_.histograms += batch.record.histograms.size();
   // The commit is durable and visible; chunks that could not be put are tried again by the next.
   const absl::Status closed = WriteClosed();
-  if (!closed.ok()) spdlog::error("\"closed chunks stay in memory\" err=\"{}\"", closed.ToString());
+  if (!closed.ok()) {
+    spdlog::error(LogLine("Closed chunks stay in memory", {{"err", closed.ToString()}}));
+  }
   return absl::OkStatus();
 }
 
@@ -255,7 +258,8 @@ absl::Status WritePath::Expire(DurationMs retention) {
   for (const std::shared_ptr<HotFamily>& hot : expired) {
     RETURN_IF_ERROR(store_.Drop(*hot->family));
     ++counters_.families_expired;
-    spdlog::info("\"chunks older than the retention deleted\" family={}", hot->family->name());
+    spdlog::info(
+        LogLine("Chunks older than the retention deleted", {{"family", hot->family->name()}}));
   }
   return absl::OkStatus();
 }

@@ -16,6 +16,7 @@
 #include <sstream>
 #include <utility>
 
+#include "model/log_line.h"
 #include "model/mutex.h"
 #include "model/status_macros.h"
 #include "scrape/discovery/static.h"
@@ -172,8 +173,9 @@ class FileDiscovery : public Discovery {
       known.stamp = stamp;
       const absl::StatusOr<std::vector<TargetGroup>> groups = Read(path);
       if (!groups.ok()) {
-        spdlog::error("Error reading file discovery=file path={} err={}", path,
-                      Quoted(MessageOf(groups.status())));
+        spdlog::error(
+            LogLine("Error reading file",
+                    {{"discovery", "file"}, {"path", path}, {"err", MessageOf(groups.status())}}));
         return;
       }
       DropGroups(path, groups->size(), known.groups, changed);

@@ -62,7 +62,11 @@ TEST_CASE("flags: what has no effect is named, not refused") {
 }
 
 TEST_CASE("flags: errors name the flag and exit with 2") {
-  const std::pair<const char*, const char*> kCases[] = {
+  struct Case {
+    const char* argument;
+    const char* named;
+  };
+  const Case cases[] = {
       {"--no.such", "--no.such"},
       {"--query.timeout=fast", "query.timeout"},
       {"--query.max-samples=-1", "query.max-samples"},
@@ -73,12 +77,12 @@ TEST_CASE("flags: errors name the flag and exit with 2") {
       {"stray", "stray"},
       {"--agent", "agent"},
   };
-  for (const auto& [argument, named] : kCases) {
-    CAPTURE(argument);
-    const FlagsResult result = Parse({argument});
+  for (const Case& c : cases) {
+    CAPTURE(c.argument);
+    const FlagsResult result = Parse({c.argument});
     CHECK(result.exit);
     CHECK(result.exit_code == 2);
-    CHECK_MESSAGE(result.text.find(named) != std::string::npos, result.text);
+    CHECK_MESSAGE(result.text.find(c.named) != std::string::npos, result.text);
   }
 }
 

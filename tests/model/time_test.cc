@@ -17,7 +17,11 @@ namespace varve {
 namespace {
 
 TEST_CASE("durations: parse and print") {
-  const std::pair<const char*, DurationMs> kCases[] = {
+  struct Case {
+    const char* text;
+    DurationMs expected;
+  };
+  const Case cases[] = {
       {"0", 0},
       {"0s", 0},
       {"5m", 5 * kMinute},
@@ -25,11 +29,11 @@ TEST_CASE("durations: parse and print") {
       {"1d", kDay},
       {"1y2w3d4h5m6s7ms", 365 * kDay + 17 * kDay + 4 * kHour + 5 * kMinute + 6007},
   };
-  for (const auto& [text, expected] : kCases) {
-    CAPTURE(text);
-    const auto parsed = ParseDuration(text);
+  for (const Case& c : cases) {
+    CAPTURE(c.text);
+    const auto parsed = ParseDuration(c.text);
     REQUIRE(parsed.ok());
-    CHECK(*parsed == expected);
+    CHECK(*parsed == c.expected);
   }
   CHECK(FormatDuration(0) == "0s");
   CHECK(FormatDuration(90 * kMinute) == "1h30m");

@@ -91,7 +91,11 @@ TEST_CASE("tidy: includes follow the layers") {
 
 TEST_CASE("tidy: libraries stay behind the file or layer that wraps them") {
   // Include prefix, and the only places that may use it.
-  const std::vector<std::pair<std::string, std::vector<std::string>>> kWrappers = {
+  struct Wrapper {
+    std::string prefix;
+    std::vector<std::string> places;
+  };
+  const std::vector<Wrapper> wrappers = {
       {"httplib.h", {"http/"}}, {"boost/spirit", {"promql/"}},
       {"rocksdb/", {"tsdb/"}},  {"curl/", {"net/"}},
       {"CLI/", {"app/"}},
@@ -99,12 +103,12 @@ TEST_CASE("tidy: libraries stay behind the file or layer that wraps them") {
   for (const SourceFile& file : ReadSources(Layers())) {
     for (const std::string& line : file.lines) {
       if (line.rfind("#include <", 0) != 0) continue;
-      for (const auto& [prefix, places] : kWrappers) {
-        if (line.compare(10, prefix.size(), prefix) != 0) continue;
-        const bool allowed = std::any_of(places.begin(), places.end(), [&](const std::string& p) {
-          return file.path.rfind(p, 0) == 0;
-        });
-        CHECK_MESSAGE(allowed, file.path << " must not include " << prefix);
+      for (const Wrapper& wrapper : wrappers) {
+        if (line.compare(10, wrapper.prefix.size(), wrapper.prefix) != 0) continue;
+        const bool allowed =
+            std::any_of(wrapper.places.begin(), wrapper.places.end(),
+                        [&](const std::string& place) { return file.path.rfind(place, 0) == 0; });
+        CHECK_MESSAGE(allowed, file.path << " must not include " << wrapper.prefix);
       }
     }
   }
@@ -131,11 +135,11 @@ TEST_CASE("tidy: every file starts with its licence and its purpose") {
 
 TEST_CASE("tidy: words that have no place in finished code") {
   // Assembled from halves, so that this file does not trip over itself.
-  const std::vector<std::string> kBanned = {std::string("TO") + "DO", std::string("FIX") + "ME",
-                                            std::string("X") + "XX", std::string("HA") + "CK"};
+  const std::vector<std::string> banned = {std::string("TO") + "DO", std::string("FIX") + "ME",
+                                           std::string("X") + "XX", std::string("HA") + "CK"};
   for (const SourceFile& file : ReadSources(Layers())) {
     for (size_t i = 0; i < file.lines.size(); ++i) {
-      for (const std::string& word : kBanned) {
+      for (const std::string& word : banned) {
         CHECK_MESSAGE(file.lines[i].find(word) == std::string::npos,
                       file.path << ":" << i + 1 << " says " << word);
       }
