@@ -31,7 +31,7 @@ struct BuilderTag;
 // the next one, which stays unread.
 struct TokenParser : x3::parser<TokenParser> {
   using attribute_type = const Token*;
-  static constexpr bool has_attribute = true;
+  static constexpr bool has_attribute = true;  // NOLINT(readability-identifier-naming): Spirit's
 
   bool (*matches)(TokenType);
   bool (*followed_by)(TokenType);

@@ -17,6 +17,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const varve::RuleGroupSpec& group : *groups) INVARIANT(!group.name.empty());
     return 0;
   }
-  INVARIANT(MessageOf(groups.status()).starts_with("r.yml: "));
+  INVARIANT(varve::MessageOf(groups.status()).starts_with("r.yml: "));
   return 0;
 }

@@ -30,7 +30,7 @@ TempDir::~TempDir() {
 
 const std::vector<double>& HostileValues() {
   using Limits = std::numeric_limits<double>;
-  static const std::vector<double> values = {
+  static const std::vector<double> kValues = {
       0.0,
       -0.0,
       1.0,
@@ -52,7 +52,7 @@ const std::vector<double>& HostileValues() {
       9007199254740993.0 * 2,
       123456.789,
   };
-  return values;
+  return kValues;
 }
 
 uint64_t BitsOf(double value) { return std::bit_cast<uint64_t>(value); }
