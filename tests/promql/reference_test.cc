@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Goal: whatever the engine does to be fast, its answers are those of the language's definition.
+// Method: random data and queries from a seed; the engine's range query against an evaluator that
+// walks the tree anew for every step. Equal to the last digit, unless aggregations stand on top of
+// one another: then the order in which a group's members come, and with it the order of additions,
+// is not defined. TEST_SEED replays a run, TEST_ROUNDS prolongs it.
+#include <doctest/doctest.h>
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "model/clock.h"
+#include "model/status_macros.h"
+#include "promql/engine.h"
+#include "promql/parser.h"
+#include "tests/memory_storage.h"
+#include "tests/promql/query_generator.h"
+#include "tests/promql/reference_evaluator.h"
+
+namespace varve::promql {
+namespace {
+
+constexpr int kQueriesPerRound = 150;
+
+size_t CountAggregates(const Expr& expr) {
+  size_t count = expr.kind == ExprKind::kAggregate ? 1 : 0;
+  for (const Expr* child : Children(expr)) count += CountAggregates(*child);
+  return count;
+}
+
+std::string Lines(const StepTexts& texts) {
+  std::string lines;
+  for (const auto& [labels, sample] : texts) lines += labels + " " + sample + "\n";
+  return lines;
+}
+
+// Returns how many samples were compared.
+size_t CompareWithReference(Engine& engine, const MemoryStorage& storage,
+                            const std::string& query) {
+  CAPTURE(query);
+  const auto expr = Parse(query, {.experimental_functions = true});
+  REQUIRE(expr.ok());
+  const int digits = CountAggregates(**expr) > 1 ? 10 : 17;
+  const auto range = engine.Range(storage, query, kTestGrid.start, kTestGrid.end(), kTestGrid.step);
+  std::vector<StepTexts> texts;
+  if (range.ok()) texts = TextsByStep(std::get<Matrix>(range->value), digits);
+  const ReferenceEvaluator reference(storage, engine.options().lookback_delta);
+  bool any_failed = false;
+  size_t compared = 0;
+  for (size_t step = 0; step < kTestGrid.count; ++step) {
+    CAPTURE(step);
+    const auto expected = reference.At(**expr, kTestGrid.TimeAt(step));
+    if (!expected.ok()) {
+      REQUIRE(absl::IsFailedPrecondition(expected.status()));
+      any_failed = true;
+      continue;
+    }
+    if (!range.ok()) continue;
+    StepTexts wanted;
+    for (const ReferenceSample& sample : *expected) {
+      wanted[sample.labels.ToString()] = SampleText(sample.value, sample.histogram.get(), digits);
+    }
+    CHECK(Lines(texts[step]) == Lines(wanted));
+    compared += wanted.size();
+  }
+  CHECK(any_failed == !range.ok());
+  return compared;
+}
+
+TEST_CASE("engine: answers are those of the plain evaluation") {
+  const uint64_t seed = TestSeed() + 1;
+  MESSAGE("TEST_SEED=" << seed - 1);
+  QueryGenerator generator(seed);
+  EngineOptions options;
+  options.features.experimental_functions = true;
+  Engine engine(options, RealClock());
+  size_t compared = 0;
+  for (int round = 0; round < TestRounds(8); ++round) {
+    MemoryStorage storage;
+    generator.Fill(storage);
+    for (int i = 0; i < kQueriesPerRound; ++i) {
+      const std::string query = i % 3 == 0 ? generator.RangeCall(2) : generator.Vector(3);
+      compared += CompareWithReference(engine, storage, query);
+    }
+  }
+  CHECK(compared > 5'000);
+}
+
+}  // namespace
+}  // namespace varve::promql
