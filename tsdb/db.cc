@@ -206,6 +206,8 @@ class DbImpl : public Db {
         if (stop_) return;
       }
       absl::Status status = write_path().SyncWal();
+      // A log that grows fast must not wait for the next round.
+      if (status.ok()) status = write_path().CheckpointIfDue();
       if (status.ok() &&
           clock_.MonotonicNanos() - maintained >= options_.maintenance_interval * 1'000'000) {
         maintained = clock_.MonotonicNanos();

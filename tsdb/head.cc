@@ -29,6 +29,24 @@ uint64_t Mix(uint64_t value) {
 // Ids viewed under one hold of the visibility lock.
 constexpr size_t kViewSlice = 16384;
 
+// Records of a batch, and the ends of their streams, lie all over memory: asked for this many
+// samples ahead, they are there when their turn comes.
+constexpr size_t kRecordsAhead = 12;
+constexpr size_t kStreamsAhead = 6;
+
+void FetchRecordAhead(absl::Span<SeriesRecord* const> series, size_t i) {
+  if (i + kRecordsAhead >= series.size()) return;
+  const auto* record = reinterpret_cast<const char*>(series[i + kRecordsAhead]);
+  __builtin_prefetch(record);
+  __builtin_prefetch(record + sizeof(SeriesRecord) - 1);
+}
+
+void FetchStreamAhead(absl::Span<SeriesRecord* const> series, size_t i) {
+  if (i + kStreamsAhead >= series.size() || series[i + kStreamsAhead] == nullptr) return;
+  const OpenXorChunk& chunk = series[i + kStreamsAhead]->chunk;
+  if (chunk.data != nullptr) __builtin_prefetch(chunk.data + chunk.bits / 8, 1);
+}
+
 // Calls on_float(i) and on_histogram(i) for every sample of the record such that samples of one
 // series come in the order of their times.
 template <typename OnFloat, typename OnHistogram>
@@ -160,6 +178,7 @@ size_t Head::Recheck(Batch& batch, StorageCounters& refused) {
   ForEachSample(
       batch.record,
       [&](size_t i) {
+        FetchRecordAhead(batch.float_series, i);
         const LogRecord::Float& sample = batch.record.floats[i];
         drop_float[i] = !check(*batch.float_series[i], sample.time, sample.value, nullptr);
       },
@@ -366,6 +385,7 @@ void Head::ApplyAll(const Batch& batch) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   ForEachSample(
       batch.record,
       [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        FetchStreamAhead(batch.float_series, i);
         const LogRecord::Float& sample = batch.record.floats[i];
         SeriesRecord& record = *batch.float_series[i];
         ApplyFloat(hold(sample.id), record, sample);
@@ -537,31 +557,56 @@ void Head::RestoreUnknownEntry(uint64_t id, uint32_t hot_epoch) {
   MarkDirty(id);
 }
 
+// Records are found without their locks, which the analysis cannot allow.
 void Head::Replay(const LogRecord& record, absl::FunctionRef<bool(uint64_t id)> is_contained,
-                  uint64_t& unknown) {
-  const auto replay = [&](const auto& sample, auto apply) {
-    if (is_contained(sample.id)) return;
-    Shard& shard = shards_[ShardOf(sample.id)];
-    MutexLock lock(shard.mutex);
-    SeriesRecord* series = FindRecord(shard, sample.id);
-    if (series == nullptr) {
-      ++unknown;
-    } else if (!series->has_samples || sample.time > series->chunk.last_time) {
-      // Accepted samples lie after the last one; another is here only if the state is damaged.
-      apply(shard, *series, sample);
+                  uint64_t& unknown) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  // Nobody else looks at a head that is being recovered: finding records needs no lock.
+  uint64_t last_block = ~uint64_t{0};
+  Block* block = nullptr;
+  const auto find = [&](uint64_t id) ABSL_NO_THREAD_SAFETY_ANALYSIS -> SeriesRecord* {
+    if (id / kBlockSeries != last_block) {
+      last_block = id / kBlockSeries;
+      const Shard& shard = shards_[ShardOf(id)];
+      const auto slot = shard.blocks.find(last_block);
+      block = slot == shard.blocks.end() ? nullptr : slot->second.records.get();
     }
+    SeriesRecord* found = block == nullptr ? nullptr : &(*block)[id % kBlockSeries];
+    if (found != nullptr && !found->present) found = nullptr;
+    if (found == nullptr) ++unknown;
+    return found;
+  };
+  // Null: to be passed over.
+  std::vector<SeriesRecord*> float_series(record.floats.size());
+  for (size_t i = 0; i < float_series.size(); ++i) {
+    const uint64_t id = record.floats[i].id;
+    if (!is_contained(id)) float_series[i] = find(id);
+  }
+  std::vector<SeriesRecord*> histogram_series(record.histograms.size());
+  for (size_t i = 0; i < histogram_series.size(); ++i) {
+    const uint64_t id = record.histograms[i].id;
+    if (!is_contained(id)) histogram_series[i] = find(id);
+  }
+  // Accepted samples lie after the last one; another is here only if the state is damaged.
+  const auto fits = [](const SeriesRecord* series, TimestampMs time) {
+    return series != nullptr && (!series->has_samples || time > series->chunk.last_time);
   };
   ForEachSample(
       record,
-      [&](size_t i) {
-        replay(record.floats[i],
-               [this](Shard& shard, SeriesRecord& series, const LogRecord::Float& sample)
-                   ABSL_NO_THREAD_SAFETY_ANALYSIS { ApplyFloat(shard, series, sample); });
+      [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        FetchRecordAhead(float_series, i);
+        FetchStreamAhead(float_series, i);
+        const LogRecord::Float& sample = record.floats[i];
+        if (!fits(float_series[i], sample.time)) return;
+        Shard& shard = shards_[ShardOf(sample.id)];
+        MutexLock lock(shard.mutex);
+        ApplyFloat(shard, *float_series[i], sample);
       },
-      [&](size_t i) {
-        replay(record.histograms[i],
-               [this](Shard& shard, SeriesRecord& series, const LogRecord::HistogramEntry& sample)
-                   ABSL_NO_THREAD_SAFETY_ANALYSIS { ApplyHistogram(shard, series, sample); });
+      [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        const LogRecord::HistogramEntry& sample = record.histograms[i];
+        if (!fits(histogram_series[i], sample.time)) return;
+        Shard& shard = shards_[ShardOf(sample.id)];
+        MutexLock lock(shard.mutex);
+        ApplyHistogram(shard, *histogram_series[i], sample);
       });
 }
 

@@ -167,7 +167,12 @@ absl::StatusOr<std::string_view> LogRecordEncoder::Encode(const LogRecord& recor
   return std::string_view(out_);
 }
 
-absl::StatusOr<LogRecord> DecodeLogRecord(std::string_view bytes) {
+LogRecordDecoder::LogRecordDecoder() : decompressor_(ZSTD_createDCtx()) {
+  INVARIANT(decompressor_ != nullptr);
+}
+LogRecordDecoder::~LogRecordDecoder() { ZSTD_freeDCtx(decompressor_); }
+
+absl::StatusOr<LogRecord> LogRecordDecoder::Decode(std::string_view bytes) {
   ByteReader reader(bytes);
   if (reader.Byte() != kLogRecordVersion) return Damaged();
   const uint64_t raw_bytes = reader.Varint();
@@ -177,10 +182,15 @@ absl::StatusOr<LogRecord> DecodeLogRecord(std::string_view bytes) {
       ZSTD_getFrameContentSize(frame.data(), frame.size()) != raw_bytes) {
     return Damaged();
   }
-  std::string payload(raw_bytes, '\0');
-  const size_t size = ZSTD_decompress(payload.data(), payload.size(), frame.data(), frame.size());
+  payload_.resize(raw_bytes);
+  const size_t size = ZSTD_decompressDCtx(decompressor_, payload_.data(), payload_.size(),
+                                          frame.data(), frame.size());
   if (ZSTD_isError(size) != 0 || size != raw_bytes) return Damaged();
-  return ReadPayload(payload);
+  return ReadPayload(payload_);
+}
+
+absl::StatusOr<LogRecord> DecodeLogRecord(std::string_view bytes) {
+  return LogRecordDecoder().Decode(bytes);
 }
 
 }  // namespace varve

@@ -29,6 +29,7 @@
 #include "model/storage.h"
 
 struct ZSTD_CCtx_s;
+struct ZSTD_DCtx_s;
 
 namespace varve {
 
@@ -86,7 +87,23 @@ class LogRecordEncoder {
   std::string out_;
 };
 
-// DataLoss if the bytes are no record; label bytes are not checked.
+// Decodes records, keeping the decompressor and its buffer between them. Not thread-safe.
+class LogRecordDecoder {
+ public:
+  LogRecordDecoder();
+  ~LogRecordDecoder();
+  LogRecordDecoder(const LogRecordDecoder&) = delete;
+  LogRecordDecoder& operator=(const LogRecordDecoder&) = delete;
+
+  // DataLoss if the bytes are no record; label bytes are not checked.
+  absl::StatusOr<LogRecord> Decode(std::string_view bytes);
+
+ private:
+  ZSTD_DCtx_s* decompressor_;
+  std::string payload_;
+};
+
+// The same for a single record.
 absl::StatusOr<LogRecord> DecodeLogRecord(std::string_view bytes);
 
 }  // namespace varve

@@ -11,9 +11,17 @@
 #include "model/check.h"
 #include "model/log_line.h"
 #include "model/status_macros.h"
+#include "tsdb/log_reader.h"
 #include "tsdb/write_path.h"
 
 namespace varve {
+
+namespace {
+
+// Chunks that replay closes are put this many at a time.
+constexpr size_t kReplayedChunksPut = 1024;
+
+}  // namespace
 
 void WritePath::CountCorruption(std::string_view what, const absl::Status& status) {
   ++counters_.corruptions;
@@ -155,9 +163,14 @@ void WritePath::ReplayRecord(uint64_t sequence, const LogRecord& record) {
     }
     head_.RestoreSeries(series.id, *labels, /*saved=*/false);
   }
+  // Neighbouring samples are mostly of one row.
+  uint64_t last_row = ~uint64_t{0};
+  bool last_contained = false;
   const auto is_contained = [&](uint64_t id) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    const auto row = row_sequences_.find(id / kHeadRowSeries);
-    return row != row_sequences_.end() && sequence <= row->second;
+    if (id / kHeadRowSeries == last_row) return last_contained;
+    last_row = id / kHeadRowSeries;
+    const auto row = row_sequences_.find(last_row);
+    return last_contained = row != row_sequences_.end() && sequence <= row->second;
   };
   head_.Replay(record, is_contained, unknown_series_samples_);
 }
@@ -165,24 +178,24 @@ void WritePath::ReplayRecord(uint64_t sequence, const LogRecord& record) {
 absl::Status WritePath::ReplayLog() {
   for (auto& [number, family] : store_.TakeNumbered(kLogFamilyPrefix)) {
     LogEpoch epoch{.number = number, .family = std::move(family), .first_sequence = 0, .bytes = 0};
-    const absl::Status status =
-        store_.Scan(*epoch.family, EncodeIdKey(replay_from_),
-                    [&](std::string_view key, std::string_view value)
-                        ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::StatusOr<bool> {
-                          const absl::StatusOr<uint64_t> sequence = DecodeIdKey(key);
-                          const absl::StatusOr<LogRecord> record = DecodeLogRecord(value);
-                          if (!sequence.ok() || !record.ok()) {
-                            CountCorruption(epoch.family->name(), record.status());
-                            return true;
-                          }
-                          if (epoch.first_sequence == 0) epoch.first_sequence = *sequence;
-                          epoch.bytes += value.size();
-                          last_sequence_ = std::max(last_sequence_, *sequence);
-                          ++replayed_records_;
-                          ReplayRecord(*sequence, *record);
-                          RETURN_IF_ERROR(WriteClosed());
-                          return true;
-                        });
+    LogReader reader(store_, *epoch.family, replay_from_);
+    for (std::vector<LogReader::Entry> entries = reader.Next(); !entries.empty();
+         entries = reader.Next()) {
+      for (const LogReader::Entry& entry : entries) {
+        if (!entry.sequence.ok() || !entry.record.ok()) {
+          CountCorruption(epoch.family->name(), entry.record.status());
+          continue;
+        }
+        if (epoch.first_sequence == 0) epoch.first_sequence = *entry.sequence;
+        epoch.bytes += entry.bytes;
+        last_sequence_ = std::max(last_sequence_, *entry.sequence);
+        ++replayed_records_;
+        ReplayRecord(*entry.sequence, *entry.record);
+        if (head_.unwritten_chunks().size() >= kReplayedChunksPut) RETURN_IF_ERROR(WriteClosed());
+      }
+    }
+    RETURN_IF_ERROR(WriteClosed());
+    const absl::Status status = reader.status();
     if (absl::IsDataLoss(status)) {
       CountCorruption(epoch.family->name(), status);
     } else {

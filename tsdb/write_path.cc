@@ -25,6 +25,10 @@ constexpr size_t kPooledSamplesMax = 64 << 10;
 // Open chunks may be older than what hot families hold, but not by more than this.
 constexpr DurationMs kOpenChunkAgeMax = 3 * kHour;
 
+// An epoch of the log may have this size whatever the number of series.
+constexpr uint64_t kLogEpochBytesMin = 8 << 20;
+constexpr uint64_t kLogEpochBytesPerSeries = 64;
+
 std::string HotRangeKey(uint64_t number) { return fmt::format("{}{}", kHotRangeKeyPrefix, number); }
 
 }  // namespace
@@ -353,7 +357,11 @@ absl::Status WritePath::CheckpointIfDue() {
   {
     MutexLock lock(commit_mutex_);
     const DurationMs age = (clock_.MonotonicNanos() - log_begun_nanos_) / kNanosPerMs;
-    if (log_.back().bytes < options_.log_epoch_bytes && age < options_.log_epoch_age) {
+    // A checkpoint costs by the series, replay by the bytes: few series are checkpointed early.
+    const uint64_t bytes_max = std::min(
+        options_.log_epoch_bytes,
+        std::max<uint64_t>(kLogEpochBytesMin, kLogEpochBytesPerSeries * head_.index().series()));
+    if (log_.back().bytes < bytes_max && age < options_.log_epoch_age) {
       return absl::OkStatus();
     }
     if (log_.size() == 1 && log_.back().first_sequence > last_sequence_) return absl::OkStatus();
