@@ -26,9 +26,7 @@ constexpr std::string_view kHead = R"(global:
 scrape_configs:
 )";
 
-// The relabelling of the annotations is the one Helm charts made customary; in addition it brackets
-// a bare IPv6 address and leaves out init containers without ports, which nothing can scrape.
-constexpr std::string_view kAnnotatedPods = R"(- job_name: kubernetes-pods
+constexpr std::string_view kPods = R"(- job_name: kubernetes-pods
   honor_labels: true
   kubernetes_sd_configs:
   - role: pod
@@ -39,7 +37,22 @@ constexpr std::string_view kAnnotatedPods = R"(- job_name: kubernetes-pods
   - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape_slow]
     action: drop
     regex: "true"
-  - source_labels: [__meta_kubernetes_pod_phase]
+)";
+constexpr std::string_view kSlowPods = R"(- job_name: kubernetes-pods-slow
+  honor_labels: true
+  scrape_interval: 5m
+  scrape_timeout: 30s
+  kubernetes_sd_configs:
+  - role: pod
+  relabel_configs:
+  - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape_slow]
+    action: keep
+    regex: "true"
+)";
+
+// The relabelling of the annotations is the one Helm charts made customary; in addition it brackets
+// a bare IPv6 address and leaves out init containers without ports, which nothing can scrape.
+constexpr std::string_view kPodRelabelling = R"(  - source_labels: [__meta_kubernetes_pod_phase]
     action: drop
     regex: Pending|Succeeded|Failed
   - source_labels: [__meta_kubernetes_pod_container_init, __meta_kubernetes_pod_container_port_number]
@@ -118,7 +131,12 @@ std::string BuiltinConfigYaml(std::string_view listen_address,
   if (surroundings.node_exporter) {
     yaml += StaticJob("node", fmt::format("localhost:{}", kNodeExporterPort));
   }
-  if (surroundings.in_cluster) yaml += kAnnotatedPods;
+  if (surroundings.in_cluster) {
+    for (const std::string_view job : {kPods, kSlowPods}) {
+      yaml += job;
+      yaml += kPodRelabelling;
+    }
+  }
   return yaml;
 }
 

@@ -46,44 +46,47 @@ AuthorizationConfig ReadAuthorization(const YamlValue& value) {
   return config;
 }
 
-std::vector<HttpHeaderConfig> ReadHeaders(const YamlValue& value) {
-  FieldReader fields(value, "config.Headers");
+// A map from header names to what `read` puts into the header.
+template <typename Read>
+std::vector<HttpHeaderConfig> ReadHeaderMap(const YamlValue& value, std::string_view type,
+                                            const Read& read) {
+  FieldReader fields(value, type);
   std::vector<HttpHeaderConfig> headers;
   if (!value.node().IsMap()) return headers;
   for (const auto& pair : value.node()) {
     if (!pair.first.IsScalar()) continue;
     HttpHeaderConfig& header = headers.emplace_back();
     header.name = pair.first.Scalar();
+    read(fields, header);
+  }
+  return headers;
+}
+
+std::vector<HttpHeaderConfig> ReadHeaders(const YamlValue& value) {
+  return ReadHeaderMap(value, "config.Headers", [](FieldReader& fields, HttpHeaderConfig& header) {
     const auto field = fields.Find(header.name);
-    if (!field) continue;
+    if (!field) return;
     FieldReader parts(*field, "config.Header");
     parts.Strings("values", header.values);
     std::vector<std::string> secrets;
     parts.Strings("secrets", secrets);
     for (std::string& secret : secrets) header.secrets.emplace_back(std::move(secret));
     parts.Strings("files", header.files);
-    for (std::string& file : header.files) file = value.document().Resolve(file);
+    for (std::string& file : header.files) file = field->document().Resolve(file);
     parts.Finish();
-  }
-  return headers;
+  });
 }
 
 // `proxy_connect_header` has lists of values only, all of them secret.
 std::vector<HttpHeaderConfig> ReadProxyHeaders(const YamlValue& value) {
-  FieldReader fields(value, "config.ProxyHeader");
-  std::vector<HttpHeaderConfig> headers;
-  if (!value.node().IsMap()) return headers;
-  for (const auto& pair : value.node()) {
-    if (!pair.first.IsScalar()) continue;
-    HttpHeaderConfig& header = headers.emplace_back();
-    header.name = pair.first.Scalar();
-    fields.Each(header.name, [&](const YamlValue& element) {
-      std::string text;
-      element.String(text);
-      header.secrets.emplace_back(std::move(text));
-    });
-  }
-  return headers;
+  return ReadHeaderMap(value, "config.ProxyHeader",
+                       [](FieldReader& fields, HttpHeaderConfig& header) {
+                         fields.Each(header.name, [&](const YamlValue& element) {
+                           std::string text;
+                           element.String(text);
+                           header.secrets.emplace_back(std::move(text));
+                         });
+                       });
 }
 
 // The older fields for what `authorization` now says.

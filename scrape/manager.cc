@@ -26,17 +26,44 @@ namespace {
 
 constexpr uint32_t kWorkersMax = 4;
 
-// The URL with a loopback host replaced by this server's name.
-std::string GlobalUrl(const std::string& url, const ScrapeManagerOptions& options) {
-  const size_t host = url.find("://") + 3;
-  const size_t end = std::min(url.find('/', host), url.size());
-  const std::string_view authority = std::string_view(url).substr(host, end - host);
+struct HostPort {
+  std::string_view host;
+  std::string_view port;  // With its colon; may be empty.
+};
+
+HostPort SplitHostPort(std::string_view authority) {
+  const size_t bracket = authority.rfind(']');
   const size_t colon = authority.rfind(':');
-  const std::string_view name = authority.substr(0, colon);
-  if (name != "localhost" && name != "127.0.0.1" && name != "[::1]") return url;
-  const std::string_view port =
-      colon == std::string_view::npos ? std::string_view() : authority.substr(colon);
-  return fmt::format("{}{}{}{}", url.substr(0, host), options.hostname, port, url.substr(end));
+  if (colon == std::string_view::npos || (bracket != std::string_view::npos && colon < bracket)) {
+    return {authority, {}};
+  }
+  return {authority.substr(0, colon), authority.substr(colon)};
+}
+
+// The part between `://` and the path.
+std::string_view AuthorityOf(std::string_view url) {
+  const size_t begin = url.find("://");
+  if (begin != std::string_view::npos) url.remove_prefix(begin + 3);
+  return url.substr(0, url.find('/'));
+}
+
+// The URL of a target on this machine as others reach it: this server itself where it says they
+// reach it, another one at the same host.
+std::string GlobalUrl(const std::string& url, const ScrapeManagerOptions& options) {
+  const std::string_view authority = AuthorityOf(url);
+  const HostPort target = SplitHostPort(authority);
+  if (target.host != "localhost" && target.host != "127.0.0.1" && target.host != "[::1]") {
+    return url;
+  }
+  const size_t begin = static_cast<size_t>(authority.data() - url.data());
+  const std::string_view path = std::string_view(url).substr(begin + authority.size());
+  const std::string_view external = AuthorityOf(options.external_url);
+  if (target.port == SplitHostPort(options.listen_address).port) {
+    const size_t scheme = options.external_url.find("://");
+    return fmt::format("{}://{}{}", options.external_url.substr(0, scheme), external, path);
+  }
+  return fmt::format("{}{}{}{}", url.substr(0, begin), SplitHostPort(external).host, target.port,
+                     path);
 }
 
 class ScrapeManagerImpl : public ScrapeManager {

@@ -66,9 +66,9 @@ struct ScrapeManagerOptions {
   HttpClient& http_client;
   Appendable& storage;
   prometheus::Registry& registry;
-  std::string version;         // For the User-Agent, `Prometheus/VERSION`.
-  std::string hostname;        // Spreads the slots of several servers; used in global_url.
-  std::string listen_address;  // host:port of this server; its port goes into global_url.
+  std::string hostname;        // Spreads the slots of several servers.
+  std::string external_url;    // How others reach this server; its host goes into global_url.
+  std::string listen_address;  // host:port of this server, to know itself among its targets.
   uint32_t workers = 0;        // Threads that parse and append; 0 = one per core, at most 4.
   DurationMs discovery_reload_interval = 5 * kSecond;
   bool adjust_timestamps = true;

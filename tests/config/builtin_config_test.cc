@@ -31,7 +31,8 @@ TEST_CASE("builtin config: jobs follow the surroundings") {
   CHECK(Jobs({}, "127.0.0.1:1234") == List{"varve 127.0.0.1:1234"});
   CHECK(Jobs({}, "[::]:80") == List{"varve localhost:80"});
   CHECK(Jobs({.node_exporter = true}) == List{"varve localhost:9090", "node localhost:9100"});
-  CHECK(Jobs({.in_cluster = true}) == List{"varve localhost:9090", "kubernetes-pods"});
+  CHECK(Jobs({.in_cluster = true}) ==
+        List{"varve localhost:9090", "kubernetes-pods", "kubernetes-pods-slow"});
 }
 
 }  // namespace

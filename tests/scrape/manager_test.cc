@@ -67,6 +67,8 @@ struct Fixture {
                                      .storage = storage,
                                      .registry = registry,
                                      .hostname = "varve.test",
+                                     .external_url = "https://varve.test:444/prometheus",
+                                     .listen_address = "0.0.0.0:1",
                                      .workers = 2,
                                      .discovery_reload_interval = 50})
                   .value();
@@ -143,6 +145,13 @@ TEST_CASE("manager: a target is scraped, reported and shown") {
   CHECK(f.manager->MetadataByTarget({Matcher::Equal("job", "a")}, "m", 10).size() == 1);
   CHECK(f.manager->MetadataByTarget({Matcher::Equal("job", "b")}, "m", 10).empty());
   CHECK(f.manager->Metadata("m", 0, -1).empty());
+}
+
+TEST_CASE("scrape manager: this server is shown at its external URL") {
+  Fixture f;
+  REQUIRE(f.manager->ApplyConfig({f.Job("self", {"localhost:1"})}, {}).ok());
+  REQUIRE(Eventually([&] { return f.manager->Targets().active.size() == 1; }));
+  CHECK(f.manager->Targets().active[0].global_url == "https://varve.test:444/metrics");
 }
 
 TEST_CASE("manager: scrapes happen in their slots") {
