@@ -18,24 +18,34 @@
 //   [first index   varint  ] where our first time is in it
 //   segments       varint
 //   segment:
-//     flags        u8      1 histograms, 2 start timestamps, 4 integer counts (histograms)
-//     [layout]             schema zigzag, zero threshold f64, varint n and n bounds f64, twice:
-//                          varint n and n spans (zigzag offset, varint length)
+//     flags        u8      1 histograms, 2 start timestamps, 4 integer counts (histograms),
+//                          8 regular: each time is the one before + step, 16 times only
+//     [layout]             of histograms: schema zigzag, zero threshold f64, varint n and n bounds
+//                          f64, then for each side varint n and n spans (zigzag offset, varint
+//                          length)
 //     samples      varint  at least 1
 //     [step        zigzag] usual distance of two times, unless the times are in another row
-//     blocks, as many as it takes for kColumnBlockSamplesMax samples each, the last one shorter:
-//       [begin     zigzag] first time - (last time of the block before + step); the segment's
-//                          first: - (the last time of the segment before), or - min
+//     constant     bits    one per column, lowest first, set if all samples have the same value;
+//                          zeros fill the last byte. The columns: start timestamps with flag 2; of
+//                          histograms the hints, sums, counts, zero counts, and each bucket,
+//                          positive ones first; of floats the values; with flag 16 none
+//     constants            of these columns: zigzag, or a column_double.h column of one value
+//     blocks, of as many samples as BlockSamples() in column_row.h says (512 unless histograms have
+//     more than 511 columns), the last one shorter:
+//       [begin     zigzag] first time - (last time of the block before + step); for the segment's
+//                          first block, - the last time of the segment before, or - min
 //       [extent    zigzag] last time - first time - step * (samples - 1)
-//       size       varint  bytes
-//       [checksum  u32 LE] of these bytes, if there are any
-//   blocks         columns one behind the other, each as column_double.h or column_int.h has it:
-//                  [times] [start timestamps], then float values, or hints, sums, counts, zero
-//                  counts, and the buckets, positive ones first, each a column of doubles
+//                          Neither if times are in another row; of regular times only one begin.
+//       [size      varint] bytes of the block
+//       [checksum  u32 LE] of these bytes; neither if there can be none: all columns constant and
+//                          times regular or in another row
+//   blocks         the columns that are not constant, one behind the other: [times unless regular
+//                  or in another row, as column_int.h column of: time - first time - i * step],
+//                  start timestamps and hints as column_int.h, the others as column_double.h has it
 //
 // (1) Times rise within a row.
 // (2) A bare staleness marker (a histogram of nothing but its sum) fits any histogram segment of
-//     its integer flag: its hint is raised by 4 and its other columns repeat the sample before.
+//     its integer flag: its hint is raised by 4, its other columns repeat a neighbour.
 // (3) Times are in another row only if they are an unbroken run of that row's times. Both rows are
 //     in the same partition, bucket and generation, so that they go together.
 #pragma once
@@ -71,7 +81,8 @@ struct TimesRef {
 };
 
 // The value of a row. With `shared`, its times are left out.
-// REQUIRES: 1 to kColumnRowSamplesMax samples; times rise within each list, and no time is in both.
+// REQUIRES: 1 to kColumnRowSamplesMax samples; times within +-kStoredTimeMax that rise within each
+// list, none of them in both.
 std::string EncodeColumns(const SeriesSamples& samples, const TimesRef* shared = nullptr);
 
 // The value of a row that holds nothing but times. REQUIRES: as above.

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Packing and unpacking. Unpacking is what reading sealed data spends its time with: its loops have
+// no branches, and words are taken four at a time because each digit waits for the one before.
+#include "tsdb/column_pack.h"
+
+#include <array>
+#include <bit>
+#include <cstring>
+
+#include "model/check.h"
+
+namespace varve {
+
+namespace {
+
+using Uint128 = unsigned __int128;
+
+constexpr Uint128 kTwoTo64 = static_cast<Uint128>(1) << 64;
+
+// How many digits of each base go into a word, and how many bytes a number of digits takes.
+struct DigitTable {
+  std::array<uint8_t, kPackBaseMax + 1> digits{};
+
+  constexpr DigitTable() {
+    for (unsigned base = 2; base <= kPackBaseMax; ++base) {
+      Uint128 power = 1;
+      uint8_t count = 0;
+      while (power * base <= kTwoTo64) {
+        power *= base;
+        ++count;
+      }
+      digits[base] = count;
+    }
+  }
+};
+constexpr DigitTable kDigits;
+
+Uint128 Power(unsigned base, size_t exponent) {
+  Uint128 power = 1;
+  for (size_t i = 0; i < exponent; ++i) power *= base;
+  return power;
+}
+
+// Bytes of a word's fraction that tell `digits` digits apart.
+size_t WordBytes(unsigned base, size_t digits) {
+  const Uint128 power = Power(base, digits);
+  size_t bytes = 0;
+  for (Uint128 reach = 1; reach < power; reach <<= 8) ++bytes;
+  return bytes;
+}
+
+uint64_t LowBytes(const PackShape& shape, uint64_t count) {
+  return (count * shape.low_bits + 7) / 8;
+}
+
+uint64_t Load(const char* bytes) {
+  uint64_t word;
+  std::memcpy(&word, bytes, sizeof(word));
+  return word;
+}
+
+// The smallest fraction of `bytes` bytes that holds these digits.
+uint64_t DigitWord(const uint64_t* numbers, size_t count, const PackShape& shape, size_t bytes) {
+  Uint128 digits = 0;
+  for (size_t i = 0; i < count; ++i) digits = digits * shape.base + (numbers[i] >> shape.low_bits);
+  const Uint128 power = Power(shape.base, count);
+  const Uint128 reach = static_cast<Uint128>(1) << (8 * bytes);
+  // digits * reach may need 128 bits, never more: digits < power <= 2^64 and reach <= 2^64.
+  return static_cast<uint64_t>((digits * reach + power - 1) / power);
+}
+
+void PutLittleEndian(uint64_t word, size_t bytes, std::string& out) {
+  char text[sizeof(word)];
+  std::memcpy(text, &word, sizeof(word));
+  out.append(text, bytes);
+}
+
+void UnpackLow(std::string_view bytes, size_t count, unsigned width, uint64_t* numbers) {
+  const uint64_t mask = width == 64 ? ~uint64_t{0} : (uint64_t{1} << width) - 1;
+  // Loads that would reach past the end are left to the loop below.
+  size_t safe = 0;
+  if (bytes.size() >= 9) safe = std::min<size_t>(count, (bytes.size() - 9) * 8 / width + 1);
+  const char* data = bytes.data();
+  if (width <= 57) {
+    size_t bit = 0;
+    for (size_t i = 0; i < safe; ++i, bit += width) {
+      numbers[i] = Load(data + bit / 8) >> (bit % 8) & mask;
+    }
+  } else {
+    size_t bit = 0;
+    for (size_t i = 0; i < safe; ++i, bit += width) {
+      const uint64_t high = static_cast<uint8_t>(data[bit / 8 + 8]);
+      const unsigned used = bit % 8;
+      numbers[i] = (Load(data + bit / 8) >> used | (high << 1) << (63 - used)) & mask;
+    }
+  }
+  char tail[32] = {};
+  const size_t tail_begin = safe * width / 8;
+  INVARIANT(bytes.size() - tail_begin + 9 <= sizeof(tail));
+  std::memcpy(tail, data + tail_begin, bytes.size() - tail_begin);
+  for (size_t i = safe; i < count; ++i) {
+    const size_t bit = i * width - tail_begin * 8;
+    const uint64_t high = static_cast<uint8_t>(tail[bit / 8 + 8]);
+    const unsigned used = bit % 8;
+    numbers[i] = (Load(tail + bit / 8) >> used | (high << 1) << (63 - used)) & mask;
+  }
+}
+
+// Adds the next digit of a word to a number.
+inline void TakeDigit(uint64_t& word, uint64_t base, unsigned shift, uint64_t& number) {
+  const Uint128 product = static_cast<Uint128>(word) * base;
+  number |= static_cast<uint64_t>(product >> 64) << shift;
+  word = static_cast<uint64_t>(product);
+}
+
+void UnpackDigits(std::string_view bytes, size_t count, const PackShape& shape, uint64_t* numbers) {
+  const size_t digits = kDigits.digits[shape.base];
+  const uint64_t base = shape.base;
+  const unsigned shift = shape.low_bits;
+  const char* data = bytes.data();
+  size_t i = 0;
+  for (; i + 4 * digits <= count; i += 4 * digits, data += 4 * sizeof(uint64_t)) {
+    uint64_t a = Load(data), b = Load(data + 8), c = Load(data + 16), d = Load(data + 24);
+    uint64_t* at = numbers + i;
+    for (size_t j = 0; j < digits; ++j) {
+      TakeDigit(a, base, shift, at[j]);
+      TakeDigit(b, base, shift, at[j + digits]);
+      TakeDigit(c, base, shift, at[j + 2 * digits]);
+      TakeDigit(d, base, shift, at[j + 3 * digits]);
+    }
+  }
+  for (; i < count; i += digits) {
+    const size_t left = std::min<size_t>(digits, count - i);
+    const size_t size = left == digits ? sizeof(uint64_t) : WordBytes(shape.base, left);
+    uint64_t word = 0;
+    std::memcpy(reinterpret_cast<char*>(&word) + sizeof(word) - size, data, size);
+    data += size;
+    for (size_t j = 0; j < left; ++j) TakeDigit(word, base, shift, numbers[i + j]);
+  }
+}
+
+}  // namespace
+
+PackShape ChoosePackShape(uint64_t max) {
+  const auto width = static_cast<unsigned>(std::bit_width(max));
+  PackShape best{static_cast<uint8_t>(width), 1};
+  // Bits per number times 1024; a digit must gain 1/64 bit to be worth its time.
+  unsigned best_cost = width * 1024 - 16;
+  for (unsigned low = width > 8 ? width - 8 : 0; low < width; ++low) {
+    const uint64_t base = (max >> low) + 1;
+    if (base > kPackBaseMax) continue;
+    const unsigned cost = low * 1024 + 64 * 1024 / kDigits.digits[base];
+    if (cost >= best_cost) continue;
+    best_cost = cost;
+    best = {static_cast<uint8_t>(low), static_cast<uint16_t>(base)};
+  }
+  return best;
+}
+
+uint64_t PackedBytes(const PackShape& shape, uint64_t count) {
+  uint64_t bytes = LowBytes(shape, count);
+  if (shape.base > 1) {
+    const uint64_t digits = kDigits.digits[shape.base];
+    bytes += count / digits * sizeof(uint64_t) + WordBytes(shape.base, count % digits);
+  }
+  return bytes;
+}
+
+void PackNumbers(const uint64_t* numbers, size_t count, const PackShape& shape, std::string& out) {
+  const unsigned width = shape.low_bits;
+  if (width > 0) {
+    const uint64_t mask = width == 64 ? ~uint64_t{0} : (uint64_t{1} << width) - 1;
+    const size_t begin = out.size();
+    Uint128 pending = 0;
+    unsigned bits = 0;
+    for (size_t i = 0; i < count; ++i) {
+      pending |= static_cast<Uint128>(numbers[i] & mask) << bits;
+      bits += width;
+      if (bits >= 64) {
+        PutLittleEndian(static_cast<uint64_t>(pending), sizeof(uint64_t), out);
+        pending >>= 64;
+        bits -= 64;
+      }
+    }
+    PutLittleEndian(static_cast<uint64_t>(pending), (bits + 7) / 8, out);
+    INVARIANT(out.size() - begin == LowBytes(shape, count));
+  }
+  if (shape.base == 1) return;
+  const size_t digits = kDigits.digits[shape.base];
+  for (size_t i = 0; i < count; i += digits) {
+    const size_t taken = std::min(digits, count - i);
+    const size_t bytes = taken == digits ? sizeof(uint64_t) : WordBytes(shape.base, taken);
+    PutLittleEndian(DigitWord(numbers + i, taken, shape, bytes), bytes, out);
+  }
+}
+
+void UnpackNumbers(std::string_view bytes, size_t count, const PackShape& shape,
+                   uint64_t* numbers) {
+  const size_t low = LowBytes(shape, count);
+  if (shape.low_bits > 0) {
+    UnpackLow(bytes.substr(0, low), count, shape.low_bits, numbers);
+  } else {
+    std::memset(numbers, 0, count * sizeof(*numbers));
+  }
+  if (shape.base > 1) UnpackDigits(bytes.substr(low), count, shape, numbers);
+}
+
+}  // namespace varve
