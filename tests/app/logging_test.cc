@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// Goal: a log line is one line that any logfmt or JSON reader takes apart again, whatever it says.
 
 #include "app/logging.h"
 
