@@ -368,6 +368,8 @@ absl::StatusOr<QueryResult> Engine::Instant(const Queryable& storage, std::strin
 absl::StatusOr<QueryResult> Engine::Range(const Queryable& storage, std::string_view query,
                                           TimestampMs start, TimestampMs end, DurationMs step,
                                           const QueryOptions& options) {
+  start = ClampTime(start);
+  end = ClampTime(end);
   const Grid grid{
       .start = start, .step = step, .count = static_cast<size_t>((end - start) / step) + 1};
   if (grid.count > impl_->options.max_samples) {

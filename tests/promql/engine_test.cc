@@ -259,10 +259,12 @@ TEST_CASE("engine: long chains") {
 
 TEST_CASE("engine: times at the ends of their type do not overflow") {
   Engine engine(Options(), RealClock());
+  CHECK_FALSE(engine.Range(FilledStorage(), "m_total", kMinTimestamp, kMaxTimestamp, 1).ok());
   for (TimestampMs time : {kMinTimestamp, kMaxTimestamp}) {
     CHECK(engine.Instant(FilledStorage(), "rate(m_total[1h] offset -1h)", time).ok());
     CHECK(engine.Instant(FilledStorage(), "m_total @ 9e15 offset 100y", time).ok());
     CHECK(engine.Range(FilledStorage(), "m_total", time, time, kMinute).ok());
+    CHECK(engine.Range(FilledStorage(), "rate(m_total[1h] offset -1h)", time, time, kMinute).ok());
   }
 }
 
