@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Folding and sealing.
+#include "tsdb/fold.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "model/log_line.h"
+#include "model/status_macros.h"
+#include "tsdb/merge_samples.h"
+
+namespace varve {
+
+namespace {
+
+// As many generations as a merge takes at least: with a fold every two hours, a day's samples are
+// merged twice and then sealed.
+constexpr size_t kMergeMin = 6;
+// What reading ahead takes, of each iterator.
+constexpr size_t kReadAheadBytes = 1 << 20;
+
+std::unique_ptr<rocksdb::Iterator> NewScan(const Family& family) {
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;  // What queries use stays in the cache.
+  options.readahead_size = kReadAheadBytes;
+  return std::unique_ptr<rocksdb::Iterator>(family.db().NewIterator(options, family.handle()));
+}
+
+}  // namespace
+
+// The chunks of a hot family in the order of their keys. Damaged blocks are stepped over: what lies
+// in them, and at most as much behind them, is lost.
+class HotCursor {
+ public:
+  HotCursor(const HotFamily& hot, BucketTable buckets)
+      : it_(NewScan(*hot.family)), buckets_(std::move(buckets)) {
+    it_->SeekToFirst();
+    Settle();
+  }
+
+  bool valid() const { return valid_; }
+  const HotKey& key() const { return key_; }
+  std::string_view value() const { return ToView(it_->value()); }
+  void Next() {
+    it_->Next();
+    step_ = 1;
+    Settle();
+  }
+  uint64_t damaged() const { return damaged_; }
+  // Of an error that is not damage.
+  const absl::Status& status() const { return status_; }
+
+ private:
+  static constexpr uint64_t kStepMax = uint64_t{1} << 40;
+
+  void Settle() {
+    for (;;) {
+      if (it_->Valid()) {
+        const absl::StatusOr<HotKey> key = DecodeHotKey(ToView(it_->key()));
+        if (key.ok()) {
+          key_ = *key;
+          valid_ = true;
+          return;
+        }
+        ++damaged_;
+        it_->Next();
+        continue;
+      }
+      valid_ = false;
+      const absl::Status status = FromRocks(it_->status(), "reading chunks to fold");
+      if (status.ok()) return;
+      if (!absl::IsDataLoss(status)) {
+        status_ = status;
+        return;
+      }
+      ++damaged_;
+      if (!Skip()) return;
+    }
+  }
+
+  bool Skip() {
+    if (step_ < kStepMax) {
+      key_.series += step_;
+      step_ *= 2;
+    } else {
+      const auto next = std::find_if(
+          buckets_.buckets().begin(), buckets_.buckets().end(),
+          [this](const BucketTable::Bucket& bucket) { return bucket.start > key_.bucket_start; });
+      if (next == buckets_.buckets().end()) return false;
+      key_.bucket_start = next->start;
+      key_.series = 0;
+      step_ = 1;
+    }
+    key_.first_time = kMinTimestamp;
+    it_->Seek(EncodeHotKey(key_));
+    return true;
+  }
+
+  std::unique_ptr<rocksdb::Iterator> it_;
+  const BucketTable buckets_;
+  bool valid_ = false;
+  HotKey key_{.bucket_start = kMinTimestamp};
+  uint64_t step_ = kStepMax;  // Nothing is known of where keys lie before the first one.
+  uint64_t damaged_ = 0;
+  absl::Status status_;
+};
+
+size_t FirstToMerge(const std::vector<BucketTable::Generation>& generations) {
+  uint64_t bytes = 0;
+  size_t first = generations.size();
+  while (first > 0) {
+    const uint64_t older = generations[first - 1].bytes;
+    const size_t run = generations.size() - first;
+    // The newest ones differ in size as the load does; an older one joins if it is no larger than
+    // all of them.
+    if (run + 1 >= kMergeMin && older > bytes) break;
+    if (run > 0 && older > 4 * std::max<uint64_t>(bytes / run, 1) && older > bytes) break;
+    bytes += older;
+    --first;
+  }
+  return generations.size() - first >= kMergeMin ? first : generations.size();
+}
+
+void Folder::CountDamage(std::string_view what, const absl::Status& status) {
+  ++counters_.corruptions;
+  spdlog::error(LogLine("Stored data is damaged and left out",
+                        {{"part", std::string(what)}, {"err", status.ToString()}}));
+}
+
+absl::Status Folder::At(std::string_view step) {
+  if (stopped_.load(std::memory_order_relaxed)) return absl::CancelledError("folding was stopped");
+  return options_.fold_step ? options_.fold_step(step) : absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<GenerationWriter>> Folder::NewWriter(PartitionId partition,
+                                                                    TimestampMs bucket_start) {
+  if (scratch_.empty()) {
+    ASSIGN_OR_RETURN(scratch_, store_.ClearScratch());
+  }
+  const GenerationId id{
+      .partition = partition, .bucket_start = bucket_start, .number = write_path_.NextGeneration()};
+  return std::make_unique<GenerationWriter>(store_, id, scratch_);
+}
+
+absl::Status Folder::Publish(const TableChange& change) {
+  absl::Status status = At("tables taken in");
+  bool published = false;
+  if (status.ok()) status = write_path_.Install(change, published);
+  if (published) return status;
+  for (const TableChange::Bucket& bucket : change.buckets) {
+    if (!bucket.added.has_value()) continue;
+    const absl::Status deleted = DeleteGeneration(store_, {.partition = bucket.partition,
+                                                           .bucket_start = bucket.start,
+                                                           .number = bucket.added->number});
+    if (!deleted.ok())
+      spdlog::warn(LogLine("Deleting unused tables", {{"err", deleted.ToString()}}));
+  }
+  return status;
+}
+
+// ----------------------------------------------------------------------------------------- folding
+
+absl::Status Folder::FoldBucket(HotCursor& cursor, TableChange& change) {
+  const HotKey begin = cursor.key();
+  ASSIGN_OR_RETURN(const std::unique_ptr<GenerationWriter> writer,
+                   NewWriter(begin.partition, begin.bucket_start));
+  const std::shared_ptr<const TombstoneSet> deleted = write_path_.tombstones();
+  const auto in_bucket = [&] {
+    return cursor.valid() && cursor.key().partition == begin.partition &&
+           cursor.key().bucket_start == begin.bucket_start;
+  };
+  while (in_bucket()) {
+    RETURN_IF_ERROR(At("series"));
+    const uint64_t series = cursor.key().series;
+    SeriesSamples samples;
+    for (; in_bucket() && cursor.key().series == series; cursor.Next()) {
+      const absl::StatusOr<HotChunk> chunk = DecodeHotChunk(cursor.value());
+      const TimestampMs first_time = cursor.key().first_time;
+      const uint64_t written = cursor.key().late >> kLateSequenceShift;
+      const absl::Status decoded =
+          !chunk.ok()
+              ? chunk.status()
+              : ReadLiving(deleted->Of(series), written, samples, [&](SeriesSamples& into) {
+                  return DecodeInto(first_time, into, [&](SeriesSamples& to) {
+                    return DecodeChunkSamples(*chunk, first_time, kMinTimestamp, kMaxTimestamp, to);
+                  });
+                });
+      if (!decoded.ok()) CountDamage("chunk", decoded);
+    }
+    if (samples.times.empty() && samples.histograms.empty()) continue;
+    const Labels labels = head_.index().LabelsOf(series);
+    if (labels.empty()) {
+      CountDamage("chunk", absl::DataLossError("chunks of an unknown series"));
+      continue;
+    }
+    RETURN_IF_ERROR(writer->Add(series, labels, std::move(samples)));
+  }
+  RETURN_IF_ERROR(At("bucket written"));
+  ASSIGN_OR_RETURN(const BucketTable::Generation added, writer->Finish());
+  if (added.series == 0) return absl::OkStatus();
+  TableChange::Bucket bucket{.partition = begin.partition, .start = begin.bucket_start};
+  bucket.added = added;
+  bucket.added->sequence = deleted->sequence();
+  change.buckets.push_back(std::move(bucket));
+  return absl::OkStatus();
+}
+
+absl::Status Folder::Fold(const HotFamily& hot) {
+  RETURN_IF_ERROR(At("begin"));
+  TableChange change;
+  change.folded_below = hot.number + 1;
+  HotCursor cursor(hot, write_path_.hot_set()->buckets);
+  absl::Status status;
+  while (status.ok() && cursor.valid()) status = FoldBucket(cursor, change);
+  if (status.ok()) status = cursor.status();
+  if (!status.ok()) {
+    // Nothing of it was published: Publish() only cleans up.
+    for (const TableChange::Bucket& bucket : change.buckets) {
+      DeleteGeneration(store_, {.partition = bucket.partition,
+                                .bucket_start = bucket.start,
+                                .number = bucket.added->number})
+          .IgnoreError();
+    }
+    return status;
+  }
+  if (cursor.damaged() > 0) {
+    CountDamage(hot.family->name(), absl::DataLossError("blocks could not be read"));
+  }
+  RETURN_IF_ERROR(Publish(change));
+  ++counters_.folds;
+  return At("hot family dropped");
+}
+
+// ----------------------------------------------------------------------------------------- merging
+
+absl::Status Folder::MergeInto(const std::vector<GenerationPtr>& from, const TombstoneSet& deleted,
+                               GenerationWriter& writer) {
+  // One iterator over the labels of each generation says which series come next.
+  struct Input {
+    const Generation* generation;
+    std::string prefix;
+    std::unique_ptr<rocksdb::Iterator> labels;
+    std::unique_ptr<rocksdb::Iterator> columns;
+    std::optional<uint64_t> series;  // Nothing at the end.
+
+    absl::Status Settle() {
+      series.reset();
+      if (!labels->Valid()) return FromRocks(labels->status(), "reading labels to merge");
+      if (!ToView(labels->key()).starts_with(prefix)) return absl::OkStatus();
+      ASSIGN_OR_RETURN(series, DecodeLabelKey(ToView(labels->key())));
+      return absl::OkStatus();
+    }
+  };
+  std::vector<Input> inputs;
+  for (const GenerationPtr& generation : from) {
+    Input& input = inputs.emplace_back();
+    input.generation = generation.get();
+    input.prefix = GenerationPrefix(generation->id());
+    input.labels = NewScan(*store_.labels());
+    input.columns = NewScan(*store_.columns());
+    input.labels->Seek(input.prefix);
+    RETURN_IF_ERROR(input.Settle());
+  }
+  for (;;) {
+    RETURN_IF_ERROR(At("series"));
+    std::optional<uint64_t> next;
+    for (const Input& input : inputs) {
+      if (input.series.has_value() && (!next.has_value() || *input.series < *next)) {
+        next = input.series;
+      }
+    }
+    if (!next.has_value()) return absl::OkStatus();
+    SeriesSamples samples;
+    std::optional<Labels> labels;
+    for (Input& input : inputs) {
+      if (input.series != next) continue;
+      if (!labels.has_value()) {
+        ASSIGN_OR_RETURN(labels, Labels::FromBytes(ToView(input.labels->value())));
+      }
+      std::vector<ColumnDamage> damage;
+      RETURN_IF_ERROR(ReadLiving(Since(deleted.Of(*next), input.generation->info().sequence),
+                                 kWrittenInOrder, samples, [&](SeriesSamples& to) {
+                                   return input.generation->Read(*input.columns, *next,
+                                                                 kMinTimestamp, kMaxTimestamp,
+                                                                 &damage, to);
+                                 }));
+      for (const ColumnDamage& part : damage) {
+        CountDamage("columns", absl::DataLossError(part.what));
+      }
+      input.labels->Next();
+      RETURN_IF_ERROR(input.Settle());
+    }
+    if (samples.times.empty() && samples.histograms.empty()) continue;
+    RETURN_IF_ERROR(writer.Add(*next, *labels, std::move(samples)));
+  }
+}
+
+absl::Status Folder::Merge(const HotSet& set, const BucketTable::Bucket& bucket, size_t first) {
+  RETURN_IF_ERROR(At("begin merge"));
+  TableChange::Bucket change{.partition = bucket.partition, .start = bucket.start};
+  std::vector<GenerationPtr> from;
+  for (const GenerationPtr& generation : set.generations) {
+    if (generation->id().partition != bucket.partition ||
+        generation->id().bucket_start != bucket.start ||
+        generation->id().number < bucket.generations[first].number) {
+      continue;
+    }
+    from.push_back(generation);
+    change.replaced.push_back(generation->id().number);
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<GenerationWriter> writer,
+                   NewWriter(bucket.partition, bucket.start));
+  const std::shared_ptr<const TombstoneSet> deleted = write_path_.tombstones();
+  RETURN_IF_ERROR(MergeInto(from, *deleted, *writer));
+  RETURN_IF_ERROR(At("bucket written"));
+  ASSIGN_OR_RETURN(const BucketTable::Generation added, writer->Finish());
+  if (added.series > 0) {
+    change.added = added;
+    change.added->sequence = deleted->sequence();
+  }
+  change.sealed = first == 0 && HasClosed(bucket);
+  TableChange table;
+  table.buckets.push_back(std::move(change));
+  RETURN_IF_ERROR(Publish(table));
+  ++counters_.merges;
+  return absl::OkStatus();
+}
+
+bool Folder::HasClosed(const BucketTable::Bucket& bucket) const {
+  const TimestampMs newest = head_.max_time();
+  return newest != kMinTimestamp &&
+         bucket.end < newest - std::max<DurationMs>(kHour, options_.head_window);
+}
+
+absl::Status Folder::MergeGenerations(bool seal_all) {
+  const std::shared_ptr<const HotSet> set = write_path_.hot_set();
+  for (const BucketTable::Bucket& bucket : set->buckets.buckets()) {
+    const size_t count = bucket.generations.size();
+    if (count < 2 || unmergeable_.contains({bucket.partition, bucket.start})) continue;
+    // Chunks that lie in hot families would make another generation soon.
+    const bool in_hot = std::any_of(
+        set->families.begin(), set->families.end(), [&](const std::shared_ptr<HotFamily>& hot) {
+          return hot->min.load(std::memory_order_relaxed) < bucket.end &&
+                 hot->max.load(std::memory_order_relaxed) >= bucket.start;
+        });
+    const bool seal = seal_all || (!bucket.sealed && !in_hot && HasClosed(bucket));
+    const size_t first = seal ? 0 : FirstToMerge(bucket.generations);
+    if (first == count) continue;
+    const absl::Status status = Merge(*set, bucket, first);
+    if (absl::IsDataLoss(status)) {
+      CountDamage("generation", status);
+      unmergeable_.emplace(bucket.partition, bucket.start);
+    } else if (!absl::IsAborted(status)) {  // Aborted: retention was faster.
+      RETURN_IF_ERROR(status);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Folder::Clean(uint64_t sequence) {
+  MutexLock lock(mutex_);
+  RETURN_IF_ERROR(RunLocked(/*seal_all=*/false));
+  const std::shared_ptr<const HotSet> set = write_path_.hot_set();
+  const std::shared_ptr<const TombstoneSet> deleted = write_path_.tombstones();
+  for (const BucketTable::Bucket& bucket : set->buckets.buckets()) {
+    const auto has_deleted = [&](const BucketTable::Generation& generation) {
+      return generation.sequence < sequence &&
+             std::any_of(deleted->by_series().begin(), deleted->by_series().end(),
+                         [&](const auto& series) {
+                           return std::any_of(series.second.begin(), series.second.end(),
+                                              [&](const Tombstone& tombstone) {
+                                                return tombstone.min <= generation.max_time &&
+                                                       tombstone.max >= generation.min_time;
+                                              });
+                         });
+    };
+    if (!std::any_of(bucket.generations.begin(), bucket.generations.end(), has_deleted)) continue;
+    RETURN_IF_ERROR(Merge(*set, bucket, 0));
+  }
+  return write_path_.DropRetired();
+}
+
+absl::Status Folder::RunLocked(bool seal_all) {
+  for (const std::shared_ptr<HotFamily>& hot : write_path_.FinishedHot()) {
+    RETURN_IF_ERROR(Fold(*hot));
+  }
+  RETURN_IF_ERROR(MergeGenerations(seal_all));
+  return write_path_.DropRetired();
+}
+
+absl::Status Folder::Run() {
+  MutexLock lock(mutex_);
+  const absl::Status status = RunLocked(/*seal_all=*/false);
+  return absl::IsCancelled(status) ? absl::OkStatus() : status;
+}
+
+absl::Status Folder::SealAll() {
+  MutexLock lock(mutex_);
+  return RunLocked(/*seal_all=*/true);
+}
+
+}  // namespace varve

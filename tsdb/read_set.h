@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reading what is stored of a series: generations and hot families of a pinned bucket table, in the
+// order that decides which of two samples at the same time counts.
+//
+// A chunk that lay in memory when the table was pinned may reach a hot family later, and a
+// generation still later. So reads look at the families of the pinned table and of the one of now,
+// and at generations of now only if a family that came after the pinned ones is folded already.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/status/status.h>
+#include <rocksdb/iterator.h>
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "model/mutex.h"
+#include "model/storage.h"
+#include "tsdb/write_path.h"
+
+namespace varve {
+
+// Iterators over families, used again by the next read: making one costs more than a seek.
+// Thread-safe.
+class IteratorPool {
+ public:
+  // An iterator over the family's state of now or later.
+  std::unique_ptr<rocksdb::Iterator> Take(const FamilyPtr& family) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Return(const FamilyPtr& family, std::unique_ptr<rocksdb::Iterator> iterator)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  static constexpr size_t kIdleMax = 16;  // Of one family: the threads that read at a time.
+  struct Idle {
+    FamilyPtr family;  // Outlives its iterators.
+    std::vector<std::unique_ptr<rocksdb::Iterator>> iterators;
+  };
+
+  Mutex mutex_;
+  absl::flat_hash_map<const Family*, Idle> idle_ ABSL_GUARDED_BY(mutex_);
+};
+
+// A pinned bucket table, and which of its generations have which of the selected series.
+// Thread-safe.
+class ReadSet {
+ public:
+  // Series of one generation, rising.
+  using SelectedIds = absl::flat_hash_map<const Generation*, std::vector<uint64_t>>;
+
+  // `selected` has the generations that were asked which series they have; others are searched.
+  ReadSet(std::shared_ptr<const HotSet> pinned, SelectedIds selected)
+      : pinned_(std::move(pinned)), selected_(std::move(selected)) {}
+
+  // Merges the stored samples of series `id` in [min, max] into `samples`, at equal times leaving
+  // what is there. `now` is the table of now, taken after what memory holds of the series was
+  // copied; null if memory had nothing of it when the table was pinned.
+  // Samples that `deleted` covers are left out.
+  absl::Status Read(uint64_t id, const std::shared_ptr<const HotSet>& now,
+                    absl::Span<const Tombstone> deleted, TimestampMs min, TimestampMs max,
+                    SeriesSamples& samples) const;
+
+ private:
+  std::shared_ptr<const HotSet> Combined(const std::shared_ptr<const HotSet>& now) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  bool MayHave(const Generation& generation, uint64_t id) const;
+
+  const std::shared_ptr<const HotSet> pinned_;
+  const SelectedIds selected_;
+  mutable IteratorPool iterators_;
+
+  mutable Mutex mutex_;
+  // The table of now last seen, and what it makes with the pinned one.
+  mutable std::shared_ptr<const HotSet> now_ ABSL_GUARDED_BY(mutex_);
+  mutable std::shared_ptr<const HotSet> combined_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace varve
