@@ -233,14 +233,19 @@ class RowReader {
 
   std::string_view ReadFloats(const ColumnSegment& segment, const ColumnBlock& block,
                               ByteReader& reader) {
-    if (!ReadDoubles(reader, segment.constants[0], block.samples, values_)) {
+    const std::optional<double>& constant = segment.constants[0];
+    if (!constant.has_value() && !ReadDoubles(reader, constant, block.samples, values_)) {
       return "malformed values";
     }
     if (!reader.done()) return "bytes behind its columns";
     const size_t size = samples_.times.size();
     samples_.times.insert(samples_.times.end(), times_.times + times_.begin,
                           times_.times + times_.end);
-    samples_.values.insert(samples_.values.end(), values_ + times_.begin, values_ + times_.end);
+    if (constant.has_value()) {
+      samples_.values.resize(size + times_.wanted(), *constant);
+    } else {
+      samples_.values.insert(samples_.values.end(), values_ + times_.begin, values_ + times_.end);
+    }
     AppendStarts(segment, starts_, times_, size, samples_.start_times);
     return "";
   }

@@ -107,7 +107,9 @@ bool DecodeNumeric(const DoubleColumn& column, size_t count, double* values) {
     for (size_t i = 0; i < count; ++i) values[i] = static_cast<double>(integers[i]);
   } else {
     const double divisor = internal::kPowersOfTen[column.exponent];
-    for (size_t i = 0; i < count; ++i) values[i] = static_cast<double>(integers[i]) / divisor;
+    // Two loops: only the second one has vector instructions.
+    for (size_t i = 0; i < count; ++i) values[i] = static_cast<double>(integers[i]);
+    for (size_t i = 0; i < count; ++i) values[i] /= divisor;
   }
   PutExceptionsBack(column, values);
   return true;

@@ -24,8 +24,10 @@ constexpr double kIntegerMax = 9007199254740992.0;    // 2^53
 constexpr double kBinaryMax = 4611686018427387904.0;  // 2^62
 // Values to look at for the number of decimals before all are tried.
 constexpr size_t kDecimalSamples = 24;
-// From here on, in bytes per value, XOR and zstd are tried as well.
+// From here on, in bytes per value, other forms are tried as well; later if there are decimals,
+// which are hardly ever beaten.
 constexpr size_t kPoorBytes = 4;
+constexpr size_t kPoorDecimalBytes = 6;
 
 uint64_t BitsOfDouble(double value) { return std::bit_cast<uint64_t>(value); }
 
@@ -143,14 +145,15 @@ uint64_t StepOf(const Scaled& scaled, size_t count) {
   uint64_t step = 0;
   size_t next = 0;
   bool has_last = false;
-  uint64_t last = 0;
+  int64_t last = 0;
   for (size_t i = 0; i < count && step != 1; ++i) {
     if (next < scaled.exception_count && scaled.exceptions[next] == i) {
       ++next;
       continue;
     }
-    const auto integer = static_cast<uint64_t>(scaled.integers[i]);
-    if (has_last) step = std::gcd(step, integer > last ? integer - last : last - integer);
+    const int64_t integer = scaled.integers[i];
+    const auto rise = static_cast<uint64_t>(integer) - static_cast<uint64_t>(last);
+    if (has_last) step = std::gcd(step, integer > last ? rise : 0 - rise);
     last = integer;
     has_last = true;
   }
@@ -288,7 +291,8 @@ void EncodeDoubles(absl::Span<const double> values, std::string& out) {
   if (decimals >= 0) {
     best = NumericColumn(values, FormByte(DoubleForm::kDecimal, decimals), scaled);
   }
-  if (best.empty() || best.size() > kPoorBytes * values.size()) {
+  const size_t poor = (best.empty() ? kPoorBytes : kPoorDecimalBytes) * values.size();
+  if (best.empty() || best.size() > poor) {
     if (const std::optional<int> exponent = PlanBinary(values, scaled)) {
       std::string header = FormByte(DoubleForm::kBinary);
       PutZigZag(header, *exponent);
@@ -297,7 +301,7 @@ void EncodeDoubles(absl::Span<const double> values, std::string& out) {
     PlanBits(values, scaled);
     KeepSmaller(NumericColumn(values, FormByte(DoubleForm::kBits), scaled), best);
   }
-  if (best.size() > kPoorBytes * values.size() || specials > values.size() / 8) {
+  if (best.size() > poor || specials > values.size() / 8) {
     KeepSmaller(XorColumn(values), best);
     KeepSmaller(PlanesColumn(values, best.size() - best.size() / 16), best);
   }

@@ -50,10 +50,22 @@ bool ReadCore(ByteReader& reader, uint8_t flags, IntColumn& column) {
   return !reader.failed();
 }
 
+// Up to 64 bits of a bitmap from a multiple of 64 on.
+uint64_t BitmapWord(std::string_view bitmap, size_t begin) {
+  uint64_t word = 0;
+  std::memcpy(&word, bitmap.data() + begin / 8, std::min<size_t>(8, bitmap.size() - begin / 8));
+  return word;
+}
+
 size_t CountBits(std::string_view bitmap) {
   size_t count = 0;
-  for (const char byte : bitmap) count += std::popcount(static_cast<uint8_t>(byte));
+  for (size_t i = 0; i < bitmap.size() * 8; i += 64) count += std::popcount(BitmapWord(bitmap, i));
   return count;
+}
+
+bool HasBitPast(std::string_view bitmap, size_t count) {
+  return count % 8 != 0 && !bitmap.empty() &&
+         static_cast<uint8_t>(bitmap.back()) >> (count % 8) != 0;
 }
 
 bool ReadZstd(ByteReader& reader, uint8_t flags, IntColumn& column) {
@@ -68,6 +80,7 @@ bool ReadZstd(ByteReader& reader, uint8_t flags, IntColumn& column) {
 void Scale(const IntColumn& column, size_t count, uint64_t* numbers) {
   const uint64_t min = column.min;
   const uint64_t scale = column.scale;
+  if (scale == 1 && min == 0) return;
   if (scale == 1) {
     for (size_t i = 0; i < count; ++i) numbers[i] += min;
   } else {
@@ -87,17 +100,16 @@ void UnpackCore(const IntColumn& column, uint64_t* numbers) {
   }
 }
 
+// The bitmap has a bit for each number in `others` and none past `count`.
 void UnpackSparse(const IntColumn& column, size_t count, uint64_t* numbers) {
-  uint64_t others[kColumnValuesMax + 1];
+  uint64_t others[kColumnValuesMax];
   UnpackCore(column, others);
-  others[column.core_count] = 0;  // Looked at, not used, once the others are all placed.
-  const uint64_t choice[2] = {column.common, 0};
-  size_t next = 0;
-  for (size_t i = 0; i < count; ++i) {
-    const auto byte = static_cast<uint8_t>(column.bitmap[i / 8]);
-    const uint64_t other = byte >> (i % 8) & 1;
-    numbers[i] = choice[other] | (others[next] & (0 - other));
-    next += other;
+  std::fill_n(numbers, count, column.common);
+  const uint64_t* next = others;
+  for (size_t i = 0; i < count; i += 64) {
+    for (uint64_t word = BitmapWord(column.bitmap, i); word != 0; word &= word - 1) {
+      numbers[i + static_cast<size_t>(std::countr_zero(word))] = *next++;
+    }
   }
 }
 
@@ -113,6 +125,24 @@ bool UnpackZstd(const IntColumn& column, size_t count, uint64_t* numbers) {
   }
   Scale(column, count, numbers);
   return true;
+}
+
+// Scale() and Accumulate() in one pass.
+void AccumulateScaled(uint64_t first, const IntColumn& column, size_t count, uint64_t* numbers) {
+  const uint64_t min = column.min;
+  const uint64_t scale = column.scale;
+  uint64_t sum = first;
+  if (scale == 1) {
+    for (size_t i = 0; i < count; ++i) {
+      sum += numbers[i] + min;
+      numbers[i] = sum;
+    }
+  } else {
+    for (size_t i = 0; i < count; ++i) {
+      sum += numbers[i] * scale + min;
+      numbers[i] = sum;
+    }
+  }
 }
 
 // Turns differences into what they are the differences of, after `first`.
@@ -149,7 +179,7 @@ std::optional<IntColumn> ReadIntColumn(ByteReader& reader, size_t count) {
     column.common = ReadZigZag(reader);
     column.bitmap = reader.Bytes((residuals + 7) / 8);
     column.core_count = CountBits(column.bitmap);
-    good = column.core_count <= residuals && ReadCore(reader, flags, column);
+    good = !HasBitPast(column.bitmap, residuals) && ReadCore(reader, flags, column);
   } else {
     good = ReadZstd(reader, flags, column);
   }
@@ -166,6 +196,12 @@ bool DecodeInts(const IntColumn& column, size_t count, int64_t* values) {
       std::fill_n(out, residuals, column.min);
       break;
     case IntPacking::kPacked:
+      if (column.order == 1 && column.patch_count == 0) {  // Counters.
+        UnpackNumbers(column.payload, residuals, column.shape, out);
+        AccumulateScaled(column.seeds[0], column, residuals, out);
+        numbers[0] = column.seeds[0];
+        return true;
+      }
       UnpackCore(column, out);
       break;
     case IntPacking::kSparse:

@@ -171,7 +171,7 @@ CorePlan PlanCore(absl::Span<const uint64_t> residuals, const Window& window) {
 CorePlan PlanCore(absl::Span<const uint64_t> residuals, const Sample& sample) {
   const Window full = FullWindow(residuals);
   CorePlan plan = PlanCore(residuals, full);
-  if ((full.max - full.min) / 2 > sample.core_spread) {
+  if ((full.max - full.min) / 2 > sample.core_spread || sample.common_share > 0.8) {
     const Window narrow = NarrowWindow(residuals);
     if (narrow.min != full.min || narrow.max != full.max) {
       CorePlan patched = PlanCore(residuals, narrow);

@@ -4,9 +4,11 @@
 // no branches, and words are taken four at a time because each digit waits for the one before.
 #include "tsdb/column_pack.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "model/check.h"
 
@@ -76,35 +78,51 @@ void PutLittleEndian(uint64_t word, size_t bytes, std::string& out) {
   out.append(text, bytes);
 }
 
-void UnpackLow(std::string_view bytes, size_t count, unsigned width, uint64_t* numbers) {
+// Eight numbers of a width begin and end at a byte: with the width known, all places are constants.
+template <unsigned kWidth>
+void UnpackEights(const char* data, size_t eights, uint64_t* numbers) {
+  constexpr uint64_t kMask = (uint64_t{1} << kWidth) - 1;
+  for (size_t i = 0; i < eights; ++i, data += kWidth, numbers += 8) {
+    for (size_t j = 0; j < 8; ++j) {
+      numbers[j] = Load(data + j * kWidth / 8) >> (j * kWidth % 8) & kMask;
+    }
+  }
+}
+
+// Widths whose numbers lie within eight bytes wherever they begin.
+constexpr size_t kEightsWidthMax = 57;
+using UnpackFunction = void (*)(const char* data, size_t eights, uint64_t* numbers);
+
+template <size_t... kWidths>
+constexpr std::array<UnpackFunction, sizeof...(kWidths)> MakeUnpackTable(
+    std::index_sequence<kWidths...> /*widths*/) {
+  return {&UnpackEights<kWidths>...};
+}
+constexpr auto kUnpackTable = MakeUnpackTable(std::make_index_sequence<kEightsWidthMax + 1>());
+
+// Any width, up to the end of the bytes.
+void UnpackTail(std::string_view bytes, size_t begin, size_t count, unsigned width,
+                uint64_t* numbers) {
   const uint64_t mask = width == 64 ? ~uint64_t{0} : (uint64_t{1} << width) - 1;
-  // Loads that would reach past the end are left to the loop below.
-  size_t safe = 0;
-  if (bytes.size() >= 9) safe = std::min<size_t>(count, (bytes.size() - 9) * 8 / width + 1);
-  const char* data = bytes.data();
-  if (width <= 57) {
-    size_t bit = 0;
-    for (size_t i = 0; i < safe; ++i, bit += width) {
-      numbers[i] = Load(data + bit / 8) >> (bit % 8) & mask;
-    }
-  } else {
-    size_t bit = 0;
-    for (size_t i = 0; i < safe; ++i, bit += width) {
-      const uint64_t high = static_cast<uint8_t>(data[bit / 8 + 8]);
-      const unsigned used = bit % 8;
-      numbers[i] = (Load(data + bit / 8) >> used | (high << 1) << (63 - used)) & mask;
-    }
-  }
-  char tail[32] = {};
-  const size_t tail_begin = safe * width / 8;
-  INVARIANT(bytes.size() - tail_begin + 9 <= sizeof(tail));
-  std::memcpy(tail, data + tail_begin, bytes.size() - tail_begin);
-  for (size_t i = safe; i < count; ++i) {
-    const size_t bit = i * width - tail_begin * 8;
-    const uint64_t high = static_cast<uint8_t>(tail[bit / 8 + 8]);
+  for (size_t i = begin; i < count; ++i) {
+    const size_t bit = i * width;
+    char around[16] = {};
+    std::memcpy(around, bytes.data() + bit / 8, std::min<size_t>(9, bytes.size() - bit / 8));
+    const uint64_t high = static_cast<uint8_t>(around[8]);
     const unsigned used = bit % 8;
-    numbers[i] = (Load(tail + bit / 8) >> used | (high << 1) << (63 - used)) & mask;
+    numbers[i] = (Load(around) >> used | (high << 1) << (63 - used)) & mask;
   }
+}
+
+void UnpackLow(std::string_view bytes, size_t count, unsigned width, uint64_t* numbers) {
+  size_t done = 0;
+  // The last loads must not reach past the end: up to seven bytes behind the eighth number.
+  if (width <= kEightsWidthMax && bytes.size() >= 8) {
+    const size_t eights = std::min(count / 8, (bytes.size() - 8) / width);
+    kUnpackTable[width](bytes.data(), eights, numbers);
+    done = eights * 8;
+  }
+  UnpackTail(bytes, done, count, width, numbers);
 }
 
 // Adds the next digit of a word to a number.

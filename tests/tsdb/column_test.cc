@@ -211,5 +211,274 @@ TEST_CASE("columns: random series of all kinds, times and start timestamps") {
   }
 }
 
+// ------------------------------------------------------------------------------------- histograms
+
+Histogram BareMarker(std::mt19937_64& random, bool integers) {
+  Histogram marker;
+  marker.sum = StaleNan();
+  marker.integer_counts = integers;
+  marker.reset_hint = static_cast<ResetHint>(random() % 4);
+  return marker;
+}
+
+void AddHistogram(SeriesSamples& samples, TimestampMs time, Histogram histogram) {
+  samples.histograms.push_back({time, std::make_shared<const Histogram>(std::move(histogram))});
+}
+
+TEST_CASE("columns: floats and histograms mixed, with changing layouts, markers and starts") {
+  const uint64_t seed = TestSeed();
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < 120; ++round) {
+    CAPTURE(round);
+    SeriesSamples samples;
+    const bool has_starts = round % 2 == 1;
+    const uint64_t change = round % 5 == 0 ? 2 : 60;
+    Histogram last = RandomHistogram(random);
+    bool is_float = round % 3 == 0;
+    const size_t count = 1 + random() % 900;
+    for (size_t i = 0; i < count; ++i) {
+      const TimestampMs time = kBegin + static_cast<int64_t>(i) * 15000;
+      if (round % 3 != 2 && random() % change == 0) is_float = !is_float;
+      if (random() % change == 0) last = RandomHistogram(random);
+      if (is_float) {
+        samples.times.push_back(time);
+        samples.values.push_back(RandomValue(random));
+        if (has_starts) samples.start_times.push_back(time - static_cast<int64_t>(i % 50));
+        continue;
+      }
+      last = Grown(last, random);
+      if (random() % 20 == 0) last.reset_hint = static_cast<ResetHint>(random() % 4);
+      const bool marker = random() % 40 == 0;
+      AddHistogram(samples, time, marker ? BareMarker(random, last.integer_counts) : last);
+      if (has_starts) samples.histogram_start_times.push_back(kBegin - 1);
+    }
+    CheckRoundTrip(samples, random);
+  }
+}
+
+TEST_CASE("columns: histograms with hostile counts, thresholds and bounds") {
+  std::mt19937_64 random(TestSeed());
+  for (const double value : HostileValues()) {
+    SeriesSamples samples;
+    for (int i = 0; i < 6; ++i) {
+      Histogram histogram = RandomHistogram(random);
+      histogram.zero_threshold = i % 2 == 0 ? value : 0.5;
+      histogram.count = value;
+      histogram.zero_count = value;
+      for (double& count : histogram.positive.counts) count = value;
+      for (double& bound : histogram.custom_bounds) bound = value;
+      AddHistogram(samples, kBegin + i, histogram);
+      AddHistogram(samples, kBegin + 100 + i, histogram);
+    }
+    std::sort(samples.histograms.begin(), samples.histograms.end(),
+              [](const auto& a, const auto& b) { return a.time < b.time; });
+    CheckRoundTrip(samples, random);
+  }
+}
+
+TEST_CASE("columns: bare markers alone, and before the first histogram") {
+  std::mt19937_64 random(TestSeed());
+  SeriesSamples samples;
+  AddHistogram(samples, kBegin, BareMarker(random, true));
+  AddHistogram(samples, kBegin + 1, BareMarker(random, true));
+  CheckRoundTrip(samples, random);
+  Histogram histogram = RandomHistogram(random);
+  histogram.integer_counts = true;
+  AddHistogram(samples, kBegin + 2, histogram);
+  AddHistogram(samples, kBegin + 3, BareMarker(random, true));
+  AddHistogram(samples, kBegin + 4, histogram);
+  CheckRoundTrip(samples, random);
+}
+
+TEST_CASE("columns: a histogram of very many buckets has shorter blocks") {
+  std::mt19937_64 random(TestSeed());
+  Histogram histogram;
+  histogram.positive.spans = {{0, 5000}};
+  histogram.positive.counts.assign(5000, 1);
+  SeriesSamples samples;
+  for (int i = 0; i < 100; ++i) {
+    histogram.positive.counts[random() % 5000] += 1;
+    AddHistogram(samples, kBegin + i, histogram);
+  }
+  const std::string row = EncodeColumns(samples);
+  CHECK(SummarizeColumns(row)->blocks == 2);
+  CHECK(Decoded(row) == SampleTexts(samples));
+}
+
+// ------------------------------------------------------------------------------------------- size
+
+size_t RowBytes(const std::vector<double>& values) { return EncodeColumns(Floats(values)).size(); }
+
+TEST_CASE("columns: a day of a regular constant is its directory") {
+  CHECK(RowBytes(std::vector<double>(5760, 1)) < 40);
+  CHECK(RowBytes(std::vector<double>(5760, 0.1)) < 45);
+}
+
+TEST_CASE("columns: a staleness marker costs a counter next to nothing") {
+  std::mt19937_64 random(TestSeed());
+  std::vector<double> values;
+  double value = 0;
+  for (int i = 0; i < 512; ++i) values.push_back(value += static_cast<double>(random() % 100));
+  const size_t plain = RowBytes(values);
+  CHECK(plain < 512 * 7 / 8 + 32);
+  values[200] = StaleNan();
+  values[201] = StaleNan();
+  CHECK(RowBytes(values) < plain + 12);
+}
+
+TEST_CASE("columns: a counter's reset costs its own bytes") {
+  std::mt19937_64 random(TestSeed());
+  std::vector<double> values;
+  double value = 5e6;
+  for (int i = 0; i < 512; ++i) {
+    if (i == 300) value = 0;
+    values.push_back(value += static_cast<double>(random() % 100));
+  }
+  CHECK(RowBytes(values) < 512 * 7 / 8 + 48);
+}
+
+// ----------------------------------------------------------------------------------------- damage
+
+// Three kinds of blocks: 512 with jitter, 512, 176.
+SeriesSamples ThreeBlocks() {
+  std::mt19937_64 random(TestSeed());
+  SeriesSamples samples;
+  double value = 0;
+  for (int i = 0; i < 1200; ++i) {
+    samples.times.push_back(kBegin + i * 15000 + static_cast<int64_t>(random() % 3));
+    samples.values.push_back(value += static_cast<double>(random() % 300));
+  }
+  return samples;
+}
+
+SeriesSamples WithoutBlock(const SeriesSamples& samples, size_t block) {
+  SeriesSamples rest;
+  for (size_t i = 0; i < samples.times.size(); ++i) {
+    if (i / kColumnBlockSamplesMax == block) continue;
+    rest.times.push_back(samples.times[i]);
+    rest.values.push_back(samples.values[i]);
+  }
+  return rest;
+}
+
+TEST_CASE("columns: each flipped bit is noticed and costs at most its block") {
+  const SeriesSamples samples = ThreeBlocks();
+  const std::string row = EncodeColumns(samples);
+  std::vector<std::vector<std::string>> rests;
+  for (size_t block = 0; block < 3; ++block) {
+    rests.push_back(SampleTexts(WithoutBlock(samples, block)));
+  }
+  size_t heads = 0;
+  for (size_t i = 0; i < row.size(); ++i) {
+    std::string flipped = row;
+    flipped[i] = static_cast<char>(flipped[i] ^ (1 << (i % 8)));
+    SeriesSamples out;
+    REQUIRE(absl::IsDataLoss(DecodeColumns(flipped, {}, out)));
+    out.Clear();
+    std::vector<ColumnDamage> damage;
+    if (!DecodeColumns(flipped, {.damage = &damage}, out).ok()) {
+      REQUIRE(out.times.empty());
+      ++heads;
+      continue;
+    }
+    REQUIRE(damage.size() == 1);
+    size_t block = 0;
+    while (block < 2 && samples.times[block * kColumnBlockSamplesMax] != damage[0].min) ++block;
+    REQUIRE(damage[0].max ==
+            samples.times[std::min<size_t>((block + 1) * kColumnBlockSamplesMax, 1200) - 1]);
+    REQUIRE(damage[0].samples == (block == 2 ? 176 : 512));
+    if (i % 10 == 0) REQUIRE(SampleTexts(out) == rests[block]);
+    std::vector<ColumnDamage> found;
+    REQUIRE(VerifyColumns(flipped, found).ok());
+    REQUIRE(found.size() == 1);
+    REQUIRE(found[0].min == damage[0].min);
+  }
+  CHECK(heads < 60);
+}
+
+TEST_CASE("columns: a cut row is damage") {
+  const std::string row = EncodeColumns(ThreeBlocks());
+  for (size_t size = 0; size < row.size(); ++size) {
+    SeriesSamples out;
+    REQUIRE(absl::IsDataLoss(DecodeColumns(std::string_view(row).substr(0, size), {}, out)));
+  }
+  SeriesSamples out;
+  CHECK(absl::IsDataLoss(DecodeColumns(row + "x", {}, out)));
+}
+
+TEST_CASE("columns: a block needs none of the others") {
+  const SeriesSamples samples = ThreeBlocks();
+  const std::string row = EncodeColumns(samples);
+  for (size_t block = 0; block < 3; ++block) {
+    const TimestampMs min = samples.times[block * kColumnBlockSamplesMax];
+    const TimestampMs max =
+        samples.times[std::min<size_t>((block + 1) * kColumnBlockSamplesMax, 1200) - 1];
+    // Nothing is left of the others: their bytes are overwritten, one by one, until all are bad.
+    std::string wiped = row;
+    for (size_t i = 0; i < row.size(); ++i) {
+      const char before = wiped[i];
+      wiped[i] = static_cast<char>(~before);
+      SeriesSamples out;
+      if (!DecodeColumns(wiped, {.min = min, .max = max}, out).ok()) wiped[i] = before;
+    }
+    std::vector<ColumnDamage> damage;
+    REQUIRE(VerifyColumns(wiped, damage).ok());
+    CHECK(damage.size() == 2);
+    CHECK(Decoded(wiped, {.min = min, .max = max}) == SampleTexts(Filter(samples, min, max)));
+  }
+}
+
+TEST_CASE("columns: what is there already is not appended again") {
+  const SeriesSamples samples = ThreeBlocks();
+  const std::string row = EncodeColumns(samples);
+  SeriesSamples out;
+  REQUIRE(DecodeColumns(row, {.max = samples.times[700]}, out).ok());
+  REQUIRE(DecodeColumns(row, {}, out).ok());
+  CHECK(SampleTexts(out) == SampleTexts(samples));
+}
+
+TEST_CASE("columns: damaged shared times cost their block in each row that refers to them") {
+  SeriesSamples samples = ThreeBlocks();
+  std::string row = EncodeTimes(samples.times);
+  row.back() = static_cast<char>(~row.back());
+  SharedTimes shared;
+  std::vector<ColumnDamage> damage;
+  REQUIRE(DecodeTimes(row, shared, &damage).ok());
+  REQUIRE(damage.size() == 1);
+  CHECK(damage[0].min == samples.times[1024]);
+  REQUIRE(shared.gaps.size() == 1);
+
+  // Blocks of the row begin at other places than those of its times.
+  SeriesSamples later = Filter(samples, samples.times[300], kMaxTimestamp);
+  const TimesRef ref{1, samples.times[0], 300};
+  const std::string referring = EncodeColumns(later, &ref);
+  SeriesSamples out;
+  damage.clear();
+  CHECK(absl::IsDataLoss(DecodeColumns(referring, {.times = &shared}, out)));
+  out.Clear();
+  REQUIRE(DecodeColumns(referring, {.times = &shared, .damage = &damage}, out).ok());
+  CHECK(damage.size() == 1);
+  CHECK(SampleTexts(out) == SampleTexts(Filter(later, kMinTimestamp, samples.times[811])));
+}
+
+TEST_CASE("columns: shared times must be there and be the right ones") {
+  const SeriesSamples samples = ThreeBlocks();
+  const TimesRef ref{1, samples.times[0], 0};
+  const std::string row = EncodeColumns(samples, &ref);
+  SeriesSamples out;
+  CHECK(absl::IsDataLoss(DecodeColumns(row, {}, out)));
+  SharedTimes other;
+  other.times = samples.times;
+  other.times.pop_back();
+  CHECK(absl::IsDataLoss(DecodeColumns(row, {.times = &other}, out)));
+  other.times.push_back(kMaxTimestamp);
+  CHECK(absl::IsDataLoss(DecodeColumns(row, {.times = &other}, out)));
+  CHECK(absl::IsDataLoss(DecodeColumns(EncodeTimes(samples.times), {}, out)));
+  CHECK(absl::IsDataLoss(DecodeTimes(EncodeColumns(samples), other)));
+  const std::vector<TimestampMs> broken = {samples.times[1], samples.times[3]};
+  CHECK_FALSE(FindTimes(samples.times, broken).has_value());
+}
+
 }  // namespace
 }  // namespace varve
