@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "model/status_macros.h"
+#include "model/string_map.h"
 #include "promql/label_filter.h"
 #include "promql/range_function.h"
 #include "promql/vector_function.h"
@@ -22,18 +23,24 @@ Grouping GroupSeries(const std::vector<Labels>& inputs, const std::vector<std::s
                      bool without) {
   Grouping grouping;
   grouping.group_of.reserve(inputs.size());
-  absl::flat_hash_map<Labels, size_t> index;
+  StringMap<size_t> index;  // By the canonical bytes of the group's labels.
+  std::string key;
   for (size_t i = 0; i < inputs.size(); ++i) {
-    Labels key = FilterLabels(inputs[i], [&](std::string_view name) {
-      return without ? name != kMetricName && !IsOneOf(name, names) : IsOneOf(name, names);
-    });
-    const auto [it, inserted] = index.try_emplace(std::move(key), grouping.labels.size());
-    if (inserted) {
-      grouping.labels.push_back(it->first);
+    FilterLabelBytes(
+        inputs[i],
+        [&](std::string_view name) {
+          return without ? name != kMetricName && !IsOneOf(name, names) : IsOneOf(name, names);
+        },
+        key);
+    const auto found = index.find(key);
+    const size_t group = found == index.end() ? grouping.labels.size() : found->second;
+    if (found == index.end()) {
+      index.emplace(key, group);
+      grouping.labels.push_back(LabelsOfBytes(key));
       grouping.last_input.push_back(i);
     }
-    grouping.last_input[it->second] = i;
-    grouping.group_of.push_back(it->second);
+    grouping.last_input[group] = i;
+    grouping.group_of.push_back(group);
   }
   return grouping;
 }
@@ -99,9 +106,9 @@ class FoldOperator : public Operator {
       nan |= std::isnan(value);
     }
     const int position = aggregate_.param->position.start;
-    if (nan) WarnInvalidQuantile(context_, NormalNan(), position);
-    if (max > 1) WarnInvalidQuantile(context_, max, position);
-    if (min < 0) WarnInvalidQuantile(context_, min, position);
+    if (nan) WarnInvalidQuantile(context_.annotations(), NormalNan(), position);
+    if (max > 1) WarnInvalidQuantile(context_.annotations(), max, position);
+    if (min < 0) WarnInvalidQuantile(context_.annotations(), min, position);
   }
 
   QueryContext& context_;

@@ -121,20 +121,24 @@ void AnnotationCollector::Info(std::string message, int position) {
   Find(Kind::kInfo, std::move(message), position, created);
 }
 
+void AnnotationCollector::Monotonicity::Merge(const Monotonicity& other) {
+  bucket_min = std::min(bucket_min, other.bucket_min);
+  bucket_max = std::max(bucket_max, other.bucket_max);
+  diff_max = std::max(diff_max, other.diff_max);
+  samples += other.samples;
+  time_min = std::min(time_min, other.time_min);
+  time_max = std::max(time_max, other.time_max);
+}
+
 void AnnotationCollector::AddMonotonicity(const Monotonicity& fixed, int position) {
   MutexLock lock(mutex_);
   bool created = false;
   Monotonicity& merged = Find(Kind::kMonotonicity, fixed.metric, position, created).monotonicity;
   if (created) {
     merged = fixed;
-    return;
+  } else {
+    merged.Merge(fixed);
   }
-  merged.bucket_min = std::min(merged.bucket_min, fixed.bucket_min);
-  merged.bucket_max = std::max(merged.bucket_max, fixed.bucket_max);
-  merged.diff_max = std::max(merged.diff_max, fixed.diff_max);
-  merged.samples += fixed.samples;
-  merged.time_min = std::min(merged.time_min, fixed.time_min);
-  merged.time_max = std::max(merged.time_max, fixed.time_max);
 }
 
 void AnnotationCollector::AddStartTimeOverlap(std::string_view metric, uint64_t occurrences,
@@ -142,6 +146,27 @@ void AnnotationCollector::AddStartTimeOverlap(std::string_view metric, uint64_t 
   MutexLock lock(mutex_);
   bool created = false;
   Find(Kind::kOverlap, std::string(metric), position, created).occurrences += occurrences;
+}
+
+void AnnotationCollector::Take(AnnotationCollector& other) {
+  std::vector<Entry> entries;
+  {
+    MutexLock lock(other.mutex_);
+    if (other.entries_.empty()) return;
+    entries.swap(other.entries_);
+    other.index_.clear();
+  }
+  MutexLock lock(mutex_);
+  for (Entry& entry : entries) {
+    bool created = false;
+    Entry& known = Find(entry.kind, entry.text, entry.position, created);
+    known.occurrences += entry.occurrences;
+    if (created) {
+      known.monotonicity = entry.monotonicity;
+    } else {
+      known.monotonicity.Merge(entry.monotonicity);
+    }
+  }
 }
 
 Annotations AnnotationCollector::Render(std::string_view query) const {
@@ -199,6 +224,7 @@ absl::Status QueryContext::OpenStorage(const Queryable& storage) {
 }
 
 absl::Status QueryContext::Check() const {
+  if (setup_.killed) return QueryError(QueryErrorType::kCanceled, "query was killed");
   if (setup_.query.canceled && setup_.query.canceled()) {
     return QueryError(QueryErrorType::kCanceled, "query was canceled in expression evaluation");
   }

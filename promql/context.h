@@ -20,6 +20,8 @@
 #include "model/storage.h"
 #include "promql/ast.h"
 #include "promql/engine.h"
+#include "promql/explain.h"
+#include "promql/workers.h"
 
 namespace varve::promql {
 
@@ -36,6 +38,8 @@ class AnnotationCollector {
     uint64_t samples = 0;
     TimestampMs time_min = 0;
     TimestampMs time_max = 0;
+
+    void Merge(const Monotonicity& other);
   };
 
   // `message` has neither prefix nor position; `position` is a byte of the query.
@@ -45,6 +49,9 @@ class AnnotationCollector {
   // A start time that overlaps the previous sample.
   void AddStartTimeOverlap(std::string_view metric, uint64_t occurrences, int position)
       ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Moves what `other` has collected here, as if it had been said now.
+  void Take(AnnotationCollector& other) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The complete texts, in order of first appearance.
   Annotations Render(std::string_view query) const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -74,8 +81,10 @@ class QueryContext {
     const EngineOptions& engine;
     const QueryOptions& query;
     Clock& clock;
+    Workers& workers;
     DurationMs lookback = 0;
     DurationMs default_subquery_step = kMinute;
+    const std::atomic<bool>& killed;
     int64_t deadline_nanos = 0;  // Of clock.MonotonicNanos().
     TimestampMs start = 0;       // Of the outermost evaluation.
     TimestampMs end = 0;
@@ -87,6 +96,7 @@ class QueryContext {
 
   const Setup& setup() const { return setup_; }
   const EngineFeatures& features() const { return setup_.engine.features; }
+  Workers& workers() const { return setup_.workers; }
   bool delayed_name_removal() const { return features().delayed_name_removal; }
   AnnotationCollector& annotations() { return annotations_; }
 
@@ -103,6 +113,10 @@ class QueryContext {
     step_invariant_ = std::move(parts);
   }
   bool IsStepInvariant(const Expr& expr) const { return step_invariant_.contains(&expr); }
+
+  // Below which node operators that are planned now belong; null if nothing is to be explained.
+  ExplainNode* explain() const { return explain_; }
+  void set_explain(ExplainNode* node) { explain_ = node; }
 
   // Planning tells which times will be read; the engine then opens the storage once, if anything
   // will be read at all.
@@ -135,6 +149,7 @@ class QueryContext {
   AnnotationCollector annotations_;
   absl::flat_hash_set<const VectorSelector*> histogram_stats_;
   absl::flat_hash_set<const Expr*> step_invariant_;
+  ExplainNode* explain_ = nullptr;
   bool reads_ = false;
   TimestampMs min_time_ = 0;
   TimestampMs max_time_ = 0;

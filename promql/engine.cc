@@ -11,8 +11,11 @@
 #include <prometheus/summary.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <map>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "model/clock.h"
@@ -24,6 +27,7 @@
 #include "promql/parser.h"
 #include "promql/plan.h"
 #include "promql/range_function.h"
+#include "promql/workers.h"
 
 namespace varve::promql {
 namespace {
@@ -92,6 +96,7 @@ class EngineMetrics {
 MatrixSeries ToSeries(const Grid& grid, Labels labels, const Row& row) {
   MatrixSeries series;
   series.labels = std::move(labels);
+  if (!row.has_histograms()) series.floats.reserve(row.CountPresent());
   for (size_t step = 0; step < row.steps(); ++step) {
     if (!row.Has(step)) continue;
     if (row.HasHistogram(step)) {
@@ -128,27 +133,67 @@ struct Engine::Impl {
   Impl(EngineOptions engine_options, Clock& engine_clock, prometheus::Registry* registry)
       : options(std::move(engine_options)),
         clock(engine_clock),
-        metrics(registry, options.max_concurrency) {}
+        metrics(registry, options.max_concurrency),
+        workers(WorkerThreads(options)) {}
+
+  // The thread that runs a query works too.
+  static size_t WorkerThreads(const EngineOptions& options) {
+    if (options.worker_threads >= 0) return static_cast<size_t>(options.worker_threads);
+    return std::max(std::thread::hardware_concurrency(), 1u) - 1;
+  }
+
+  struct Running {
+    std::string query;
+    TimestampMs since = 0;
+    int64_t since_nanos = 0;
+    bool waiting = true;
+    std::atomic<bool> killed{false};
+  };
+
+  // Lists the query until Leave().
+  std::pair<uint64_t, Running&> Arrive(std::string_view query) ABSL_LOCKS_EXCLUDED(mutex) {
+    MutexLock lock(mutex);
+    const uint64_t id = ++last_id;
+    Running& entry = active[id];
+    entry.query = query;
+    entry.since = clock.Now();
+    entry.since_nanos = clock.MonotonicNanos();
+    return {id, entry};
+  }
 
   // Waits for one of the max_concurrency places.
-  absl::Status Enter(const QueryOptions& query, int64_t deadline) ABSL_LOCKS_EXCLUDED(mutex) {
-    MutexLock lock(mutex);
-    while (running >= options.max_concurrency) {
+  absl::Status Enter(Running& entry, const QueryOptions& query, int64_t deadline)
+      ABSL_LOCKS_EXCLUDED(mutex) {
+    for (;;) {
+      {
+        MutexLock lock(mutex);
+        if (running < options.max_concurrency) {
+          ++running;
+          entry.waiting = false;
+          return absl::OkStatus();
+        }
+      }
+      if (entry.killed) return QueryError(QueryErrorType::kCanceled, "query was killed");
       if (query.canceled && query.canceled()) {
         return QueryError(QueryErrorType::kCanceled, "query was canceled in query queue");
       }
       if (clock.MonotonicNanos() >= deadline) {
         return QueryError(QueryErrorType::kTimeout, "query timed out in query queue");
       }
-      clock.WaitFor(left, mutex, std::chrono::milliseconds(50));
+      MutexLock lock(mutex);
+      if (running >= options.max_concurrency) {
+        clock.WaitFor(left, mutex, std::chrono::milliseconds(50));
+      }
     }
-    ++running;
-    return absl::OkStatus();
   }
-  void Leave() ABSL_LOCKS_EXCLUDED(mutex) {
+  void Leave(uint64_t id) ABSL_LOCKS_EXCLUDED(mutex) {
     MutexLock lock(mutex);
-    --running;
-    left.NotifyOne();
+    const auto entry = active.find(id);
+    if (!entry->second.waiting) {
+      --running;
+      left.NotifyOne();
+    }
+    active.erase(entry);
   }
 
   absl::StatusOr<QueryResult> Run(const Queryable& storage, std::string_view query,
@@ -162,9 +207,12 @@ struct Engine::Impl {
   const EngineOptions options;
   Clock& clock;
   EngineMetrics metrics;
+  Workers workers;
   Mutex mutex;
   CondVar left;
   int running ABSL_GUARDED_BY(mutex) = 0;
+  uint64_t last_id ABSL_GUARDED_BY(mutex) = 0;
+  std::map<uint64_t, Running> active ABSL_GUARDED_BY(mutex);
 };
 
 namespace {
@@ -273,12 +321,15 @@ absl::Status Engine::Impl::Evaluate(QueryContext& context, const Queryable& stor
   context.set_histogram_stats(HistogramStatsSelectors(expr));
   context.set_step_invariant(StepInvariantParts(expr));
   if (expr.type == ValueType::kMatrix) return EvaluateRange(context, storage, expr, grid, result);
+  ExplainNode explained;  // Its only child is the root's node.
+  if (context.setup().query.explain) context.set_explain(&explained);
   ASSIGN_OR_RETURN(const OperatorPtr root, Plan(context, grid, expr));
   RETURN_IF_ERROR(context.OpenStorage(storage));
   const int64_t prepared = clock.MonotonicNanos();
   result.stats.query_preparation_time = Seconds(prepared - begin);
   Matrix matrix;
   RETURN_IF_ERROR(ReadRoot(context, *root, grid, matrix));
+  if (!explained.children.empty()) result.explain = std::move(explained.children[0]);
   const int64_t evaluated = clock.MonotonicNanos();
   result.stats.inner_eval_time = Seconds(evaluated - prepared);
   if (instant && expr.type == ValueType::kScalar) {
@@ -314,7 +365,12 @@ absl::StatusOr<QueryResult> Engine::Impl::Run(const Queryable& storage, std::str
   DurationMs timeout = options.timeout;
   if (query_options.timeout > 0) timeout = std::min(timeout, query_options.timeout);
   const int64_t begin = clock.MonotonicNanos();
-  QueryContext::Setup setup{.engine = options, .query = query_options, .clock = clock};
+  const auto [id, entry] = Arrive(query);
+  QueryContext::Setup setup{.engine = options,
+                            .query = query_options,
+                            .clock = clock,
+                            .workers = workers,
+                            .killed = entry.killed};
   setup.lookback =
       query_options.lookback_delta > 0 ? query_options.lookback_delta : options.lookback_delta;
   if (options.default_subquery_step) setup.default_subquery_step = options.default_subquery_step();
@@ -324,7 +380,7 @@ absl::StatusOr<QueryResult> Engine::Impl::Run(const Queryable& storage, std::str
   setup.step = instant ? 0 : grid.step;
 
   metrics.Started();
-  absl::Status status = Enter(query_options, setup.deadline_nanos);
+  absl::Status status = Enter(entry, query_options, setup.deadline_nanos);
   QueryResult result;
   if (status.ok()) {
     const int64_t entered = clock.MonotonicNanos();
@@ -337,8 +393,8 @@ absl::StatusOr<QueryResult> Engine::Impl::Run(const Queryable& storage, std::str
     result.stats.total_queryable_samples_per_step = context.queryable_per_step();
     result.stats.samples_read = context.samples_read();
     result.stats.peak_samples = context.peak_samples();
-    Leave();
   }
+  Leave(id);
   metrics.Ended();
   RETURN_IF_ERROR(status);
   bool truncated = false;
@@ -358,6 +414,25 @@ Engine::Engine(EngineOptions options, Clock& clock, prometheus::Registry* regist
 Engine::~Engine() = default;
 
 const EngineOptions& Engine::options() const { return impl_->options; }
+
+std::vector<ActiveQuery> Engine::Active() const {
+  std::vector<ActiveQuery> queries;
+  MutexLock lock(impl_->mutex);
+  const int64_t now = impl_->clock.MonotonicNanos();
+  for (const auto& [id, entry] : impl_->active) {
+    queries.push_back(
+        {id, entry.query, entry.since, Seconds(now - entry.since_nanos), entry.waiting});
+  }
+  return queries;
+}
+
+bool Engine::Kill(uint64_t id) {
+  MutexLock lock(impl_->mutex);
+  const auto entry = impl_->active.find(id);
+  if (entry == impl_->active.end()) return false;
+  entry->second.killed = true;
+  return true;
+}
 
 absl::StatusOr<QueryResult> Engine::Instant(const Queryable& storage, std::string_view query,
                                             TimestampMs time, const QueryOptions& options) {

@@ -22,6 +22,7 @@
 #include "model/sample.h"
 #include "model/storage.h"
 #include "model/time.h"
+#include "promql/explain.h"
 
 namespace varve::promql {
 
@@ -41,6 +42,9 @@ struct EngineOptions {
   DurationMs timeout = 2 * kMinute;
   uint64_t max_samples = 50'000'000;
   int max_concurrency = 20;
+  // Threads that help the queries' own; -1 = one less than there are processors. Answers do not
+  // depend on it.
+  int worker_threads = -1;
   EngineFeatures features;
   // Step of subqueries that name none. Empty = one minute. Thread-safe; may change over time (it
   // is the configuration's evaluation interval).
@@ -65,6 +69,7 @@ struct QueryOptions {
   // Asked between series: true ends the query with kCanceled. Empty = never. Thread-safe.
   std::function<bool()> canceled;
   bool per_step_stats = false;  // Fill total_queryable_samples_per_step.
+  bool explain = false;         // Fill QueryResult::explain.
 };
 
 struct ScalarResult {
@@ -112,6 +117,18 @@ struct QueryResult {
   std::variant<ScalarResult, StringResult, Vector, Matrix> value;
   Annotations annotations;
   QueryStats stats;
+  // The operator tree below one node for the whole query; null unless asked for, or if the query
+  // needs no operator (a string, a range vector).
+  std::shared_ptr<const ExplainNode> explain;
+};
+
+// A query that waits or runs.
+struct ActiveQuery {
+  uint64_t id = 0;  // Unique while the process lives.
+  std::string query;
+  TimestampMs since = 0;  // When it came.
+  double elapsed = 0;     // Seconds.
+  bool waiting = false;   // For one of the max_concurrency places.
 };
 
 // Thread-safe.
@@ -136,6 +153,11 @@ class Engine {
   absl::StatusOr<QueryResult> Range(const Queryable& storage, std::string_view query,
                                     TimestampMs start, TimestampMs end, DurationMs step,
                                     const QueryOptions& options = {});
+
+  // The queries of the moment, oldest first.
+  std::vector<ActiveQuery> Active() const;
+  // Ends a query with kCanceled, as soon as it notices. False if there is none of that id.
+  bool Kill(uint64_t id);
 
  private:
   struct Impl;

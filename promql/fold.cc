@@ -3,7 +3,10 @@
 // What each aggregation keeps per group and step.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "model/histogram_math.h"
@@ -27,21 +30,21 @@ class SumFold : public Fold {
       : context_(context),
         aggregate_(aggregate),
         average_(aggregate.op == AggregateOp::kAvg),
-        sums_(grid.count) {}
+        sums_(grid.count, 0),
+        carries_(grid.count, 0),
+        counts_(grid.count, 0) {}
 
   absl::Status Add(const Row& row) override {
     const size_t steps = sums_.size();
     if (!row.has_histograms()) {
-      for (size_t step = 0; step < steps; ++step) {
-        if (row.Has(step)) AddFloat(sums_[step], row.value(step));
-      }
+      AddFloats(row);
       return absl::OkStatus();
     }
     if (histograms_.empty()) histograms_.resize(steps);
     for (size_t step = 0; step < steps; ++step) {
       if (!row.Has(step)) continue;
       if (!row.HasHistogram(step)) {
-        AddFloat(sums_[step], row.value(step));
+        AddFloat(step, row.value(step));
         continue;
       }
       HistogramState& state = histograms_[step];
@@ -53,13 +56,13 @@ class SumFold : public Fold {
 
   absl::Status Finish(Row& row) override {
     for (size_t step = 0; step < sums_.size(); ++step) {
-      const FloatState& state = sums_[step];
+      const bool has_float = counts_[step] > 0;
       const bool has_histogram = !histograms_.empty() && histograms_[step].seen;
-      if (state.count > 0 && has_histogram) {
+      if (has_float && has_histogram) {
         context_.annotations().Warn("encountered a mix of histograms and floats for aggregation",
                                     aggregate_.expr->position.start);
-      } else if (state.count > 0) {
-        row.SetFloat(step, Total(state));
+      } else if (has_float) {
+        row.SetFloat(step, Total(step));
       } else if (has_histogram) {
         FinishHistogram(histograms_[step], step, row);
       }
@@ -68,50 +71,109 @@ class SumFold : public Fold {
   }
 
  private:
-  struct FloatState {
-    CompensatedSum sum;  // The mean once it is incremental.
-    uint64_t count = 0;
-    bool incremental = false;
-  };
   struct HistogramState {
     HistogramSum sum;
     bool seen = false;
     bool incompatible = false;
   };
 
-  void AddFloat(FloatState& state, double value) const {
-    ++state.count;
-    if (!average_) {
-      state.sum.Add(value);
-      return;
-    }
-    const double count = static_cast<double>(state.count);
-    if (!state.incremental) {
-      CompensatedSum next = state.sum;
-      next.Add(value);
-      if (state.count == 1 || !std::isinf(next.sum)) {
-        state.sum = next;
-        return;
+  // Steps are independent of one another: a run of present ones is a loop over arrays.
+  void AddFloats(const Row& row) {
+    const size_t steps = sums_.size();
+    for (size_t first = 0; first < steps; first += 64) {
+      const size_t count = std::min<size_t>(64, steps - first);
+      uint64_t present = row.present()[first / 64];
+      if (present == ~uint64_t{0} >> (64 - count) &&
+          AddRun(row.values().data() + first, first, count)) {
+        continue;
       }
-      // The sum would overflow: go on with a running mean.
-      state.incremental = true;
-      state.sum.sum /= count - 1;
-      state.sum.carry /= count - 1;
+      for (; present != 0; present &= present - 1) {
+        const size_t step = first + static_cast<size_t>(std::countr_zero(present));
+        AddFloat(step, row.value(step));
+      }
     }
-    if (std::isinf(state.sum.sum)) {
-      if (std::isinf(value) && (state.sum.sum > 0) == (value > 0)) return;
-      if (!std::isinf(value) && !std::isnan(value)) return;
-    }
-    const double weight = (count - 1) / count;
-    state.sum.sum *= weight;
-    state.sum.carry *= weight;
-    state.sum.Add(value / count);
   }
 
-  double Total(const FloatState& state) const {
-    if (!average_ || state.incremental) return state.sum.Total();
-    const double count = static_cast<double>(state.count);
-    return state.sum.sum / count + state.sum.carry / count;
+  // What AddFloat() does for `count` <= 64 steps. False, and nothing is changed, where a sum is
+  // not finite or averages are incremental: those are looked at step by step.
+  bool AddRun(const double* values, size_t first, size_t count) {
+    if (!incremental_.empty()) return false;
+    const bool added = count == 64 ? AddBlock(values, &sums_[first], &carries_[first], 64)
+                                   : AddBlock(values, &sums_[first], &carries_[first], count);
+    if (!added) return false;
+    for (size_t i = first; i < first + count; ++i) ++counts_[i];
+    return true;
+  }
+
+  // Inlined with a constant count it becomes vector code.
+  [[gnu::always_inline]] static bool AddBlock(const double* __restrict values,
+                                              double* __restrict sums, double* __restrict carries,
+                                              size_t count) {
+    double totals[64];
+    double not_finite = 0;
+    for (size_t i = 0; i < count; ++i) {
+      totals[i] = sums[i] + values[i];
+      not_finite += totals[i] * 0;  // NaN once a total is infinite or no number.
+    }
+    if (not_finite != 0) return false;
+    for (size_t i = 0; i < count; ++i) {
+      const double sum = sums[i];
+      const double value = values[i];
+      const double of_value = (sum - totals[i]) + value;
+      const double of_sum = (value - totals[i]) + sum;
+      carries[i] += std::fabs(sum) >= std::fabs(value) ? of_value : of_sum;
+      sums[i] = totals[i];
+    }
+    return true;
+  }
+
+  void AddFloat(size_t step, double value) {
+    CompensatedSum sum{sums_[step], carries_[step]};
+    const double count = static_cast<double>(++counts_[step]);
+    if (!average_) {
+      sum.Add(value);
+    } else if (!AddToAverage(step, count, value, sum)) {
+      return;
+    }
+    sums_[step] = sum.sum;
+    carries_[step] = sum.carry;
+  }
+
+  // False if the average does not change.
+  bool AddToAverage(size_t step, double count, double value, CompensatedSum& sum) {
+    if (incremental_.empty() || !incremental_[step]) {
+      CompensatedSum next = sum;
+      next.Add(value);
+      if (count == 1 || !std::isinf(next.sum)) {
+        sum = next;
+        return true;
+      }
+      // The sum would overflow: go on with a running mean.
+      incremental_.resize(sums_.size(), false);
+      incremental_[step] = true;
+      sum.sum /= count - 1;
+      sum.carry /= count - 1;
+    }
+    if (std::isinf(sum.sum)) {
+      const bool same_infinity = std::isinf(value) && (sum.sum > 0) == (value > 0);
+      if (same_infinity || std::isfinite(value)) {
+        sums_[step] = sum.sum;
+        carries_[step] = sum.carry;
+        return false;
+      }
+    }
+    const double weight = (count - 1) / count;
+    sum.sum *= weight;
+    sum.carry *= weight;
+    sum.Add(value / count);
+    return true;
+  }
+
+  double Total(size_t step) const {
+    const bool incremental = !incremental_.empty() && incremental_[step];
+    if (!average_ || incremental) return sums_[step] + carries_[step];
+    const double count = static_cast<double>(counts_[step]);
+    return sums_[step] / count + carries_[step] / count;
   }
 
   void FinishHistogram(const HistogramState& state, size_t step, Row& row) const {
@@ -138,7 +200,11 @@ class SumFold : public Fold {
   QueryContext& context_;
   const Aggregate& aggregate_;
   const bool average_;
-  std::vector<FloatState> sums_;
+  // By step.
+  std::vector<double> sums_;  // Means once incremental.
+  std::vector<double> carries_;
+  std::vector<uint64_t> counts_;
+  std::vector<bool> incremental_;           // Empty until a sum overflows.
   std::vector<HistogramState> histograms_;  // Empty until the first histogram.
 };
 

@@ -278,7 +278,7 @@ class HistogramQuantileCall : public HistogramGroups {
   size_t ResultsPerGroup() const override { return 1; }
   void CheckScalars() override {
     for (double quantile : scalar(0).values()) {
-      WarnInvalidQuantile(context(), quantile, positions().scalars[0]);
+      WarnInvalidQuantile(context().annotations(), quantile, positions().scalars[0]);
     }
   }
   void AppendLabels(const Labels& base, std::vector<Labels>& labels) const override {
@@ -341,7 +341,7 @@ class HistogramQuantilesCall : public HistogramGroups {
   void CheckScalars() override {
     for (size_t i = 0; i < scalar_count(); ++i) {
       for (double quantile : scalar(i).values()) {
-        WarnInvalidQuantile(context(), quantile, positions().scalars[i]);
+        WarnInvalidQuantile(context().annotations(), quantile, positions().scalars[i]);
       }
     }
   }

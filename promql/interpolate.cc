@@ -9,9 +9,18 @@
 
 namespace varve::promql {
 
+uint64_t SampleWeight(const SeriesSamples& samples) {
+  uint64_t weight = samples.times.size();
+  for (const HistogramSample& sample : samples.histograms) {
+    weight += (sample.histogram->MemoryBytes() + 8) / 16;
+  }
+  return weight;
+}
+
 void RemoveStale(SeriesSamples& samples) {
   size_t out = 0;
-  for (size_t i = 0; i < samples.times.size(); ++i) {
+  while (out < samples.values.size() && !IsStaleNan(samples.values[out])) ++out;
+  for (size_t i = out; i < samples.times.size(); ++i) {
     if (IsStaleNan(samples.values[i])) continue;
     if (out != i) {
       samples.times[out] = samples.times[i];

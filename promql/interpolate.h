@@ -11,6 +11,9 @@ namespace varve::promql {
 // Takes staleness markers out.
 void RemoveStale(SeriesSamples& samples);
 
+// What the samples weigh in the sample limit.
+uint64_t SampleWeight(const SeriesSamples& samples);
+
 // Replaces unknown reset hints by what comparing a histogram with its predecessor tells.
 void DetectResetHints(SeriesSamples& samples);
 

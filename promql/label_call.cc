@@ -3,6 +3,7 @@
 // Operators about labels and order: label_replace, label_join, the sorts, and the merging of
 // series whose labels have become equal.
 #include <absl/container/flat_hash_map.h>
+#include <fmt/format.h>
 #include <re2/re2.h>
 
 #include <algorithm>
@@ -20,15 +21,39 @@ namespace {
 
 bool IsValidLabelName(std::string_view name) { return !name.empty() && IsValidUtf8(name); }
 
+// The longest value a query may make: nested calls can double it with every level.
+constexpr size_t kMadeValueBytesMax = 1 << 20;
+
 // Changes label sets; `keeps_name` per series: the new name was asked for and stays.
 class Relabeler : public Operator {
  public:
-  explicit Relabeler(OperatorPtr input) : input_(std::move(input)) {}
+  Relabeler(QueryContext& context, OperatorPtr input, std::string_view name)
+      : context_(context), input_(std::move(input)), name_(name) {}
+  ~Relabeler() override { context_.Release(held_); }
 
   absl::StatusOr<std::vector<Labels>> Open() override {
     ASSIGN_OR_RETURN(std::vector<Labels> labels, input_->Open());
     named_.reserve(labels.size());
-    for (Labels& set : labels) named_.push_back(Change(set));
+    std::string value;
+    for (Labels& set : labels) {
+      bool named = false;
+      value.clear();
+      if (ValueBytesMax(set) > kMadeValueBytesMax) {
+        return ExecutionError(fmt::format("{}() may make a label value of more than {} bytes",
+                                          name_, kMadeValueBytesMax));
+      }
+      RETURN_IF_ERROR(context_.Check());
+      if (MakeValue(set, value)) {
+        LabelsBuilder builder(set);
+        builder.Set(destination(), value);
+        set = builder.Build();
+        named = destination() == kMetricName;
+        const uint64_t weight = value.size() / kBytesPerSample;
+        held_ += weight;
+        RETURN_IF_ERROR(context_.Hold(weight));
+      }
+      named_.push_back(named);
+    }
     return labels;
   }
 
@@ -39,27 +64,43 @@ class Relabeler : public Operator {
   }
 
  protected:
-  // Returns whether it set the metric name.
-  virtual bool Change(Labels& labels) const = 0;
+  virtual std::string_view destination() const = 0;
+  // MakeValue() appends no more.
+  virtual size_t ValueBytesMax(const Labels& labels) const = 0;
+  // Appends the new value of the destination to `value`; false if it is to stay as it is.
+  virtual bool MakeValue(const Labels& labels, std::string& value) const = 0;
 
  private:
+  // What a sample stands for in the sample limit.
+  static constexpr uint64_t kBytesPerSample = 16;
+
+  QueryContext& context_;
   OperatorPtr input_;
+  const std::string_view name_;  // Of the function.
+  uint64_t held_ = 0;
   std::vector<bool> named_;
   size_t next_ = 0;
 };
 
 class LabelReplace : public Relabeler {
  public:
-  LabelReplace(OperatorPtr input, const LabelReplaceArguments& arguments,
+  LabelReplace(QueryContext& context, OperatorPtr input, const LabelReplaceArguments& arguments,
                std::shared_ptr<const re2::RE2> regex)
-      : Relabeler(std::move(input)),
+      : Relabeler(context, std::move(input), "label_replace"),
         destination_(arguments.destination),
         source_(arguments.source),
         regex_(std::move(regex)),
-        replacement_(arguments.replacement, *regex_) {}
+        replacement_(arguments.replacement, *regex_),
+        replacement_bytes_(arguments.replacement.size()),
+        references_max_(static_cast<size_t>(
+            std::count(arguments.replacement.begin(), arguments.replacement.end(), '$'))) {}
 
  protected:
-  bool Change(Labels& labels) const override {
+  std::string_view destination() const override { return destination_; }
+  size_t ValueBytesMax(const Labels& labels) const override {
+    return replacement_bytes_ + references_max_ * labels.Get(source_).size();
+  }
+  bool MakeValue(const Labels& labels, std::string& value) const override {
     const std::string_view source = labels.Get(source_);
     std::vector<re2::StringPiece> pieces(static_cast<size_t>(regex_->NumberOfCapturingGroups()) +
                                          1);
@@ -70,12 +111,8 @@ class LabelReplace : public Relabeler {
     std::vector<std::string_view> groups;
     groups.reserve(pieces.size());
     for (const re2::StringPiece& piece : pieces) groups.emplace_back(piece.data(), piece.size());
-    std::string value;
     replacement_.Expand(groups, value);
-    LabelsBuilder builder(labels);
-    builder.Set(destination_, value);
-    labels = builder.Build();
-    return destination_ == kMetricName;
+    return true;
   }
 
  private:
@@ -83,28 +120,32 @@ class LabelReplace : public Relabeler {
   const std::string source_;
   const std::shared_ptr<const re2::RE2> regex_;
   const RegexTemplate replacement_;
+  const size_t replacement_bytes_;
+  const size_t references_max_;
 };
 
 class LabelJoin : public Relabeler {
  public:
-  LabelJoin(OperatorPtr input, std::string destination, std::string separator,
-            std::vector<std::string> sources)
-      : Relabeler(std::move(input)),
+  LabelJoin(QueryContext& context, OperatorPtr input, std::string destination,
+            std::string separator, std::vector<std::string> sources)
+      : Relabeler(context, std::move(input), "label_join"),
         destination_(std::move(destination)),
         separator_(std::move(separator)),
         sources_(std::move(sources)) {}
 
  protected:
-  bool Change(Labels& labels) const override {
-    std::string value;
+  std::string_view destination() const override { return destination_; }
+  size_t ValueBytesMax(const Labels& labels) const override {
+    size_t bytes = separator_.size() * sources_.size();
+    for (const std::string& source : sources_) bytes += labels.Get(source).size();
+    return bytes;
+  }
+  bool MakeValue(const Labels& labels, std::string& value) const override {
     for (size_t i = 0; i < sources_.size(); ++i) {
       if (i > 0) value += separator_;
       value += labels.Get(sources_[i]);
     }
-    LabelsBuilder builder(labels);
-    builder.Set(destination_, value);
-    labels = builder.Build();
-    return destination_ == kMetricName;
+    return true;
   }
 
  private:
@@ -269,8 +310,8 @@ absl::StatusOr<OperatorPtr> MakeLabelReplace(QueryContext& context, OperatorPtr 
     return ExecutionError("invalid destination label name in label_replace(): " +
                           arguments.destination);
   }
-  return MakeMerge(context,
-                   std::make_unique<LabelReplace>(std::move(input), arguments, std::move(*regex)));
+  return MakeMerge(context, std::make_unique<LabelReplace>(context, std::move(input), arguments,
+                                                           std::move(*regex)));
 }
 
 absl::StatusOr<OperatorPtr> MakeLabelJoin(QueryContext& context, OperatorPtr input,
@@ -284,8 +325,9 @@ absl::StatusOr<OperatorPtr> MakeLabelJoin(QueryContext& context, OperatorPtr inp
   if (!IsValidLabelName(destination)) {
     return ExecutionError("invalid destination label name in label_join(): " + destination);
   }
-  return MakeMerge(context, std::make_unique<LabelJoin>(std::move(input), std::move(destination),
-                                                        std::move(separator), std::move(sources)));
+  return MakeMerge(context,
+                   std::make_unique<LabelJoin>(context, std::move(input), std::move(destination),
+                                               std::move(separator), std::move(sources)));
 }
 
 OperatorPtr MakeMerge(QueryContext& context, OperatorPtr input) {

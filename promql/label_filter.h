@@ -14,20 +14,32 @@
 
 namespace varve::promql {
 
-// The labels for whose names `keep` is true.
+// Overwrites `bytes` with the canonical bytes of the labels for whose names `keep` is true.
 template <typename Keep>
-Labels FilterLabels(const Labels& labels, Keep keep) {
+void FilterLabelBytes(const Labels& labels, Keep keep, std::string& bytes) {
   const char* next = labels.bytes().data();
-  std::string bytes;
-  bytes.reserve(labels.bytes().size());
+  bytes.clear();
   for (const LabelView& label : labels) {
     const char* end = label.value.data() + label.value.size();
     if (keep(label.name)) bytes.append(next, static_cast<size_t>(end - next));
     next = end;
   }
-  auto filtered = Labels::FromBytes(bytes);
-  INVARIANT(filtered.ok());
-  return *std::move(filtered);
+}
+
+// REQUIRES: `bytes` are those of a label set.
+inline Labels LabelsOfBytes(std::string_view bytes) {
+  auto labels = Labels::FromBytes(bytes);
+  INVARIANT(labels.ok());
+  return *std::move(labels);
+}
+
+// The labels for whose names `keep` is true.
+template <typename Keep>
+Labels FilterLabels(const Labels& labels, Keep keep) {
+  std::string bytes;
+  bytes.reserve(labels.bytes().size());
+  FilterLabelBytes(labels, keep, bytes);
+  return LabelsOfBytes(bytes);
 }
 
 inline bool IsOneOf(std::string_view name, const std::vector<std::string>& names) {

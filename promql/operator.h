@@ -63,6 +63,11 @@ class RangeSource {
   virtual absl::StatusOr<std::vector<Labels>> Open() = 0;
   // Overwrites `series` with the next series' samples. REQUIRES: a series remains.
   virtual absl::Status Next(RangeSeries& series) = 0;
+
+  // A source whose series can be read in any order, by several threads at a time, says so and reads
+  // with ReadAt() what Next() would, but accounts for nothing.
+  virtual bool readable_at() const { return false; }
+  virtual absl::Status ReadAt(size_t index, SeriesSamples& samples) const;
 };
 
 using RangeSourcePtr = std::unique_ptr<RangeSource>;

@@ -32,34 +32,6 @@ bool OneKind(const RangeWindow& window, const RangeCall& call) {
   return false;
 }
 
-double Average(absl::Span<const double> values) {
-  CompensatedSum sum;
-  sum.sum = values[0];
-  size_t i = 1;
-  for (; i < values.size(); ++i) {
-    CompensatedSum next = sum;
-    next.Add(values[i]);
-    if (std::isinf(next.sum)) break;
-    sum = next;
-  }
-  if (i == values.size()) {
-    const double count = static_cast<double>(values.size());
-    return sum.sum / count + sum.carry / count;
-  }
-  // The sum overflows: go on with a running mean.
-  CompensatedSum mean;
-  mean.sum = sum.sum / static_cast<double>(i);
-  mean.carry = sum.carry / static_cast<double>(i);
-  for (; i < values.size(); ++i) {
-    const double count = static_cast<double>(i + 1);
-    const double weight = (count - 1) / count;
-    mean.sum *= weight;
-    mean.carry *= weight;
-    mean.Add(values[i] / count);
-  }
-  return mean.Total();
-}
-
 RangeValue HistogramAggregate(const RangeWindow& window, const RangeCall& call, bool average) {
   HistogramSum sum;
   for (const HistogramSample& sample : window.histograms) {
@@ -78,16 +50,13 @@ RangeValue HistogramAggregate(const RangeWindow& window, const RangeCall& call, 
 RangeValue AvgOverTime(const RangeWindow& window, RangeCall& call) {
   if (!OneKind(window, call)) return RangeValue::None();
   if (window.times.empty()) return HistogramAggregate(window, call, true);
-  return RangeValue::Float(Average(window.values));
+  return RangeValue::Float(AverageOf(window.values));
 }
 
 RangeValue SumOverTime(const RangeWindow& window, RangeCall& call) {
   if (!OneKind(window, call)) return RangeValue::None();
   if (window.times.empty()) return HistogramAggregate(window, call, false);
-  CompensatedSum sum;
-  for (double value : window.values) sum.Add(value);
-  // An infinite sum has no compensation; one that was infinite before may have a NaN.
-  return RangeValue::Float(std::isinf(sum.sum) ? sum.sum : sum.Total());
+  return RangeValue::Float(SumOf(window.values));
 }
 
 RangeValue CountOverTime(const RangeWindow& window, RangeCall&) {
@@ -189,7 +158,7 @@ RangeValue StdvarOverTime(const RangeWindow& window, RangeCall& call) {
 RangeValue QuantileOverTime(const RangeWindow& window, RangeCall& call) {
   const double quantile = call.params[0];
   if (!FloatsOnly(window, call)) return RangeValue::None();
-  WarnInvalidQuantile(call.context, quantile, call.param_position);
+  WarnInvalidQuantile(call.annotations, quantile, call.param_position);
   std::vector<double> values(window.values.begin(), window.values.end());
   return RangeValue::Float(Quantile(quantile, values));
 }
@@ -322,14 +291,53 @@ const RangeFunctionEntry* FindRangeFunction(FunctionId id) {
   return nullptr;
 }
 
+double SumOf(absl::Span<const double> values) {
+  CompensatedSum sum;
+  for (double value : values) sum.Add(value);
+  // An infinite sum has no compensation; one that was infinite before may have a NaN.
+  return std::isinf(sum.sum) ? sum.sum : sum.Total();
+}
+
+double AverageOf(absl::Span<const double> values) {
+  CompensatedSum sum;
+  sum.sum = values[0];
+  size_t i = 1;
+  for (; i < values.size(); ++i) {
+    CompensatedSum next = sum;
+    next.Add(values[i]);
+    if (std::isinf(next.sum)) break;
+    sum = next;
+  }
+  if (i == values.size()) {
+    const double count = static_cast<double>(values.size());
+    return sum.sum / count + sum.carry / count;
+  }
+  // The sum overflows: go on with a running mean.
+  CompensatedSum mean;
+  mean.sum = sum.sum / static_cast<double>(i);
+  mean.carry = sum.carry / static_cast<double>(i);
+  for (; i < values.size(); ++i) {
+    const double count = static_cast<double>(i + 1);
+    const double weight = (count - 1) / count;
+    mean.sum *= weight;
+    mean.carry *= weight;
+    mean.Add(values[i] / count);
+  }
+  return mean.Total();
+}
+
 double Quantile(double quantile, std::vector<double>& values) {
-  if (values.empty() || std::isnan(quantile)) return NormalNan();
-  if (quantile < 0) return -kInfinity;
-  if (quantile > 1) return kInfinity;
   std::sort(values.begin(), values.end(), [](double a, double b) {
     if (std::isnan(a)) return !std::isnan(b);
     return a < b;
   });
+  return QuantileOfSorted(quantile, values);
+}
+
+double QuantileOfSorted(double quantile, absl::Span<const double> values) {
+  if (values.empty() || std::isnan(quantile)) return NormalNan();
+  if (quantile < 0) return -kInfinity;
+  if (quantile > 1) return kInfinity;
   const double count = static_cast<double>(values.size());
   const double rank = quantile * (count - 1);
   const double lower = std::max(0.0, std::floor(rank));
@@ -339,9 +347,9 @@ double Quantile(double quantile, std::vector<double>& values) {
          values[static_cast<size_t>(upper)] * weight;
 }
 
-void WarnInvalidQuantile(QueryContext& context, double quantile, int position) {
+void WarnInvalidQuantile(AnnotationCollector& annotations, double quantile, int position) {
   if (quantile >= 0 && quantile <= 1) return;
-  context.annotations().Warn(
+  annotations.Warn(
       fmt::format("quantile value should be between 0 and 1, got {}", FormatGeneral(quantile)),
       position);
 }

@@ -16,6 +16,7 @@
 #include "promql/call.h"
 #include "promql/selector.h"
 #include "promql/subquery.h"
+#include "promql/traced.h"
 #include "promql/vector_function.h"
 
 namespace varve::promql {
@@ -32,7 +33,9 @@ absl::StatusOr<OperatorPtr> PlanAggregate(QueryContext& context, const Grid& gri
     hints.function = AggregateOpText(aggregate.op);
     hints.grouping = aggregate.grouping;
     hints.grouping_by = !aggregate.without;
-    ASSIGN_OR_RETURN(input, MakeSelector(context, grid, *selector, SelectedPart::kValue, hints));
+    ASSIGN_OR_RETURN(input, PlanTraced(context, *selector, [&] {
+                       return MakeSelector(context, grid, *selector, SelectedPart::kValue, hints);
+                     }));
   } else {
     ASSIGN_OR_RETURN(input, Plan(context, grid, *aggregate.expr));
   }
@@ -267,10 +270,11 @@ absl::StatusOr<OperatorPtr> Plan(QueryContext& context, const Grid& grid, const 
   if (grid.count > 1 && inner.kind != ExprKind::kNumberLiteral && context.IsStepInvariant(inner)) {
     Grid one = grid;
     one.count = 1;
-    ASSIGN_OR_RETURN(OperatorPtr input, PlanNode(context, one, inner));
+    ASSIGN_OR_RETURN(OperatorPtr input,
+                     PlanTraced(context, inner, [&] { return PlanNode(context, one, inner); }));
     return MakeStepInvariant(grid, std::move(input));
   }
-  return PlanNode(context, grid, inner);
+  return PlanTraced(context, inner, [&] { return PlanNode(context, grid, inner); });
 }
 
 absl::StatusOr<RangeSourcePtr> PlanRange(QueryContext& context, const Grid& grid,

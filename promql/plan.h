@@ -16,7 +16,7 @@ namespace varve::promql {
 
 // Plans `expr`, an instant vector or a scalar, over `grid`. The tree and the context outlive the
 // operators. Tells the context which times will be read. Fails with what the query cannot be for
-// (a bad duration, an invalid label name, a function this engine does not have).
+// (a bad duration, an invalid label name).
 absl::StatusOr<OperatorPtr> Plan(QueryContext& context, const Grid& grid, const Expr& expr);
 
 // Plans a range vector. REQUIRES: expr.type is kMatrix.

@@ -5,8 +5,12 @@
 
 #include <utility>
 
+#include "model/check.h"
 #include "model/status_macros.h"
+#include "promql/interpolate.h"
+#include "promql/leaf_rows.h"
 #include "promql/range_function.h"
+#include "promql/window_kernel.h"
 
 namespace varve::promql {
 
@@ -30,6 +34,11 @@ void RangeCall::NoteBounds(bool reconciled, std::string_view operation) const {
   if (reconciled) {
     Info(fmt::format("mismatched custom buckets were reconciled during {}", operation));
   }
+}
+
+absl::Status RangeSource::ReadAt(size_t, SeriesSamples&) const {
+  INVARIANT(readable_at());
+  return absl::OkStatus();
 }
 
 RangeWindow WindowSlider::At(size_t step) {
@@ -74,20 +83,30 @@ class RangeCallOperator : public Operator {
                     RangeCallArguments arguments)
       : context_(context),
         function_(function),
+        kernel_(FindFloatKernel(function.id)),
         source_(std::move(arguments.source)),
         scalars_(std::move(arguments.scalars)),
-        call_{.context = context,
-              .spec = source_->spec(),
-              .position = arguments.position,
-              .param_position = arguments.scalar_position} {}
+        position_(arguments.position),
+        scalar_position_(arguments.scalar_position) {}
 
   absl::StatusOr<std::vector<Labels>> Open() override {
     for (OperatorPtr& scalar : scalars_) {
       RETURN_IF_ERROR(scalar->Open().status());
       RETURN_IF_ERROR(scalar->Next(params_.emplace_back()));
     }
-    call_.params.resize(params_.size());
     ASSIGN_OR_RETURN(labels_, source_->Open());
+    if (source_->readable_at()) {
+      const RangeSpec& spec = source_->spec();
+      const DurationMs span = spec.EndAt(spec.grid.count - 1) - spec.EndAt(0) + spec.range;
+      rows_ = std::make_unique<LeafRows>(
+          context_, LeafRows::Shape{labels_.size(), spec.grid.count, ExpectedSamples(span)},
+          [this](size_t index, LeafScratch& scratch, LeafRow& out) -> absl::Status {
+            RETURN_IF_ERROR(source_->ReadAt(index, scratch.samples));
+            out.read = scratch.samples.times.size() + scratch.samples.histograms.size();
+            out.held = SampleWeight(scratch.samples);
+            return Apply(labels_[index], scratch, out);
+          });
+    }
     std::vector<Labels> labels = labels_;
     if (!function_.keeps_name && !context_.delayed_name_removal()) {
       for (Labels& set : labels) set = WithoutName(set);
@@ -96,46 +115,90 @@ class RangeCallOperator : public Operator {
   }
 
   absl::Status Next(Row& row) override {
-    const Labels& labels = labels_[next_++];
-    RETURN_IF_ERROR(source_->Next(series_));
-    call_.metric = labels.Get(kMetricName);
-    call_.type_label = labels.Get(kTypeLabel);
-    call_.counter_name_checked = false;
-    const size_t steps = source_->spec().grid.count;
-    row.Reset(steps);
-    row.drop_name = series_.drop_name || (!function_.keeps_name && context_.delayed_name_removal());
-    WindowSlider slider(source_->spec(), series_.samples);
-    uint64_t seen = 0;
-    for (size_t step = 0; step < steps; ++step) {
-      const RangeWindow window = slider.At(step);
-      if (window.empty()) continue;
-      const size_t samples = window.times.size() + window.histograms.size();
-      seen += samples;
-      if (context_.counts_per_step()) context_.CountQueryableAt(window.eval_time, samples);
-      for (size_t i = 0; i < params_.size(); ++i) call_.params[i] = params_[i].value(step);
-      RangeValue value = function_.body(window, call_);
-      if (!call_.error.empty()) return ExecutionError(call_.error);
-      if (!value.present) continue;
-      if (value.histogram != nullptr) {
-        row.SetHistogram(step, std::move(value.histogram));
-      } else {
-        row.SetFloat(step, value.value);
-      }
+    const size_t index = next_++;
+    bool drop_name = !function_.keeps_name && context_.delayed_name_removal();
+    if (rows_ != nullptr) {
+      RETURN_IF_ERROR(rows_->Next(row));
+    } else {
+      RETURN_IF_ERROR(source_->Next(series_));
+      drop_name |= series_.drop_name;
+      std::swap(scratch_.samples, series_.samples);
+      made_.queryable = 0;
+      RETURN_IF_ERROR(Apply(labels_[index], scratch_, made_));
+      context_.CountQueryable(made_.queryable);
+      context_.annotations().Take(made_.annotations);
+      std::swap(row, made_.row);
     }
-    context_.CountQueryable(seen);
+    row.drop_name = drop_name;
     return absl::OkStatus();
   }
 
  private:
+  absl::Status Apply(const Labels& labels, LeafScratch& scratch, LeafRow& out) const {
+    const RangeSpec& spec = source_->spec();
+    RangeCall call{.context = context_,
+                   .spec = spec,
+                   .annotations = out.annotations,
+                   .position = position_,
+                   .metric = std::string(labels.Get(kMetricName)),
+                   .type_label = std::string(labels.Get(kTypeLabel)),
+                   .param_rows = params_,
+                   .param_position = scalar_position_};
+    out.row.Reset(spec.grid.count);
+    const SeriesSamples& samples = scratch.samples;
+    const bool starts_matter =
+        context_.features().use_start_timestamps && !samples.start_times.empty();
+    if (kernel_ == nullptr || !samples.histograms.empty() || starts_matter || spec.anchored ||
+        spec.smoothed) {
+      return ApplyByWindow(call, samples, out);
+    }
+    scratch.windows.Find(spec, samples);
+    out.queryable = scratch.windows.samples;
+    if (context_.counts_per_step()) {
+      for (size_t step = 0; step < spec.grid.count; ++step) {
+        context_.CountQueryableAt(spec.grid.TimeAt(step), scratch.windows.Values(step).size());
+      }
+    }
+    kernel_(scratch.windows, call, out.row);
+    return absl::OkStatus();
+  }
+
+  absl::Status ApplyByWindow(RangeCall& call, const SeriesSamples& samples, LeafRow& out) const {
+    WindowSlider slider(call.spec, samples);
+    call.params.resize(params_.size());
+    for (size_t step = 0; step < call.spec.grid.count; ++step) {
+      const RangeWindow window = slider.At(step);
+      if (window.empty()) continue;
+      const size_t seen = window.times.size() + window.histograms.size();
+      out.queryable += seen;
+      if (context_.counts_per_step()) context_.CountQueryableAt(window.eval_time, seen);
+      for (size_t i = 0; i < params_.size(); ++i) call.params[i] = params_[i].value(step);
+      RangeValue value = function_.body(window, call);
+      if (!call.error.empty()) return ExecutionError(call.error);
+      if (!value.present) continue;
+      if (value.histogram != nullptr) {
+        out.row.SetHistogram(step, std::move(value.histogram));
+      } else {
+        out.row.SetFloat(step, value.value);
+      }
+    }
+    return absl::OkStatus();
+  }
+
   QueryContext& context_;
   const RangeFunctionEntry& function_;
+  const FloatKernel kernel_;  // May be null.
   RangeSourcePtr source_;
   std::vector<OperatorPtr> scalars_;
-  RangeCall call_;
+  const int position_;
+  const int scalar_position_;
   std::vector<Row> params_;
   std::vector<Labels> labels_;
-  RangeSeries series_;
   size_t next_ = 0;
+  std::unique_ptr<LeafRows> rows_;  // Null if the source gives one series after another.
+  RangeSeries series_;
+  LeafScratch scratch_;
+  LeafRow made_;
 };
 
 class AbsentOverTimeOperator : public Operator {

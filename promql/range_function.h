@@ -33,16 +33,18 @@ struct RangeWindow {
 struct RangeCall {
   QueryContext& context;
   const RangeSpec& spec;
-  int position = 0;                   // Of the range vector argument.
-  std::string metric = {};            // Name of the series at hand.
-  std::string type_label = {};        // Its __type__.
-  bool counter_name_checked = false;  // Once a series is enough.
-  std::vector<double> params = {};    // The scalar arguments at the step at hand.
-  int param_position = 0;             // Of the first scalar argument.
-  std::string error = {};             // Set by a function that cannot go on: ends the query.
+  AnnotationCollector& annotations;
+  int position = 0;                       // Of the range vector argument.
+  std::string metric = {};                // Name of the series at hand.
+  std::string type_label = {};            // Its __type__.
+  bool counter_name_checked = false;      // Once a series is enough.
+  absl::Span<const Row> param_rows = {};  // The scalar arguments.
+  std::vector<double> params = {};        // The same at the step at hand.
+  int param_position = 0;                 // Of the first scalar argument.
+  std::string error = {};                 // Set by a function that cannot go on: ends the query.
 
-  void Warn(std::string message) const { context.annotations().Warn(std::move(message), position); }
-  void Info(std::string message) const { context.annotations().Info(std::move(message), position); }
+  void Warn(std::string message) const { annotations.Warn(std::move(message), position); }
+  void Info(std::string message) const { annotations.Info(std::move(message), position); }
   void WarnMixedTypes() const;
   void WarnMixedSchemas() const;
   void InfoIgnoredHistograms() const;
@@ -92,11 +94,19 @@ RangeValue ExtendedRate(const RangeWindow& window, RangeCall& call, const RateKi
 // and the newest one before it. False if there are none inside.
 bool AnchorWindow(RangeWindow& window);
 
+// The information that a rate is taken of what is no counter by its name. Once a series.
+void NotePossibleNonCounter(RangeCall& call);
+
+// Compensated, the values taken in order. REQUIRES: there are values.
+double SumOf(absl::Span<const double> values);
+double AverageOf(absl::Span<const double> values);
 // `values` is sorted in place, NaNs first. NaN for no values or a NaN quantile, infinite outside
 // [0, 1].
 double Quantile(double quantile, std::vector<double>& values);
+// The same of sorted values.
+double QuantileOfSorted(double quantile, absl::Span<const double> values);
 // The warning for a quantile that is none; nothing if it is in [0, 1].
-void WarnInvalidQuantile(QueryContext& context, double quantile, int position);
+void WarnInvalidQuantile(AnnotationCollector& annotations, double quantile, int position);
 
 // `fn(sel[5m], scalars...)`.
 struct RangeCallArguments {

@@ -31,17 +31,20 @@ class RangeSelector : public RangeSource {
   absl::Status Next(RangeSeries& series) override {
     RETURN_IF_ERROR(context_.Check());
     series.drop_name = false;
-    absl::Status read = series_->Read(next_++, hints_.start_ms, hints_.end_ms, series.samples);
-    if (!read.ok()) return ExecutionError(MessageOf(read));
-    if (context_.NeedsResetHints(selector_)) DetectResetHints(series.samples);
-    RemoveStale(series.samples);
+    RETURN_IF_ERROR(ReadAt(next_++, series.samples));
     context_.Release(held_);
-    held_ = series.samples.times.size();
-    for (const HistogramSample& sample : series.samples.histograms) {
-      held_ += (sample.histogram->MemoryBytes() + 8) / 16;
-    }
+    held_ = SampleWeight(series.samples);
     context_.CountRead(series.samples.times.size() + series.samples.histograms.size());
     return context_.Hold(held_);
+  }
+
+  bool readable_at() const override { return true; }
+  absl::Status ReadAt(size_t index, SeriesSamples& samples) const override {
+    absl::Status read = series_->Read(index, hints_.start_ms, hints_.end_ms, samples);
+    if (!read.ok()) return ExecutionError(MessageOf(read));
+    if (context_.NeedsResetHints(selector_)) DetectResetHints(samples);
+    RemoveStale(samples);
+    return absl::OkStatus();
   }
 
  private:

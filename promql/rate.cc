@@ -25,22 +25,6 @@ bool EndsLikeCounter(std::string_view metric) {
   return false;
 }
 
-void NotePossibleNonCounter(RangeCall& call) {
-  if (call.counter_name_checked || call.metric.empty()) return;
-  call.counter_name_checked = true;
-  if (call.context.features().type_and_unit_labels) {
-    if (call.type_label == "counter" || call.type_label == "histogram") return;
-    call.Info(
-        fmt::format("metric might not be a counter, __type__ label is not set to \"counter\" "
-                    "or \"histogram\", got {}: {}",
-                    Quoted(call.type_label), Quoted(call.metric)));
-    return;
-  }
-  if (EndsLikeCounter(call.metric)) return;
-  call.Info("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: " +
-            Quoted(call.metric));
-}
-
 // Start timestamps of one kind of samples; all answers are "no" without them.
 class StartTimes {
  public:
@@ -69,7 +53,7 @@ class StartTimes {
   void WarnOverlap(const RangeCall& call) const {
     for (size_t i = 1; i < starts_.size(); ++i) {
       if (starts_[i] != 0 && starts_[i] < times_[i - 1] && starts_[i] != starts_[i - 1]) {
-        call.context.annotations().AddStartTimeOverlap(call.metric, 1, call.position);
+        call.annotations.AddStartTimeOverlap(call.metric, 1, call.position);
         return;
       }
     }
@@ -353,6 +337,22 @@ std::optional<Tally> TallyOf(const RangeWindow& window, const RangeCall& call) {
 }
 
 }  // namespace
+
+void NotePossibleNonCounter(RangeCall& call) {
+  if (call.counter_name_checked || call.metric.empty()) return;
+  call.counter_name_checked = true;
+  if (call.context.features().type_and_unit_labels) {
+    if (call.type_label == "counter" || call.type_label == "histogram") return;
+    call.Info(
+        fmt::format("metric might not be a counter, __type__ label is not set to \"counter\" "
+                    "or \"histogram\", got {}: {}",
+                    Quoted(call.type_label), Quoted(call.metric)));
+    return;
+  }
+  if (EndsLikeCounter(call.metric)) return;
+  call.Info("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: " +
+            Quoted(call.metric));
+}
 
 RangeValue Rate(const RangeWindow& window, RangeCall& call) {
   return ExtrapolatedRate(window, call, {.is_counter = true, .per_second = true});

@@ -13,6 +13,7 @@
 #include "model/status_macros.h"
 #include "promql/duration.h"
 #include "promql/interpolate.h"
+#include "promql/leaf_rows.h"
 
 namespace varve::promql {
 namespace {
@@ -41,24 +42,35 @@ class SelectorOperator : public Operator {
     std::vector<Labels> labels;
     labels.reserve(series_->size());
     for (size_t i = 0; i < series_->size(); ++i) labels.push_back(series_->labels(i));
+    rows_ = std::make_unique<LeafRows>(
+        context_,
+        LeafRows::Shape{series_->size(), spec_.output_steps,
+                        ExpectedSamples(hints_.end_ms - hints_.start_ms)},
+        [this](size_t index, LeafScratch& scratch, LeafRow& out) {
+          return MakeRow(index, scratch.samples, out);
+        });
     return labels;
   }
 
-  absl::Status Next(Row& row) override {
-    RETURN_IF_ERROR(context_.Check());
-    const size_t index = next_++;
-    absl::Status read = series_->Read(index, hints_.start_ms, hints_.end_ms, samples_);
+  absl::Status Next(Row& row) override { return rows_->Next(row); }
+
+ private:
+  absl::Status MakeRow(size_t index, SeriesSamples& samples, LeafRow& out) const {
+    absl::Status read = series_->Read(index, hints_.start_ms, hints_.end_ms, samples);
     if (!read.ok()) return ExecutionError(MessageOf(read));
-    context_.CountRead(samples_.times.size() + samples_.histograms.size());
-    if (context_.NeedsResetHints(selector_)) DetectResetHints(samples_);
+    out.read = samples.times.size() + samples.histograms.size();
+    if (context_.NeedsResetHints(selector_)) DetectResetHints(samples);
+    Row& row = out.row;
     row.Reset(spec_.output_steps);
     if (spec_.smoothed) {
-      FillSmoothed(series_->labels(index), row);
+      FillSmoothed(series_->labels(index), samples, out);
+    } else if (samples.histograms.empty() && spec_.part == SelectedPart::kValue) {
+      FillFloats(samples, row);
     } else {
-      Fill(row);
+      Fill(samples, row);
     }
     if (spec_.time.fixed) Broadcast(row);
-    context_.CountQueryable(row.CountPresent());
+    out.queryable = row.CountPresent();
     if (context_.counts_per_step()) {
       for (size_t step = 0; step < row.steps(); ++step) {
         if (row.Has(step)) context_.CountQueryableAt(spec_.grid.TimeAt(step), 1);
@@ -67,7 +79,6 @@ class SelectorOperator : public Operator {
     return absl::OkStatus();
   }
 
- private:
   size_t StepsToFill() const { return spec_.time.fixed ? 1 : spec_.output_steps; }
 
   void Broadcast(Row& row) const {
@@ -75,47 +86,58 @@ class SelectorOperator : public Operator {
     for (size_t step = 1; step < spec_.output_steps; ++step) row.CopyFrom(step, row, 0);
   }
 
-  void Fill(Row& row) const {
+  void FillFloats(const SeriesSamples& samples, Row& row) const {
+    const size_t count = samples.times.size();
+    size_t next = 0;  // Samples not newer than the step.
+    for (size_t step = 0; step < StepsToFill(); ++step) {
+      const TimestampMs at = spec_.At(step);
+      while (next < count && samples.times[next] <= at) ++next;
+      if (next == 0 || samples.times[next - 1] <= at - spec_.lookback) continue;
+      const double value = samples.values[next - 1];
+      if (!IsStaleNan(value)) row.SetFloat(step, value);
+    }
+  }
+
+  void Fill(const SeriesSamples& samples, Row& row) const {
     size_t floats = 0;  // Samples not newer than the step.
     size_t histograms = 0;
     for (size_t step = 0; step < StepsToFill(); ++step) {
       const TimestampMs at = spec_.At(step);
-      while (floats < samples_.times.size() && samples_.times[floats] <= at) ++floats;
-      while (histograms < samples_.histograms.size() &&
-             samples_.histograms[histograms].time <= at) {
+      while (floats < samples.times.size() && samples.times[floats] <= at) ++floats;
+      while (histograms < samples.histograms.size() && samples.histograms[histograms].time <= at) {
         ++histograms;
       }
-      const bool has_float = floats > 0 && samples_.times[floats - 1] > at - spec_.lookback;
+      const bool has_float = floats > 0 && samples.times[floats - 1] > at - spec_.lookback;
       const bool has_histogram =
-          histograms > 0 && samples_.histograms[histograms - 1].time > at - spec_.lookback;
+          histograms > 0 && samples.histograms[histograms - 1].time > at - spec_.lookback;
       if (has_histogram &&
-          (!has_float || samples_.histograms[histograms - 1].time > samples_.times[floats - 1])) {
-        SetHistogram(step, histograms - 1, row);
+          (!has_float || samples.histograms[histograms - 1].time > samples.times[floats - 1])) {
+        SetHistogram(samples, step, histograms - 1, row);
       } else if (has_float) {
-        SetFloat(step, floats - 1, row);
+        SetFloat(samples, step, floats - 1, row);
       }
     }
   }
 
-  void SetFloat(size_t step, size_t index, Row& row) const {
-    if (IsStaleNan(samples_.values[index])) return;
+  void SetFloat(const SeriesSamples& samples, size_t step, size_t index, Row& row) const {
+    if (IsStaleNan(samples.values[index])) return;
     switch (spec_.part) {
       case SelectedPart::kValue:
-        row.SetFloat(step, samples_.values[index]);
+        row.SetFloat(step, samples.values[index]);
         return;
       case SelectedPart::kTimestamp:
-        row.SetFloat(step, static_cast<double>(samples_.times[index]) / 1000);
+        row.SetFloat(step, static_cast<double>(samples.times[index]) / 1000);
         return;
       case SelectedPart::kStartTimestamp:
-        if (!samples_.start_times.empty() && samples_.start_times[index] != 0) {
-          row.SetFloat(step, static_cast<double>(samples_.start_times[index]) / 1000);
+        if (!samples.start_times.empty() && samples.start_times[index] != 0) {
+          row.SetFloat(step, static_cast<double>(samples.start_times[index]) / 1000);
         }
         return;
     }
   }
 
-  void SetHistogram(size_t step, size_t index, Row& row) const {
-    const HistogramSample& sample = samples_.histograms[index];
+  void SetHistogram(const SeriesSamples& samples, size_t step, size_t index, Row& row) const {
+    const HistogramSample& sample = samples.histograms[index];
     if (sample.histogram->IsStale()) return;
     switch (spec_.part) {
       case SelectedPart::kValue:
@@ -125,20 +147,21 @@ class SelectorOperator : public Operator {
         row.SetFloat(step, static_cast<double>(sample.time) / 1000);
         return;
       case SelectedPart::kStartTimestamp:
-        if (!samples_.histogram_start_times.empty() && samples_.histogram_start_times[index] != 0) {
-          row.SetFloat(step, static_cast<double>(samples_.histogram_start_times[index]) / 1000);
+        if (!samples.histogram_start_times.empty() && samples.histogram_start_times[index] != 0) {
+          row.SetFloat(step, static_cast<double>(samples.histogram_start_times[index]) / 1000);
         }
         return;
     }
   }
 
-  void FillSmoothed(const Labels& labels, Row& row) {
-    RemoveStale(samples_);
+  void FillSmoothed(const Labels& labels, SeriesSamples& samples, LeafRow& out) const {
+    RemoveStale(samples);
+    Row& row = out.row;
     const std::string metric(labels.Get(kMetricName));
     for (size_t step = 0; step < StepsToFill(); ++step) {
       const TimestampMs at = spec_.At(step);
       const InterpolatedSample sample =
-          InterpolateAt(samples_, at - spec_.lookback, at, at + spec_.lookback);
+          InterpolateAt(samples, at - spec_.lookback, at, at + spec_.lookback);
       switch (sample.kind) {
         case InterpolatedSample::Kind::kNone:
           break;
@@ -149,12 +172,12 @@ class SelectorOperator : public Operator {
           row.SetHistogram(step, sample.histogram);
           break;
         case InterpolatedSample::Kind::kMixedTypes:
-          context_.annotations().Warn(
+          out.annotations.Warn(
               "encountered a mix of histograms and floats for metric name " + Quoted(metric),
               selector_.position.start);
           break;
         case InterpolatedSample::Kind::kMixedSchemas:
-          context_.annotations().Warn(
+          out.annotations.Warn(
               "vector contains a mix of histograms with exponential and custom buckets schemas "
               "for metric name " +
                   Quoted(metric),
@@ -169,8 +192,7 @@ class SelectorOperator : public Operator {
   const VectorSelector& selector_;
   const SelectHints hints_;
   std::unique_ptr<SeriesSet> series_;
-  SeriesSamples samples_;
-  size_t next_ = 0;
+  std::unique_ptr<LeafRows> rows_;
 };
 
 }  // namespace

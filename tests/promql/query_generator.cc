@@ -51,11 +51,14 @@ std::string QueryGenerator::Vector(int depth) {
     }
     case 3: {
       static constexpr const char* kOps[] = {"topk", "bottomk", "quantile", "limit_ratio"};
-      // limitk picks by input order, which instant queries change by topk and bottomk.
+      // Which of equal values are picked depends on the input's order, which is that of the labels
+      // for selectors and not defined once series have been merged.
       if (Chance(20)) return fmt::format("limitk{} (2, {})", Grouping(), Selector());
       const std::string op = Pick(kOps);
-      const std::string param = op == "quantile" || op == "limit_ratio" ? "0.4" : "2";
-      return fmt::format("{}{} ({}, {})", op, Grouping(), param, Vector(depth - 1));
+      if (op == "topk" || op == "bottomk") {
+        return fmt::format("{}{} (2, {}{})", op, Grouping(), Selector(), Modifiers());
+      }
+      return fmt::format("{}{} (0.4, {})", op, Grouping(), Vector(depth - 1));
     }
     case 4: {
       static constexpr const char* kOps[] = {"+", "-", "*", "/", "%", ">", "<=", "== bool", "!="};

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a query did, operator by operator: filled in while it runs, for whoever asks for it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace varve::promql {
+
+// One part of the query and the operator that gave its series. Figures include what lies below.
+struct ExplainNode {
+  std::string expression;
+  uint64_t series = 0;        // That the labels promised.
+  uint64_t series_empty = 0;  // Of these, without a sample at any step: filtered, joined away.
+  uint64_t samples = 0;       // Given to the operator above.
+  uint64_t samples_read = 0;  // From storage.
+  double seconds = 0;
+  std::vector<std::unique_ptr<ExplainNode>> children;
+};
+
+}  // namespace varve::promql

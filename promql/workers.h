@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Threads that help queries: they take part in loops over independent pieces of work. A loop never
+// depends on them: whoever wants its result does what is left itself.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "model/mutex.h"
+
+namespace varve::promql {
+
+// Thread-safe.
+class Workers {
+ public:
+  // Of one loop. The starter keeps it and ends it with Finish() or Cancel().
+  class Loop {
+   private:
+    friend class Workers;
+    std::function<void(size_t)> body;  // Constant after construction.
+    size_t count = 0;                  // Likewise.
+    std::atomic<size_t> next{0};
+    size_t running = 0;  // Workers inside `body`; guarded by Workers::mutex_.
+  };
+
+  // `threads` may be 0. They are started when the first loop is.
+  explicit Workers(size_t threads) : threads_max_(threads) {}
+  // REQUIRES: every loop was ended.
+  ~Workers();
+  Workers(const Workers&) = delete;
+  Workers& operator=(const Workers&) = delete;
+
+  size_t threads() const { return threads_max_; }
+
+  // Begins calling body(i) once for each i < count, in no order, several at a time.
+  std::unique_ptr<Loop> Start(size_t count, std::function<void(size_t)> body)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Takes part until all calls have returned.
+  void Finish(Loop& loop) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Makes no new calls and waits for those that run.
+  void Cancel(Loop& loop) ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  void Work() ABSL_LOCKS_EXCLUDED(mutex_);
+  static void RunPieces(Loop& loop);
+  void Leave(Loop& loop) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const size_t threads_max_;
+
+  Mutex mutex_;
+  CondVar work_;  // A loop was added, or the end has come.
+  CondVar left_;  // A worker left a loop.
+  std::deque<Loop*> loops_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::thread> threads_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace varve::promql

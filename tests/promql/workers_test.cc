@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Loops of the workers, and that queries do not show how many there are.
+#include "promql/workers.h"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <vector>
+
+#include "model/clock.h"
+#include "model/status_macros.h"
+#include "promql/engine.h"
+#include "tests/memory_storage.h"
+#include "tests/promql/query_generator.h"
+
+namespace varve::promql {
+namespace {
+
+TEST_CASE("workers: every piece is done once, whoever does it") {
+  for (size_t threads : {0, 1, 3}) {
+    CAPTURE(threads);
+    Workers workers(threads);
+    for (size_t count : {0, 1, 7, 1000}) {
+      std::vector<std::atomic<int>> done(count);
+      std::vector<std::atomic<int>> other(count);
+      const auto first = workers.Start(count, [&](size_t i) { ++done[i]; });
+      const auto second = workers.Start(count, [&](size_t i) { ++other[i]; });
+      workers.Finish(*second);
+      for (const std::atomic<int>& piece : other) CHECK(piece == 1);
+      workers.Finish(*first);
+      for (const std::atomic<int>& piece : done) CHECK(piece == 1);
+    }
+  }
+}
+
+TEST_CASE("workers: a canceled loop runs no further piece") {
+  Workers workers(2);
+  std::atomic<size_t> started{0};
+  const auto loop = workers.Start(1'000'000, [&](size_t) { ++started; });
+  workers.Cancel(*loop);
+  const size_t at_cancel = started;
+  CHECK(at_cancel < 1'000'000);
+  workers.Finish(*loop);
+  CHECK(started == at_cancel);
+}
+
+// All of a result but the times it took.
+std::string ResultText(const absl::StatusOr<QueryResult>& result) {
+  if (!result.ok()) return MessageOf(result.status());
+  std::string text;
+  for (const MatrixSeries& series : std::get<Matrix>(result->value)) {
+    text += series.labels.ToString() + ":";
+    for (const FloatSample& sample : series.floats) {
+      text += " " + SampleText(sample.value, nullptr, 17);
+    }
+    for (const HistogramSample& sample : series.histograms) {
+      text += " " + SampleText(0, sample.histogram.get(), 17);
+    }
+    text += "\n";
+  }
+  for (const std::string& warning : result->annotations.warnings()) text += warning + "\n";
+  for (const std::string& info : result->annotations.infos()) text += info + "\n";
+  const QueryStats& stats = result->stats;
+  return text + std::to_string(stats.samples_read) + " " +
+         std::to_string(stats.total_queryable_samples) + " " + std::to_string(stats.peak_samples);
+}
+
+TEST_CASE("engine: neither answers nor annotations nor counts depend on the number of workers") {
+  const uint64_t seed = TestSeed();
+  MESSAGE("TEST_SEED=" << seed);
+  QueryGenerator generator(seed);
+  EngineOptions options;
+  options.features.experimental_functions = true;
+  options.worker_threads = 0;
+  Engine alone(options, RealClock());
+  options.worker_threads = 3;
+  Engine helped(options, RealClock());
+  for (int round = 0; round < TestRounds(4); ++round) {
+    MemoryStorage storage;
+    generator.Fill(storage);
+    for (int i = 0; i < 25; ++i) {
+      const std::string query = i % 2 == 0 ? generator.RangeCall(1) : generator.Vector(2);
+      CAPTURE(query);
+      // So many steps that reading is worth threads.
+      const TimestampMs end = 9000 * kTestGrid.step;
+      const std::string wanted = ResultText(alone.Range(storage, query, 0, end, kTestGrid.step));
+      CHECK(ResultText(helped.Range(storage, query, 0, end, kTestGrid.step)) == wanted);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace varve::promql
