@@ -226,12 +226,14 @@ struct StorageCounters {
   uint64_t histogram_samples_appended = 0;
   uint64_t series_created = 0;
   uint64_t series_removed = 0;
-  uint64_t out_of_order_samples = 0;
+  uint64_t out_of_order_samples = 0;  // Refused.
+  uint64_t out_of_order_samples_appended = 0;
   uint64_t too_old_samples = 0;
   uint64_t out_of_bounds_samples = 0;
   uint64_t duplicate_samples = 0;
   uint64_t corruptions = 0;
   uint64_t buckets_dropped_by_retention = 0;
+  uint64_t generations_dropped_by_size = 0;
   uint64_t disk_bytes = 0;
   uint64_t log_bytes = 0;
   uint64_t active_appenders = 0;
@@ -244,6 +246,16 @@ class StorageAdmin {
   virtual CardinalityStats Cardinality(size_t limit) const = 0;
   virtual HeadStats Head() const = 0;
   virtual StorageCounters Counters() const = 0;
+
+  // Makes the samples in [min, max] of the series that match one of `matcher_sets` invisible. What
+  // is appended later is not touched.
+  virtual absl::Status DeleteSeries(const std::vector<std::vector<Matcher>>& matcher_sets,
+                                    TimestampMs min, TimestampMs max) = 0;
+  // Removes deleted samples from the disk.
+  virtual absl::Status CleanTombstones() = 0;
+  // Writes a copy of everything that can be opened as a data directory, and returns its name below
+  // `snapshots/` of this one.
+  virtual absl::StatusOr<std::string> Snapshot() = 0;
 };
 
 }  // namespace varve

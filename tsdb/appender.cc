@@ -27,6 +27,7 @@ class HeadAppender : public Appender {
         window_(window),
         buffers_(write_path.TakeBuffers()),
         batch_(buffers_->batch) {
+    batch_.late_min = window.late_min;
     ++counters_.active_appenders;
   }
 
@@ -143,8 +144,10 @@ class HeadAppender : public Appender {
     if (record.pending.load(std::memory_order_relaxed) == 0) return Head::LastOf(record);
     if (!tails_.has_value()) BuildTails();
     const auto it = tails_->find(&record);
-    if (it == tails_->end()) return Head::LastOf(record);
+    const LastSample stored = Head::LastOf(record);
+    if (it == tails_->end()) return stored;
     const Tail& tail = it->second;
+    if (stored.exists && TimeOf(tail) <= stored.time) return stored;  // The batch's is late.
     if (tail.is_histogram) {
       const LogRecord::HistogramEntry& sample = batch_.record.histograms[tail.index];
       return {true, true, sample.time, 0, &sample.histogram};
@@ -162,7 +165,7 @@ class HeadAppender : public Appender {
     tails_.emplace();
     const auto note = [this](const SeriesRecord* record, Tail tail) {
       const auto [it, added] = tails_->try_emplace(record, tail);
-      if (!added && TimeOf(it->second) <= TimeOf(tail)) it->second = tail;
+      if (!added && TimeOf(it->second) < TimeOf(tail)) it->second = tail;
     };
     for (size_t i = 0; i < batch_.float_series.size(); ++i) {
       note(batch_.float_series[i], {false, i});
@@ -176,12 +179,15 @@ class HeadAppender : public Appender {
                           const LastSample& last, TimestampMs time, double value,
                           TimestampMs start_time) {
     bool same = false;
+    NoteFirst(time);
     const AppendError error = Head::CheckOrder(last, window_, time, value, nullptr, same);
     if (error != AppendError::kNone || same) return error;
     Claim(id, labels, record);
     batch_.record.floats.push_back({id, time, value, KnownStart(start_time)});
     batch_.float_series.push_back(&record);
-    if (tails_.has_value()) (*tails_)[&record] = {false, batch_.float_series.size() - 1};
+    if (tails_.has_value() && (!last.exists || time > last.time)) {
+      (*tails_)[&record] = {false, batch_.float_series.size() - 1};
+    }
     return error;
   }
 
@@ -189,13 +195,22 @@ class HeadAppender : public Appender {
                               const LastSample& last, TimestampMs time, const Histogram& histogram,
                               TimestampMs start_time) {
     bool same = false;
+    NoteFirst(time);
     const AppendError error = Head::CheckOrder(last, window_, time, 0, &histogram, same);
     if (error != AppendError::kNone || same) return error;
     Claim(id, labels, record);
     batch_.record.histograms.push_back({id, time, KnownStart(start_time), histogram});
     batch_.histogram_series.push_back(&record);
-    if (tails_.has_value()) (*tails_)[&record] = {true, batch_.histogram_series.size() - 1};
+    if (tails_.has_value() && (!last.exists || time > last.time)) {
+      (*tails_)[&record] = {true, batch_.histogram_series.size() - 1};
+    }
     return error;
+  }
+
+  // In an empty head the first sample says where late ones begin.
+  void NoteFirst(TimestampMs time) {
+    if (window_.late_window == 0 || time > window_.max || time < -kStoredTimeMax) return;
+    window_.late_min = batch_.late_min = time - std::exchange(window_.late_window, 0);
   }
 
   static TimestampMs KnownStart(TimestampMs start_time) {
@@ -213,7 +228,7 @@ class HeadAppender : public Appender {
   WritePath& write_path_;
   ExemplarStore& exemplars_;
   AtomicCounters& counters_;
-  const AppendWindow window_;
+  AppendWindow window_;
   std::unique_ptr<AppendBuffers> buffers_;
   Batch& batch_;
   bool finished_ = false;

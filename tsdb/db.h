@@ -15,6 +15,7 @@
 #include <absl/status/statusor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,12 +34,22 @@ namespace varve {
 // Where Varve keeps its files below DbOptions::path, so that they may lie beside Prometheus'.
 inline constexpr std::string_view kDataSubdirectory = "varve";
 
+// Snapshots lie in directories below this one, each a data directory of its own.
+inline constexpr std::string_view kSnapshotsSubdirectory = "snapshots";
+
+// What all files together may take; the oldest samples go first, as far as they are folded.
+struct SizeRetention {
+  uint64_t bytes = 0;     // 0 = no limit.
+  double percentage = 0;  // Of the file system, instead of `bytes`; 0 = no such limit.
+};
+
 struct DbOptions {
   std::string path;  // Created if missing.
 
   // Samples older than the newest one by more than this are deleted, whole files at a time.
   // 0 keeps everything.
   DurationMs retention = 15 * kDay;
+  SizeRetention size_retention;
 
   // A power cut loses at most the last interval; 0 syncs every commit.
   DurationMs wal_sync_interval = kSecond;
@@ -48,6 +59,10 @@ struct DbOptions {
 
   // How far behind the newest sample of the head a series may still start, or go on.
   DurationMs head_window = kHour;
+
+  // Samples out of order are accepted if they are not older than the newest one of the head by more
+  // than this; 0 = none are.
+  DurationMs out_of_order_window = 0;
 
   // A log epoch ends at this size or age; a head checkpoint then makes the epochs before it
   // superfluous, so these bound what a restart replays.
@@ -64,14 +79,31 @@ struct DbOptions {
   uint64_t series_max = 0;           // Series in memory; 0 = no limit.
   uint64_t exemplars_max = 100'000;  // 0 = exemplars are accepted and forgotten.
   uint64_t block_cache_bytes = 32 << 20;
+  // What is decoded of generations: the ids matchers selected, times that series share.
+  uint64_t generation_cache_bytes = 16 << 20;
   uint64_t write_buffer_bytes = 4 << 20;  // Of each column family.
 
   // How often the background thread looks whether a checkpoint, a new epoch or retention is due.
   DurationMs maintenance_interval = 10 * kSecond;
-  // Off: no background thread; Maintain() does its work. For tests.
+  // Off: no background threads; Maintain() does their work. For tests.
   bool background = true;
 
   rocksdb::Env* env = nullptr;  // File system to use; null = the system's. Outlives the Db.
+
+  // Called before and after each step of folding and sealing; an error ends the pass there. For
+  // tests.
+  std::function<absl::Status(std::string_view step)> fold_step;
+};
+
+// What is stored, by form.
+struct StoredStats {
+  uint64_t hot_families = 0;  // The one that is written to included.
+  uint64_t buckets = 0;
+  uint64_t generations = 0;
+  uint64_t generation_samples = 0;
+  uint64_t generation_bytes = 0;
+  uint64_t folds = 0;   // Since the start.
+  uint64_t merges = 0;  // Same.
 };
 
 // Thread-safe, but for Close().
@@ -93,17 +125,23 @@ class Db : public Queryable, public Appendable, public ExemplarQueryable, public
   // committed is lost, but the next start replays it.
   virtual absl::Status Close() = 0;
 
-  // What the background thread does when it wakes up, at once: WAL sync, log and hot epochs,
-  // checkpoint, retention, removal of series without data.
+  // What the background threads do when they wake up, at once: WAL sync, log and hot epochs,
+  // checkpoint, folding, sealing, retention, removal of series without data.
   virtual absl::Status Maintain() = 0;
+  // Closes all chunks, folds them and merges the generations of every bucket into one.
+  virtual absl::Status Seal() = 0;
   // A head checkpoint now; the log before it is dropped.
   virtual absl::Status Checkpoint() = 0;
   // Returns when everything committed survives a power cut.
   virtual absl::Status Sync() = 0;
 
   virtual void SetRetention(DurationMs retention) = 0;
+  virtual void SetSizeRetention(const SizeRetention& retention) = 0;
+  // Of the appenders made from now on.
+  virtual void SetOutOfOrderWindow(DurationMs window) = 0;
   virtual void SetExemplarsMax(uint64_t exemplars_max) = 0;
 
+  virtual StoredStats Stored() const = 0;
   // The Prometheus data found at the path, as a sentence for the log; empty if there is none.
   virtual const std::string& foreign_data() const = 0;
   // Log records Open() replayed, for the log and tests.

@@ -19,7 +19,8 @@ namespace varve {
 
 namespace {
 
-constexpr uint8_t kBucketTableVersion = 1;
+constexpr uint8_t kBucketTableVersion = 2;
+constexpr uint8_t kSealedFlag = 1;
 
 absl::Status Damaged(std::string_view what) {
   return absl::DataLossError(fmt::format("damaged {}", what));
@@ -78,6 +79,7 @@ std::string EncodeHotKey(const HotKey& key) {
   PutTime(out, key.bucket_start);
   PutBigEndian<uint64_t>(out, key.series);
   PutTime(out, key.first_time);
+  if (key.late != 0) PutBigEndian<uint64_t>(out, key.late);
   return out;
 }
 
@@ -88,6 +90,7 @@ absl::StatusOr<HotKey> DecodeHotKey(std::string_view bytes) {
   key.bucket_start = reader.Time();
   key.series = reader.BigEndian<uint64_t>();
   key.first_time = reader.Time();
+  if (bytes.size() == kLateHotKeyBytes) key.late = reader.BigEndian<uint64_t>();
   if (reader.failed() || !reader.done()) return Damaged("chunk key");
   return key;
 }
@@ -124,6 +127,8 @@ absl::Status DecodeChunkSamples(const HotChunk& chunk, TimestampMs first_time, T
   return DecodeXorChunk(chunk.payload, chunk.sample_count, first_time,
                         chunk.encoding == ChunkEncoding::kXorWithStarts, min, max, samples);
 }
+
+std::string HotRangeKey(uint64_t number) { return fmt::format("{}{}", kHotRangeKeyPrefix, number); }
 
 std::string EncodeHotRange(const HotRange& range) {
   std::string out;
@@ -216,52 +221,104 @@ const BucketTable::Bucket& BucketTable::FindOrAdd(PartitionId partition, Timesta
   return *buckets_.insert(at, std::move(bucket));
 }
 
+BucketTable::Bucket* BucketTable::FindStart(PartitionId partition, TimestampMs start) {
+  const auto it = std::find_if(buckets_.begin(), buckets_.end(), [&](const Bucket& bucket) {
+    return bucket.partition == partition && bucket.start == start;
+  });
+  return it == buckets_.end() ? nullptr : &*it;
+}
+
 size_t BucketTable::DropEmptyBefore(TimestampMs time) {
   return std::erase_if(buckets_, [time](const Bucket& bucket) {
     return bucket.generations.empty() && bucket.end <= time;
   });
 }
 
+size_t BucketTable::DropGenerationsBefore(TimestampMs time) {
+  size_t dropped = 0;
+  for (Bucket& bucket : buckets_) {
+    if (bucket.end > time) continue;
+    dropped += bucket.generations.size();
+    bucket.generations.clear();
+  }
+  return dropped;
+}
+
 std::string BucketTable::Encode() const {
   std::string out;
   out.push_back(static_cast<char>(kBucketTableVersion));
+  PutVarint(out, hot_folded_below_);
   PutVarint(out, buckets_.size());
   for (const Bucket& bucket : buckets_) {
     PutVarint(out, bucket.partition);
     PutZigZag(out, bucket.start);
     PutZigZag(out, bucket.end);
+    out.push_back(static_cast<char>(bucket.sealed ? kSealedFlag : 0));
     PutVarint(out, bucket.generations.size());
-    for (const uint32_t generation : bucket.generations) PutVarint(out, generation);
+    for (const Generation& generation : bucket.generations) {
+      PutVarint(out, generation.number);
+      PutZigZag(out, generation.min_time);
+      PutZigZag(out, generation.max_time);
+      PutVarint(out, generation.series);
+      PutVarint(out, generation.samples);
+      PutVarint(out, generation.bytes);
+      PutVarint(out, generation.sequence);
+    }
   }
   return out;
 }
+
+namespace {
+
+absl::StatusOr<BucketTable::Generation> ReadGeneration(ByteReader& reader) {
+  BucketTable::Generation generation;
+  const uint64_t number = reader.Varint();
+  generation.min_time = reader.SignedVarint();
+  generation.max_time = reader.SignedVarint();
+  generation.series = reader.Varint();
+  generation.samples = reader.Varint();
+  generation.bytes = reader.Varint();
+  generation.sequence = reader.Varint();
+  if (number > std::numeric_limits<uint32_t>::max()) return Damaged("bucket table");
+  generation.number = static_cast<uint32_t>(number);
+  return generation;
+}
+
+absl::StatusOr<BucketTable::Bucket> ReadBucket(ByteReader& reader) {
+  BucketTable::Bucket bucket;
+  const uint64_t partition = reader.Varint();
+  if (partition > std::numeric_limits<PartitionId>::max()) return Damaged("bucket table");
+  bucket.partition = static_cast<PartitionId>(partition);
+  bucket.start = reader.SignedVarint();
+  bucket.end = reader.SignedVarint();
+  bucket.sealed = (reader.Byte() & kSealedFlag) != 0;
+  const size_t generations = reader.Count(7);
+  for (size_t i = 0; i < generations; ++i) {
+    ASSIGN_OR_RETURN(const BucketTable::Generation generation, ReadGeneration(reader));
+    if (i > 0 && generation.number <= bucket.generations.back().number) {
+      return Damaged("bucket table");
+    }
+    bucket.generations.push_back(generation);
+  }
+  if (reader.failed() || bucket.end <= bucket.start) return Damaged("bucket table");
+  return bucket;
+}
+
+}  // namespace
 
 absl::StatusOr<BucketTable> BucketTable::Decode(std::string_view value) {
   ByteReader reader(value);
   BucketTable table;
   if (reader.Byte() != kBucketTableVersion) return Damaged("bucket table");
-  const size_t count = reader.Count(4);
+  table.hot_folded_below_ = reader.Varint();
+  const size_t count = reader.Count(5);
   for (size_t i = 0; i < count; ++i) {
-    Bucket bucket;
-    const uint64_t partition = reader.Varint();
-    if (partition > std::numeric_limits<PartitionId>::max()) return Damaged("bucket table");
-    bucket.partition = static_cast<PartitionId>(partition);
-    bucket.start = reader.SignedVarint();
-    bucket.end = reader.SignedVarint();
-    const size_t generations = reader.Count(1);
-    for (size_t j = 0; j < generations; ++j) {
-      const uint64_t generation = reader.Varint();
-      if (generation > std::numeric_limits<uint32_t>::max() ||
-          (j > 0 && generation <= bucket.generations.back())) {
-        return Damaged("bucket table");
-      }
-      bucket.generations.push_back(static_cast<uint32_t>(generation));
-    }
+    ASSIGN_OR_RETURN(Bucket bucket, ReadBucket(reader));
     const bool sorted = table.buckets_.empty() ||
                         table.buckets_.back().partition < bucket.partition ||
                         (table.buckets_.back().partition == bucket.partition &&
                          table.buckets_.back().end <= bucket.start);
-    if (reader.failed() || !sorted || bucket.end <= bucket.start) return Damaged("bucket table");
+    if (!sorted) return Damaged("bucket table");
     table.buckets_.push_back(std::move(bucket));
   }
   if (reader.failed() || !reader.done()) return Damaged("bucket table");

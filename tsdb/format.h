@@ -13,16 +13,17 @@
 //   head        first series id u64, a multiple of kHeadRowSeries       head_row.h
 //   log.N       sequence u64                                            log_record.h
 //   hot.N       partition, bucket start, series id u64, first time      HotChunk
-//   columns     partition, bucket start, generation u32, id, min time   column segments
+//               (late samples: and a number u64)
+//   columns     partition, bucket start, generation u32, id, min time, row kind   column.h
 //   labels      partition, bucket start, generation u32, id             Labels::bytes()
 //   postings    partition, bucket start, generation u32, name, 0xFF, value   set of ids
-//   tombstones  partition, bucket start, series id, log sequence u64    min time, max time
+//   tombstones  series id u64, log sequence u64, min time, max time     nothing
 //   exemplars   partition, bucket start, series id u64, time, number u32     Exemplar
 //   metadata    metric name                                             type u8, unit, help
 //   default     empty; RocksDB insists on it
 //
-// N of `log` and `hot` rises and is never reused. `columns`, `labels`, `postings`, `tombstones`
-// and `metadata` exist and are empty until folding fills them.
+// N of `log` and `hot` rises and is never reused. What a generation's rows look like is in
+// generation.h.
 #pragma once
 
 #include <absl/status/status.h>
@@ -87,9 +88,14 @@ struct HotKey {
   TimestampMs bucket_start = 0;
   uint64_t series = 0;
   TimestampMs first_time = 0;
+  // Of a chunk of late samples: log sequence << 16 and a number, so that its key is its own.
+  // 0 = samples in order; the key then ends before it.
+  uint64_t late = 0;
   friend bool operator==(const HotKey&, const HotKey&) = default;
 };
 inline constexpr size_t kHotKeyBytes = 2 + 8 + 8 + 8;
+inline constexpr size_t kLateHotKeyBytes = kHotKeyBytes + 8;
+inline constexpr unsigned kLateSequenceShift = 16;
 std::string EncodeHotKey(const HotKey& key);
 absl::StatusOr<HotKey> DecodeHotKey(std::string_view key);
 
@@ -104,7 +110,8 @@ enum class ChunkEncoding : uint8_t { kXor = 1, kHistogram = 2, kXorWithStarts = 
 //   end_ms        i64 BE, sign bit flipped: time of the last sample
 //   payload       rest
 //
-// (1) Chunks of one series do not overlap, and no chunk crosses a bucket's edge.
+// (1) Chunks of one series do not overlap, but for those of late samples; no chunk crosses a
+//     bucket's edge.
 // (2) A chunk spans less than kChunkSpanMax.
 // (3) An entry is written once (or again with the same key after a crash); it goes with its family.
 struct HotChunk {
@@ -131,6 +138,7 @@ struct HotRange {
   friend bool operator==(const HotRange&, const HotRange&) = default;
 };
 inline constexpr DurationMs kHotRangeRounding = 10 * kMinute;
+std::string HotRangeKey(uint64_t number);  // In `meta`.
 std::string EncodeHotRange(const HotRange& range);
 absl::StatusOr<HotRange> DecodeHotRange(std::string_view value);
 // Widens `range` to hold [first, last], rounded. Returns whether it changed.
@@ -145,21 +153,41 @@ uint32_t NumberOfExemplarKey(std::string_view key);
 std::string EncodeExemplar(const Exemplar& exemplar);
 absl::StatusOr<Exemplar> DecodeExemplar(std::string_view value);
 
-// The bucket table: what readers see of `columns`, `labels` and `postings`. One put replaces it.
-//   version      u8       1
+// The bucket table: what readers see of `columns`, `labels` and `postings`, and which hot families
+// these have replaced. One put replaces it.
+//   version      u8       2
+//   folded       varint   hot families below this number are folded: nothing of them is needed
 //   count        varint   buckets, sorted by partition and start, not overlapping in a partition:
 //     partition  varint
 //     start      zigzag
 //     end        zigzag   exclusive, past start
-//     count      varint   live generations, rising:
-//       number   varint
+//     flags      u8       1 sealed
+//     count      varint   live generations, numbers rising:
+//       number, min time zigzag, max time zigzag, series, samples, bytes, sequence: varints
+//
+// Of samples at the same time, the one in the lowest generation counts, then hot families by
+// number, then the head.
 class BucketTable {
  public:
+  // A set of rows of `columns`, `labels` and `postings`. Numbers are never used twice at a time.
+  struct Generation {
+    uint32_t number = 0;
+    TimestampMs min_time = 0;
+    TimestampMs max_time = 0;
+    uint64_t series = 0;
+    uint64_t samples = 0;
+    uint64_t bytes = 0;  // Of its files.
+    // It was written without what tombstones up to this log sequence cover; they do not count for
+    // it any more, as it may have samples that came later.
+    uint64_t sequence = 0;
+    friend bool operator==(const Generation&, const Generation&) = default;
+  };
   struct Bucket {
     PartitionId partition = kDefaultPartition;
     TimestampMs start = 0;
     TimestampMs end = 0;
-    std::vector<uint32_t> generations;
+    bool sealed = false;  // Was merged into one generation once it had closed.
+    std::vector<Generation> generations;
     friend bool operator==(const Bucket&, const Bucket&) = default;
   };
 
@@ -168,10 +196,16 @@ class BucketTable {
   // The same, making a bucket of `size` aligned to its multiples, cut where neighbours begin or
   // end. `added` is set if it was made.
   const Bucket& FindOrAdd(PartitionId partition, TimestampMs time, DurationMs size, bool& added);
+  // The bucket that starts at `start` exactly; null if there is none.
+  Bucket* FindStart(PartitionId partition, TimestampMs start);
   // Removes the buckets without generations that end at or before `time`; returns how many.
   size_t DropEmptyBefore(TimestampMs time);
+  // Removes the generations of all buckets that end at or before `time`; returns how many.
+  size_t DropGenerationsBefore(TimestampMs time);
 
   const std::vector<Bucket>& buckets() const { return buckets_; }
+  uint64_t hot_folded_below() const { return hot_folded_below_; }
+  void set_hot_folded_below(uint64_t number) { hot_folded_below_ = number; }
 
   std::string Encode() const;
   static absl::StatusOr<BucketTable> Decode(std::string_view value);
@@ -180,6 +214,7 @@ class BucketTable {
 
  private:
   std::vector<Bucket> buckets_;
+  uint64_t hot_folded_below_ = 0;
 };
 
 }  // namespace varve

@@ -137,9 +137,12 @@ AppendError Head::CheckOrder(const LastSample& last, const AppendWindow& window,
                   : last.histogram != nullptr && *histogram == *last.histogram);
       return same ? AppendError::kNone : AppendError::kDuplicateTimestamp;
     }
-    return AppendError::kOutOfOrder;
   }
-  return AppendError::kOutOfBounds;
+  // Not in order: the window for late samples alone decides.
+  if (window.late_min != kMaxTimestamp) {
+    return time >= window.late_min ? AppendError::kNone : AppendError::kTooOld;
+  }
+  return time >= window.min ? AppendError::kOutOfOrder : AppendError::kOutOfBounds;
 }
 
 void Head::Release(const Batch& batch) {
@@ -157,7 +160,7 @@ size_t Head::Recheck(Batch& batch, StorageCounters& refused) {
   std::vector<bool> drop_float(batch.record.floats.size());
   std::vector<bool> drop_histogram(batch.record.histograms.size());
   size_t dropped = 0;
-  const AppendWindow anything;
+  const AppendWindow anything{.late_min = batch.late_min};
   const auto check = [&](SeriesRecord& record, TimestampMs time, double value,
                          const Histogram* histogram) {
     const bool alone = record.pending.load(std::memory_order_relaxed) == 1;
@@ -168,7 +171,8 @@ size_t Head::Recheck(Batch& batch, StorageCounters& refused) {
     const AppendError error = CheckOrder(last, anything, time, value, histogram, same);
     if (error != AppendError::kNone) Count(error, refused);
     if (error == AppendError::kNone && !same) {
-      if (!alone) tails[&record] = {true, histogram != nullptr, time, value, histogram};
+      const bool newest = !last.exists || time > last.time;
+      if (!alone && newest) tails[&record] = {true, histogram != nullptr, time, value, histogram};
       return true;
     }
     record.pending.fetch_sub(1, std::memory_order_release);
@@ -283,6 +287,15 @@ void Head::NoteSample(SeriesRecord& record, TimestampMs time) {
   }
 }
 
+TimestampMs Head::BucketStart(TimestampMs time, TimestampMs* end) {
+  bool added = false;
+  const BucketTable::Bucket& bucket =
+      bucket_table_.FindOrAdd(kDefaultPartition, time, options_.bucket_size, added);
+  bucket_table_changed_ |= added;
+  if (end != nullptr) *end = bucket.end;
+  return bucket.start;
+}
+
 void Head::CloseChunk(Shard& shard, SeriesRecord& record, uint64_t id) {
   HotChunk chunk;
   TimestampMs first_time = 0;
@@ -304,13 +317,9 @@ void Head::CloseChunk(Shard& shard, SeriesRecord& record, uint64_t id) {
   } else {
     return;
   }
-  bool added = false;
-  const BucketTable::Bucket& bucket =
-      bucket_table_.FindOrAdd(kDefaultPartition, first_time, options_.bucket_size, added);
-  bucket_table_changed_ |= added;
   auto closed = std::make_shared<ClosedChunk>();
   closed->key = {.partition = kDefaultPartition,
-                 .bucket_start = bucket.start,
+                 .bucket_start = BucketStart(first_time, nullptr),
                  .series = id,
                  .first_time = first_time};
   closed->last_time = chunk.end_time;
@@ -323,7 +332,83 @@ void Head::CloseChunk(Shard& shard, SeriesRecord& record, uint64_t id) {
   MarkDirty(id);
 }
 
+void Head::ApplyLate(Shard& shard, SeriesRecord& record, uint64_t id, LateSample sample) {
+  const TimestampMs time = sample.time;
+  LateSamples& late = shard.late[id];
+  if (!late.Insert(std::move(sample))) return;
+  late_samples_.fetch_add(1, std::memory_order_relaxed);
+  record.min_time = std::min(record.min_time, time);
+  if (time < min_time_.load(std::memory_order_relaxed)) {
+    min_time_.store(time, std::memory_order_relaxed);
+  }
+  if (time < oldest_time_.load(std::memory_order_relaxed)) {
+    oldest_time_.store(time, std::memory_order_relaxed);
+  }
+  RaiseNewestLate(time);
+  if (late.size() >= kLateSamplesMax) CloseLateOf(shard, id);
+  MarkDirty(id);
+}
+
+void Head::CloseLateOf(Shard& shard, uint64_t id) {
+  const auto it = shard.late.find(id);
+  if (it == shard.late.end()) return;
+  const auto bucket_end = [this](TimestampMs time) {
+    TimestampMs end = 0;
+    BucketStart(time, &end);
+    return end;
+  };
+  for (LateSamples::Chunk& chunk : it->second.Encode(bucket_end)) {
+    auto closed = std::make_shared<ClosedChunk>();
+    closed->key = {.partition = kDefaultPartition,
+                   .bucket_start = BucketStart(chunk.first_time, nullptr),
+                   .series = id,
+                   .first_time = chunk.first_time,
+                   .late = sequence_ << kLateSequenceShift | (late_number_++ & 0xffff)};
+    closed->last_time = chunk.last_time;
+    closed->value = std::move(chunk.value);
+    shard.late_closed[id].push_back(closed);
+    unwritten_.push_back(std::move(closed));
+  }
+  shard.late.erase(it);
+  MarkDirty(id);
+}
+
+std::optional<TimestampMs> Head::LastTimeOf(uint64_t id) const {
+  const Shard& shard = shards_[ShardOf(id)];
+  MutexLock lock(shard.mutex);
+  const SeriesRecord* record = FindRecord(shard, id);
+  if (record == nullptr || !record->has_samples) return std::nullopt;
+  return record->chunk.last_time;
+}
+
+bool Head::CloseLateOf(uint64_t id) {
+  Shard& shard = shards_[ShardOf(id)];
+  MutexLock lock(shard.mutex);
+  const bool any = shard.late.contains(id);
+  CloseLateOf(shard, id);
+  return any;
+}
+
+void Head::CloseLate(uint64_t row) {
+  for (uint64_t base = row * kHeadRowSeries; base < (row + 1) * kHeadRowSeries;
+       base += kBlockSeries) {
+    Shard& shard = shards_[ShardOf(base)];
+    MutexLock lock(shard.mutex);
+    if (shard.late.empty()) continue;
+    for (uint64_t i = 0; i < kBlockSeries; ++i) CloseLateOf(shard, base + i);
+  }
+}
+
+void Head::RaiseNewestLate(TimestampMs time) {
+  newest_late_.store(std::max(time, newest_late_.load(std::memory_order_relaxed)),
+                     std::memory_order_relaxed);
+}
+
 void Head::ApplyFloat(Shard& shard, SeriesRecord& record, const LogRecord::Float& sample) {
+  if (record.has_samples && sample.time <= record.chunk.last_time) {
+    return ApplyLate(shard, record, sample.id,
+                     {.time = sample.time, .value = sample.value, .start_time = sample.start_time});
+  }
   EnterBucket(sample.time);
   OpenXorChunk& chunk = record.chunk;
   const bool has_start = sample.start_time != 0;
@@ -345,6 +430,12 @@ void Head::ApplyFloat(Shard& shard, SeriesRecord& record, const LogRecord::Float
 
 void Head::ApplyHistogram(Shard& shard, SeriesRecord& record,
                           const LogRecord::HistogramEntry& sample) {
+  if (record.has_samples && sample.time <= record.chunk.last_time) {
+    return ApplyLate(shard, record, sample.id,
+                     {.time = sample.time,
+                      .start_time = sample.start_time,
+                      .histogram = std::make_shared<const Histogram>(sample.histogram)});
+  }
   EnterBucket(sample.time);
   std::unique_ptr<OpenHistogramChunk>& chunk = record.histogram;
   if (record.chunk.count > 0 ||
@@ -400,7 +491,9 @@ void Head::ApplyAll(const Batch& batch) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   if (held != nullptr) held->mutex.Unlock();
 }
 
-void Head::Apply(const Batch& batch) {
+void Head::Apply(const Batch& batch, uint64_t sequence) {
+  sequence_ = sequence;
+  late_number_ = 0;
   MutexLock lock(visible_mutex_);
   ApplyAll(batch);
 }
@@ -411,6 +504,7 @@ void Head::Written(uint32_t epoch) {
     Shard& shard = shards_[ShardOf(id)];
     MutexLock lock(shard.mutex);
     shard.closed.erase(id);
+    shard.late_closed.erase(id);
     if (SeriesRecord* record = FindRecord(shard, id)) {
       record->hot_epoch = epoch;
       MarkDirty(id);
@@ -558,8 +652,11 @@ void Head::RestoreUnknownEntry(uint64_t id, uint32_t hot_epoch) {
 }
 
 // Records are found without their locks, which the analysis cannot allow.
-void Head::Replay(const LogRecord& record, absl::FunctionRef<bool(uint64_t id)> is_contained,
+void Head::Replay(const LogRecord& record, uint64_t sequence,
+                  absl::FunctionRef<bool(uint64_t id)> is_contained,
                   uint64_t& unknown) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  sequence_ = sequence;
+  late_number_ = 0;
   // Nobody else looks at a head that is being recovered: finding records needs no lock.
   uint64_t last_block = ~uint64_t{0};
   Block* block = nullptr;
@@ -586,24 +683,20 @@ void Head::Replay(const LogRecord& record, absl::FunctionRef<bool(uint64_t id)> 
     const uint64_t id = record.histograms[i].id;
     if (!is_contained(id)) histogram_series[i] = find(id);
   }
-  // Accepted samples lie after the last one; another is here only if the state is damaged.
-  const auto fits = [](const SeriesRecord* series, TimestampMs time) {
-    return series != nullptr && (!series->has_samples || time > series->chunk.last_time);
-  };
   ForEachSample(
       record,
       [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS {
         FetchRecordAhead(float_series, i);
         FetchStreamAhead(float_series, i);
         const LogRecord::Float& sample = record.floats[i];
-        if (!fits(float_series[i], sample.time)) return;
+        if (float_series[i] == nullptr) return;
         Shard& shard = shards_[ShardOf(sample.id)];
         MutexLock lock(shard.mutex);
         ApplyFloat(shard, *float_series[i], sample);
       },
       [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS {
         const LogRecord::HistogramEntry& sample = record.histograms[i];
-        if (!fits(histogram_series[i], sample.time)) return;
+        if (histogram_series[i] == nullptr) return;
         Shard& shard = shards_[ShardOf(sample.id)];
         MutexLock lock(shard.mutex);
         ApplyHistogram(shard, *histogram_series[i], sample);
@@ -628,7 +721,8 @@ Head::SweepResult Head::Sweep(size_t shard_number, TimestampMs idle_before, uint
         }
         const uint64_t id = number * kBlockSeries + i;
         CloseChunk(shard, record, id);
-        if (shard.closed.contains(id) ||
+        CloseLateOf(shard, id);
+        if (shard.closed.contains(id) || shard.late_closed.contains(id) ||
             (record.hot_epoch != 0 && record.hot_epoch >= oldest_epoch)) {
           continue;
         }
@@ -668,7 +762,7 @@ std::vector<SeriesView> Head::View(absl::Span<const uint64_t> ids, TimestampMs m
       MutexLock lock(shard.mutex);
       const SeriesRecord* record = FindRecord(shard, id);
       if (record != nullptr && Overlaps(*record, min, max)) {
-        views.push_back({id, record->chunk.last_time});
+        views.push_back({id, record->chunk.last_time, record->min_time});
       }
     }
   }
@@ -693,6 +787,13 @@ Head::OpenSamples Head::CopyOpen(uint64_t id) const {
   MutexLock lock(shard.mutex);
   if (const auto closed = shard.closed.find(id); closed != shard.closed.end()) {
     samples.closed = closed->second;
+  }
+  samples.newest_late = newest_late_.load(std::memory_order_relaxed);
+  if (const auto closed = shard.late_closed.find(id); closed != shard.late_closed.end()) {
+    samples.late_closed = closed->second;
+  }
+  if (const auto late = shard.late.find(id); late != shard.late.end()) {
+    samples.late = late->second.Copy();
   }
   const SeriesRecord* record = FindRecord(shard, id);
   if (record == nullptr) return samples;

@@ -22,6 +22,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,6 +33,7 @@
 #include "tsdb/format.h"
 #include "tsdb/head_row.h"
 #include "tsdb/histogram_chunk.h"
+#include "tsdb/late_samples.h"
 #include "tsdb/log_record.h"
 #include "tsdb/series_index.h"
 #include "tsdb/xor_chunk.h"
@@ -67,6 +69,7 @@ struct ClosedChunk {
 struct SeriesView {
   uint64_t id = 0;
   TimestampMs last_time = 0;  // Samples after this one came later than the view.
+  TimestampMs min_time = 0;   // No sample is older.
 };
 
 // Samples accepted by an appender, and the series they go to.
@@ -74,6 +77,7 @@ struct Batch {
   LogRecord record;
   std::vector<SeriesRecord*> float_series;      // Of record.floats.
   std::vector<SeriesRecord*> histogram_series;  // Of record.histograms.
+  TimestampMs late_min = kMaxTimestamp;         // As AppendWindow's.
 };
 
 struct HeadOptions {
@@ -84,6 +88,10 @@ struct HeadOptions {
 struct AppendWindow {
   TimestampMs min = kMinTimestamp;  // In-order samples before this are out of bounds.
   TimestampMs max = kMaxTimestamp;
+  // Samples that are not in order are accepted from here on; kMaxTimestamp: none are.
+  TimestampMs late_min = kMaxTimestamp;
+  // How far before the first sample `late_min` will be, if the head is empty.
+  DurationMs late_window = 0;
 };
 
 // The newest sample of a series, for the rules.
@@ -121,9 +129,9 @@ class Head {
   // WRITER: drops samples of `batch` that no longer fit (another batch was faster) and counts
   // them. Returns how many.
   size_t Recheck(Batch& batch, StorageCounters& refused);
-  // WRITER: makes the batch visible, all at once, releases it, and adds the chunks this closed to
-  // unwritten_chunks().
-  void Apply(const Batch& batch);
+  // WRITER: makes the batch, log record `sequence`, visible, all at once, releases it, and adds the
+  // chunks this closed to unwritten_chunks().
+  void Apply(const Batch& batch, uint64_t sequence);
 
   // WRITER: chunks not in a hot family yet; they stay readable here until Written().
   const std::vector<std::shared_ptr<const ClosedChunk>>& unwritten_chunks() const {
@@ -138,6 +146,17 @@ class Head {
   void MarkBucketTableChanged() { bucket_table_changed_ = true; }
   void SetBucketTable(BucketTable table) { bucket_table_ = std::move(table); }
   void DropBucketsBefore(TimestampMs time);
+
+  // WRITER: time of the newest sample of a series in memory; nothing if it is not there or has none.
+  std::optional<TimestampMs> LastTimeOf(uint64_t id) const;
+  // WRITER: the series' late samples become chunks. Returns whether there were any.
+  bool CloseLateOf(uint64_t id);
+  // WRITER: late samples of the row become chunks.
+  void CloseLate(uint64_t row);
+  // Late samples up to this time may be stored.
+  void RaiseNewestLate(TimestampMs time);
+  TimestampMs newest_late() const { return newest_late_.load(std::memory_order_relaxed); }
+  uint64_t late_samples() const { return late_samples_.load(std::memory_order_relaxed); }
 
   // Time of the newest sample; kMinTimestamp before the first.
   TimestampMs max_time() const { return max_time_.load(std::memory_order_relaxed); }
@@ -162,9 +181,9 @@ class Head {
   absl::Status RestoreEntry(const HeadRowEntry& entry);
   // WRITER: state for a saved series without a head entry: it may have chunks anywhere.
   void RestoreUnknownEntry(uint64_t id, uint32_t hot_epoch);
-  // WRITER: applies the samples of a log record, but for those of series that already
+  // WRITER: applies the samples of log record `sequence`, but for those of series that already
   // `is_contained` them; counts samples of unknown series in `unknown`.
-  void Replay(const LogRecord& record, absl::FunctionRef<bool(uint64_t id)> is_contained,
+  void Replay(const LogRecord& record, uint64_t sequence, absl::FunctionRef<bool(uint64_t id)> is_contained,
               uint64_t& unknown);
   // Ids up to this one are never given out again.
   void RaiseLastId(uint64_t id);
@@ -200,6 +219,11 @@ class Head {
     std::vector<std::shared_ptr<const ClosedChunk>> closed;  // By time.
     std::string open;  // EncodeHotChunk, empty if there is none.
     TimestampMs open_first_time = 0;
+    // Chunks of late samples, and those not in one yet. Times overlap those of the others.
+    std::vector<std::shared_ptr<const ClosedChunk>> late_closed;
+    SeriesSamples late;
+    // No late sample stored anywhere is newer.
+    TimestampMs newest_late = kMinTimestamp;
   };
   OpenSamples CopyOpen(uint64_t id) const;
 
@@ -217,6 +241,10 @@ class Head {
     absl::flat_hash_map<uint64_t, BlockSlot> blocks ABSL_GUARDED_BY(mutex);
     absl::flat_hash_map<uint64_t, std::vector<std::shared_ptr<const ClosedChunk>>> closed
         ABSL_GUARDED_BY(mutex);
+    // Few series have late samples.
+    absl::flat_hash_map<uint64_t, LateSamples> late ABSL_GUARDED_BY(mutex);
+    absl::flat_hash_map<uint64_t, std::vector<std::shared_ptr<const ClosedChunk>>> late_closed
+        ABSL_GUARDED_BY(mutex);
   };
 
   static size_t ShardOf(uint64_t id) { return id / kBlockSeries % kShards; }
@@ -233,6 +261,10 @@ class Head {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
   void ApplyHistogram(Shard& shard, SeriesRecord& record, const LogRecord::HistogramEntry& sample)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+  void ApplyLate(Shard& shard, SeriesRecord& record, uint64_t id, LateSample sample)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+  void CloseLateOf(Shard& shard, uint64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+  TimestampMs BucketStart(TimestampMs time, TimestampMs* end);
   void ApplyAll(const Batch& batch);
   bool Overlaps(const SeriesRecord& record, TimestampMs min, TimestampMs max) const;
   // Moves the open chunk, if there is one, to the unwritten ones.
@@ -260,6 +292,8 @@ class Head {
   std::atomic<TimestampMs> max_time_ = kMinTimestamp;
   std::atomic<TimestampMs> min_time_ = kMaxTimestamp;
   std::atomic<TimestampMs> oldest_time_ = kMinTimestamp;
+  std::atomic<TimestampMs> newest_late_ = kMinTimestamp;
+  std::atomic<uint64_t> late_samples_ = 0;  // Accepted.
   std::atomic<uint64_t> open_chunks_ = 0;
 
   // The writer's own.
@@ -270,6 +304,8 @@ class Head {
   std::vector<std::shared_ptr<const ClosedChunk>> unwritten_;
   absl::flat_hash_set<uint64_t> dirty_rows_;
   uint64_t last_dirty_row_ = ~uint64_t{0};
+  uint64_t sequence_ = 0;     // Of the log record applied last,
+  uint64_t late_number_ = 0;  // and late chunks closed since.
 };
 
 template <typename Use>

@@ -132,7 +132,8 @@ absl::Status WritePath::CloseAll() {
   if (head_.max_time() == kMinTimestamp) return absl::OkStatus();
   for (size_t shard = 0; shard < Head::kShards; ++shard) {
     MutexLock lock(commit_mutex_);
-    RETURN_IF_ERROR(SweepShard(shard, kMaxTimestamp));
+    // Those with samples stay, however old: they may be about to go on.
+    RETURN_IF_ERROR(SweepShard(shard, kMaxTimestamp, /*oldest_epoch=*/0));
   }
   {
     MutexLock lock(commit_mutex_);

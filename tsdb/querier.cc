@@ -1,101 +1,99 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Reading. A series set notes the time of each series' last sample when it is made and never
-// returns later ones: samples of a series come in order, so this is a consistent view without
-// copying anything. A read copies what memory holds first and takes the hot families after, so
-// that a chunk on its way from one to the other is seen in either or both; samples at times
-// already seen are skipped.
+// returns later ones, and it pins a bucket table: samples of a series come in order, so this is a
+// consistent view without copying anything. The head is looked at before the table is pinned, and a
+// read copies what memory holds before it asks for the table of now, so that a chunk on its way from
+// memory to a hot family to a generation is seen somewhere; samples at times already seen are
+// skipped.
 #include "tsdb/querier.h"
-
-#include <absl/container/flat_hash_map.h>
-#include <rocksdb/db.h>
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "model/check.h"
-#include "model/mutex.h"
 #include "model/status_macros.h"
+#include "tsdb/merge_samples.h"
+#include "tsdb/postings.h"
+#include "tsdb/read_set.h"
 
 namespace varve {
 
 namespace {
 
-// Iterators over hot families, used again by the next read: making one costs more than a seek.
-// Thread-safe.
-class IteratorPool {
- public:
-  // An iterator over the family's state of now or later.
-  std::unique_ptr<rocksdb::Iterator> Take(const HotFamily& hot) ABSL_LOCKS_EXCLUDED(mutex_) {
-    std::unique_ptr<rocksdb::Iterator> iterator;
-    {
-      MutexLock lock(mutex_);
-      const auto it = idle_.find(hot.number);
-      if (it != idle_.end() && !it->second.iterators.empty()) {
-        iterator = std::move(it->second.iterators.back());
-        it->second.iterators.pop_back();
-      }
-    }
-    if (iterator != nullptr && iterator->Refresh().ok()) return iterator;
-    return std::unique_ptr<rocksdb::Iterator>(
-        hot.family->db().NewIterator(rocksdb::ReadOptions(), hot.family->handle()));
-  }
-
-  void Return(const HotFamily& hot, std::unique_ptr<rocksdb::Iterator> iterator)
-      ABSL_LOCKS_EXCLUDED(mutex_) {
-    MutexLock lock(mutex_);
-    Idle& idle = idle_[hot.number];
-    idle.family = hot.family;
-    if (idle.iterators.size() < kIdleMax) idle.iterators.push_back(std::move(iterator));
-  }
-
- private:
-  static constexpr size_t kIdleMax = 16;  // Of one family: the threads that read at a time.
-  struct Idle {
-    FamilyPtr family;  // Outlives its iterators.
-    std::vector<std::unique_ptr<rocksdb::Iterator>> iterators;
-  };
-
-  Mutex mutex_;
-  absl::flat_hash_map<uint64_t, Idle> idle_ ABSL_GUARDED_BY(mutex_);  // By family number.
+// An id of a selected series.
+struct Source {
+  uint64_t id = 0;
+  bool in_memory = false;
+  TimestampMs last_time = kMaxTimestamp;  // Later samples came after the view; if in memory.
+  TimestampMs min_time = kMinTimestamp;   // Nothing is older; as far as known.
 };
 
-// Appends the samples of the chunks of `id` in one bucket of the iterator's family.
-absl::Status ReadChunks(rocksdb::Iterator& it, const BucketTable::Bucket& bucket, uint64_t id,
-                        TimestampMs min, TimestampMs max, SeriesSamples& samples) {
-  const std::string from =
-      EncodeHotKey({.partition = bucket.partition,
-                    .bucket_start = bucket.start,
-                    .series = id,
-                    .first_time = std::max(min, kMinTimestamp + kChunkSpanMax) - kChunkSpanMax});
-  for (it.Seek(from); it.Valid(); it.Next()) {
-    ASSIGN_OR_RETURN(const HotKey found, DecodeHotKey(ToView(it.key())));
-    if (found.series != id || found.bucket_start != bucket.start ||
-        found.partition != bucket.partition || found.first_time > max) {
-      break;
-    }
-    ASSIGN_OR_RETURN(const HotChunk chunk, DecodeHotChunk(ToView(it.value())));
-    if (chunk.end_time < min) continue;
-    RETURN_IF_ERROR(DecodeChunkSamples(chunk, found.first_time, min, max, samples));
-  }
-  return FromRocks(it.status(), "reading chunks");
+// What a selector found: the ids of series with their labels, and where they are stored.
+struct Selection {
+  std::vector<Source> sources;
+  std::vector<Labels> labels;  // Of each source.
+  std::shared_ptr<const HotSet> pinned;
+  ReadSet::SelectedIds stored;
+};
+
+std::vector<uint64_t> IdsOf(const std::vector<SeriesView>& views) {
+  std::vector<uint64_t> ids;
+  ids.reserve(views.size());
+  for (const SeriesView& view : views) ids.push_back(view.id);
+  return ids;
 }
 
-absl::Status ReadHot(const HotSet& set, IteratorPool& pool, uint64_t id, TimestampMs min,
-                     TimestampMs max, SeriesSamples& samples) {
-  for (const std::shared_ptr<HotFamily>& hot : set.families) {
-    const TimestampMs hot_min = hot->min.load(std::memory_order_relaxed);
-    const TimestampMs hot_max = hot->max.load(std::memory_order_relaxed);
-    if (hot_min > max || hot_max < min) continue;
-    std::unique_ptr<rocksdb::Iterator> it = pool.Take(*hot);
-    for (const BucketTable::Bucket& bucket : set.buckets.buckets()) {
-      if (bucket.start > std::min(max, hot_max) || bucket.end <= std::max(min, hot_min)) continue;
-      RETURN_IF_ERROR(ReadChunks(*it, bucket, id, min, max, samples));
-    }
-    pool.Return(*hot, std::move(it));
+// Asks the pinned generations that overlap [min, max].
+absl::Status SelectStored(const std::vector<Matcher>& matchers, TimestampMs min, TimestampMs max,
+                          Selection& selection) {
+  for (const GenerationPtr& generation : selection.pinned->generations) {
+    if (!generation->Overlaps(min, max)) continue;
+    ASSIGN_OR_RETURN(selection.stored[generation.get()], generation->Select(matchers));
   }
   return absl::OkStatus();
+}
+
+// The ids in generations that are not in `known`, rising. REQUIRES: `known` rises.
+std::vector<uint64_t> StoredIds(const Selection& selection, absl::Span<const uint64_t> known) {
+  std::vector<uint64_t> ids;
+  for (const auto& [generation, stored] : selection.stored) {
+    std::set_difference(stored.begin(), stored.end(), known.begin(), known.end(),
+                        std::back_inserter(ids));
+  }
+  SortIds(ids);
+  return ids;
+}
+
+// The labels of `ids`, which rise: from memory, else from the generations that have them.
+absl::StatusOr<std::vector<Labels>> LabelsOfStored(const Selection& selection,
+                                                   const SeriesIndex& index,
+                                                   absl::Span<const uint64_t> ids) {
+  std::vector<Labels> labels = index.LabelsOf(ids);
+  std::vector<size_t> missing;  // Positions, rising.
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (labels[i].empty()) missing.push_back(i);
+  }
+  for (const auto& [generation, stored] : selection.stored) {
+    std::vector<uint64_t> wanted;
+    std::vector<size_t> positions;
+    std::vector<size_t> elsewhere;
+    for (const size_t position : missing) {
+      if (std::binary_search(stored.begin(), stored.end(), ids[position])) {
+        wanted.push_back(ids[position]);
+        positions.push_back(position);
+      } else {
+        elsewhere.push_back(position);
+      }
+    }
+    ASSIGN_OR_RETURN(std::vector<Labels> found, generation->LabelsOf(wanted));
+    for (size_t i = 0; i < found.size(); ++i) labels[positions[i]] = std::move(found[i]);
+    missing = std::move(elsewhere);
+    if (missing.empty()) break;
+  }
+  return labels;
 }
 
 template <typename T>
@@ -106,67 +104,32 @@ void Permute(std::vector<T>& items, const std::vector<uint32_t>& order) {
   items = std::move(sorted);
 }
 
-// Adds the samples of `other` (another id of the same labels) to `samples`. At equal times the
-// one in `samples` stays.
-void MergeSamples(SeriesSamples other, SeriesSamples& samples) {
-  SeriesSamples merged;
-  const bool starts = !samples.start_times.empty() || !other.start_times.empty();
-  const bool histogram_starts =
-      !samples.histogram_start_times.empty() || !other.histogram_start_times.empty();
-  const auto start_at = [](const std::vector<TimestampMs>& times, size_t i) {
-    return times.empty() ? 0 : times[i];
-  };
-  for (size_t i = 0, j = 0; i < samples.times.size() || j < other.times.size();) {
-    const bool first =
-        j == other.times.size() || (i < samples.times.size() && samples.times[i] <= other.times[j]);
-    const SeriesSamples& from = first ? samples : other;
-    const size_t at = first ? i++ : j++;
-    if (!merged.times.empty() && merged.times.back() == from.times[at]) continue;
-    merged.times.push_back(from.times[at]);
-    merged.values.push_back(from.values[at]);
-    if (starts) merged.start_times.push_back(start_at(from.start_times, at));
-  }
-  for (size_t i = 0, j = 0; i < samples.histograms.size() || j < other.histograms.size();) {
-    const bool first =
-        j == other.histograms.size() ||
-        (i < samples.histograms.size() && samples.histograms[i].time <= other.histograms[j].time);
-    const SeriesSamples& from = first ? samples : other;
-    const size_t at = first ? i++ : j++;
-    if (!merged.histograms.empty() && merged.histograms.back().time == from.histograms[at].time) {
-      continue;
-    }
-    merged.histograms.push_back(from.histograms[at]);
-    if (histogram_starts) {
-      merged.histogram_start_times.push_back(start_at(from.histogram_start_times, at));
-    }
-  }
-  samples = std::move(merged);
-}
-
-class HeadSeriesSet : public SeriesSet {
+class StoredSeriesSet : public SeriesSet {
  public:
-  // `views` and `labels` belong together; sorts them, and merges equal labels.
-  HeadSeriesSet(std::shared_ptr<const ReadState> state, std::vector<SeriesView> views,
-                std::vector<Labels> labels, uint64_t limit)
-      : state_(std::move(state)), hot_(state_->write_path->hot_set()) {
-    std::vector<uint32_t> order(views.size());
+  // Sorts the selection by labels, and merges equal ones.
+  StoredSeriesSet(std::shared_ptr<const ReadState> state, Selection selection, uint64_t limit)
+      : state_(std::move(state)),
+        read_set_(std::move(selection.pinned), std::move(selection.stored)) {
+    std::vector<Source>& sources = selection.sources;
+    std::vector<Labels>& labels = selection.labels;
+    std::vector<uint32_t> order(sources.size());
     for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
     std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
       const auto by_labels = labels[a] <=> labels[b];
-      return by_labels != 0 ? by_labels < 0 : a < b;
+      return by_labels != 0 ? by_labels < 0 : sources[a].id < sources[b].id;
     });
-    Permute(views, order);
+    Permute(sources, order);
     Permute(labels, order);
-    for (size_t i = 0; i < views.size(); ++i) {
-      if (labels[i].empty()) continue;  // Left between being found and being looked at.
+    for (size_t i = 0; i < sources.size(); ++i) {
+      if (labels[i].empty()) continue;  // Left memory between being found and being looked at.
       if (labels_.empty() || labels_.back() != labels[i]) {
         if (limit > 0 && labels_.size() == limit) break;
         labels_.push_back(std::move(labels[i]));
-        first_view_.push_back(views_.size());
+        first_source_.push_back(sources_.size());
       }
-      views_.push_back(views[i]);
+      sources_.push_back(sources[i]);
     }
-    first_view_.push_back(views_.size());
+    first_source_.push_back(sources_.size());
   }
 
   size_t size() const override { return labels_.size(); }
@@ -176,120 +139,207 @@ class HeadSeriesSet : public SeriesSet {
                     SeriesSamples& samples) const override {
     INVARIANT(index < labels_.size());
     samples.Clear();
-    const size_t first = first_view_[index];
-    RETURN_IF_ERROR(ReadView(views_[first], min, max, samples));
-    for (size_t i = first + 1; i < first_view_[index + 1]; ++i) {
+    const size_t first = first_source_[index];
+    RETURN_IF_ERROR(ReadSource(sources_[first], min, max, samples));
+    for (size_t i = first + 1; i < first_source_[index + 1]; ++i) {
       SeriesSamples other;
-      RETURN_IF_ERROR(ReadView(views_[i], min, max, other));
+      RETURN_IF_ERROR(ReadSource(sources_[i], min, max, other));
       MergeSamples(std::move(other), samples);
     }
     return absl::OkStatus();
   }
 
  private:
-  absl::Status ReadView(const SeriesView& view, TimestampMs min, TimestampMs max,
-                        SeriesSamples& samples) const {
-    max = std::min(max, view.last_time);
+  absl::Status ReadSource(const Source& source, TimestampMs min, TimestampMs max,
+                          SeriesSamples& samples) const {
+    if (!source.in_memory) {
+      const std::shared_ptr<const TombstoneSet> deleted = state_->write_path->tombstones();
+      return read_set_.Read(source.id, nullptr, deleted->Of(source.id), min, max, samples);
+    }
+    max = std::min(max, source.last_time);
     if (min > max) return absl::OkStatus();
-    const Head::OpenSamples open = state_->head->CopyOpen(view.id);
-    const bool in_memory = !open.closed.empty() ? open.closed.front()->key.first_time <= min
-                                                : !open.open.empty() && open.open_first_time <= min;
-    if (!in_memory) {
-      const std::shared_ptr<const HotSet> now = state_->write_path->hot_set();
-      // Families that expired since the set was made are read all the same.
-      if (now != hot_)
-        RETURN_IF_ERROR(ReadHot(Expired(*now), iterators_, view.id, min, max, samples));
-      RETURN_IF_ERROR(ReadHot(*now, iterators_, view.id, min, max, samples));
+    const Head::OpenSamples open = state_->head->CopyOpen(source.id);
+    const std::shared_ptr<const TombstoneSet> all_deleted = state_->write_path->tombstones();
+    const absl::Span<const Tombstone> deleted = all_deleted->Of(source.id);
+    const bool all_open = open.newest_late < min &&
+                          (!open.closed.empty()
+                               ? open.closed.front()->key.first_time <= min
+                               : !open.open.empty() && open.open_first_time <= min);
+    if (!all_open) {
+      RETURN_IF_ERROR(
+          read_set_.Read(source.id, state_->write_path->hot_set(), deleted, min, max, samples));
     }
     for (const std::shared_ptr<const ClosedChunk>& closed : open.closed) {
-      ASSIGN_OR_RETURN(const HotChunk chunk, DecodeHotChunk(closed->value));
-      RETURN_IF_ERROR(DecodeChunkSamples(chunk, closed->key.first_time, min, max, samples));
+      RETURN_IF_ERROR(ReadChunk(closed->value, closed->key, deleted, min, max, samples));
     }
-    if (open.open.empty() || open.open_first_time > max) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const HotChunk chunk, DecodeHotChunk(open.open));
-    return DecodeChunkSamples(chunk, open.open_first_time, min, max, samples);
+    if (!open.open.empty() && open.open_first_time <= max) {
+      RETURN_IF_ERROR(
+          ReadChunk(open.open, {.first_time = open.open_first_time}, deleted, min, max, samples));
+    }
+    for (const std::shared_ptr<const ClosedChunk>& closed : open.late_closed) {
+      if (closed->key.first_time > max || closed->last_time < min) continue;
+      RETURN_IF_ERROR(ReadChunk(closed->value, closed->key, deleted, min, max, samples));
+    }
+    // Those that no chunk has came after any tombstone.
+    MergeSamples(Within(open.late, min, max), samples);
+    return absl::OkStatus();
   }
 
-  HotSet Expired(const HotSet& now) const {
-    HotSet expired;
-    expired.buckets = hot_->buckets;
-    for (const std::shared_ptr<HotFamily>& hot : hot_->families) {
-      if (std::find(now.families.begin(), now.families.end(), hot) == now.families.end()) {
-        expired.families.push_back(hot);
-      }
-    }
-    return expired;
+  static absl::Status ReadChunk(std::string_view value, const HotKey& key,
+                                absl::Span<const Tombstone> deleted, TimestampMs min,
+                                TimestampMs max, SeriesSamples& samples) {
+    ASSIGN_OR_RETURN(const HotChunk chunk, DecodeHotChunk(value));
+    return ReadLiving(deleted, key.late >> kLateSequenceShift, samples, [&](SeriesSamples& into) {
+      return DecodeInto(std::max(key.first_time, min), into, [&](SeriesSamples& to) {
+        return DecodeChunkSamples(chunk, key.first_time, min, max, to);
+      });
+    });
   }
 
-  std::shared_ptr<const ReadState> state_;
-  std::shared_ptr<const HotSet> hot_;
+  const std::shared_ptr<const ReadState> state_;
+  const ReadSet read_set_;
   std::vector<Labels> labels_;
-  std::vector<SeriesView> views_;
-  std::vector<size_t> first_view_;  // Of each labels_, and one past the last.
-  mutable IteratorPool iterators_;
+  std::vector<Source> sources_;
+  std::vector<size_t> first_source_;  // Of each labels_, and one past the last.
 };
 
-class HeadQuerier : public Querier {
+LabelTexts Limited(std::set<std::string> texts, uint64_t limit) {
+  LabelTexts result;
+  result.truncated = limit > 0 && texts.size() > limit;
+  auto end = texts.end();
+  if (result.truncated) end = std::next(texts.begin(), static_cast<ptrdiff_t>(limit));
+  for (auto it = texts.begin(); it != end;) {
+    result.texts.push_back(std::move(texts.extract(it++).value()));
+  }
+  return result;
+}
+
+void Insert(LabelTexts from, std::set<std::string>& to) {
+  for (std::string& text : from.texts) to.insert(to.end(), std::move(text));
+}
+
+class StoredQuerier : public Querier {
  public:
-  HeadQuerier(std::shared_ptr<const ReadState> state, TimestampMs min, TimestampMs max)
+  StoredQuerier(std::shared_ptr<const ReadState> state, TimestampMs min, TimestampMs max)
       : state_(std::move(state)), min_(min), max_(max) {}
 
   absl::StatusOr<std::unique_ptr<SeriesSet>> Select(const std::vector<Matcher>& matchers,
                                                     const SelectHints& hints) const override {
+    const TimestampMs min = std::max(min_, hints.start_ms);
+    const TimestampMs max = std::min(max_, hints.end_ms);
     const Head& head = *state_->head;
-    std::vector<SeriesView> views =
-        head.View(head.index().Select(matchers), std::max(min_, hints.start_ms),
-                  std::min(max_, hints.end_ms));
-    std::vector<Labels> labels = head.index().LabelsOf(Ids(views));
-    return std::make_unique<HeadSeriesSet>(state_, std::move(views), std::move(labels),
-                                           hints.limit);
+    Selection selection;
+    const std::vector<SeriesView> views = head.View(head.index().Select(matchers), min, max);
+    const std::vector<uint64_t> ids = IdsOf(views);
+    selection.labels = head.index().LabelsOf(ids);
+    for (const SeriesView& view : views) {
+      selection.sources.push_back({view.id, /*in_memory=*/true, view.last_time, view.min_time});
+    }
+    selection.pinned = state_->write_path->hot_set();
+    RETURN_IF_ERROR(SelectStored(matchers, min, max, selection));
+    const std::vector<uint64_t> stored = StoredIds(selection, ids);
+    ASSIGN_OR_RETURN(std::vector<Labels> labels, LabelsOfStored(selection, head.index(), stored));
+    for (size_t i = 0; i < stored.size(); ++i) {
+      selection.sources.push_back({.id = stored[i]});
+      selection.labels.push_back(std::move(labels[i]));
+    }
+    LeaveOutDeleted(min, max, selection);
+    return std::make_unique<StoredSeriesSet>(state_, std::move(selection), hints.limit);
   }
 
   absl::StatusOr<LabelTexts> LabelNames(const std::vector<std::vector<Matcher>>& matcher_sets,
                                         uint64_t limit) const override {
     const SeriesIndex& index = state_->head->index();
+    std::set<std::string> names;
     if (matcher_sets.empty()) {
-      return index.Names([this](uint64_t id) { return InRange(id); }, limit);
+      Insert(index.Names([this](uint64_t id) { return InRange(id); }, 0), names);
+      RETURN_IF_ERROR(ForEachGeneration(
+          [&](const Generation& generation) { return generation.AddNames(names); }));
+    } else {
+      ASSIGN_OR_RETURN(const Matching matching, Match(matcher_sets));
+      Insert(index.NamesOf(matching.ids, 0), names);
+      for (const Labels& labels : matching.labels) {
+        for (const LabelView& label : labels) names.emplace(label.name);
+      }
     }
-    return index.NamesOf(SelectAny(matcher_sets), limit);
+    return Limited(std::move(names), limit);
   }
 
   absl::StatusOr<LabelTexts> LabelValues(std::string_view name,
                                          const std::vector<std::vector<Matcher>>& matcher_sets,
                                          uint64_t limit) const override {
     const SeriesIndex& index = state_->head->index();
+    std::set<std::string> values;
     if (matcher_sets.empty()) {
-      return index.Values(
-          name, [this](uint64_t id) { return InRange(id); }, limit);
+      Insert(index.Values(
+                 name, [this](uint64_t id) { return InRange(id); }, 0),
+             values);
+      RETURN_IF_ERROR(ForEachGeneration(
+          [&](const Generation& generation) { return generation.AddValues(name, values); }));
+    } else {
+      ASSIGN_OR_RETURN(const Matching matching, Match(matcher_sets));
+      Insert(index.ValuesOf(name, matching.ids, 0), values);
+      for (const Labels& labels : matching.labels) {
+        if (labels.Has(name)) values.emplace(labels.Get(name));
+      }
     }
-    return index.ValuesOf(name, SelectAny(matcher_sets), limit);
+    return Limited(std::move(values), limit);
   }
 
  private:
-  static std::vector<uint64_t> Ids(const std::vector<SeriesView>& views) {
+  // Series that match: those in memory by id, the others by their labels.
+  struct Matching {
     std::vector<uint64_t> ids;
-    ids.reserve(views.size());
-    for (const SeriesView& view : views) ids.push_back(view.id);
-    return ids;
+    std::vector<Labels> labels;
+  };
+
+  // Leaves out series all of whose samples in [min, max] are deleted.
+  void LeaveOutDeleted(TimestampMs min, TimestampMs max, Selection& selection) const {
+    const std::shared_ptr<const TombstoneSet> deleted = state_->write_path->tombstones();
+    if (deleted->by_series().empty()) return;
+    for (size_t i = 0; i < selection.sources.size(); ++i) {
+      const Source& source = selection.sources[i];
+      const TimestampMs from = std::max(min, source.min_time);
+      // Late samples may have come after the tombstone.
+      if (state_->head->newest_late() < from &&
+          Covers(deleted->Of(source.id), from, std::min(max, source.last_time))) {
+        selection.labels[i] = Labels();  // As if it had left memory.
+      }
+    }
   }
 
   bool InRange(uint64_t id) const { return state_->head->MayHaveSamples(id, min_, max_); }
 
-  std::vector<uint64_t> SelectAny(const std::vector<std::vector<Matcher>>& matcher_sets) const {
-    const Head& head = *state_->head;
-    std::vector<uint64_t> ids;
-    for (const std::vector<Matcher>& matchers : matcher_sets) {
-      const std::vector<uint64_t> selected =
-          Ids(head.View(head.index().Select(matchers), min_, max_));
-      std::vector<uint64_t> both;
-      std::set_union(ids.begin(), ids.end(), selected.begin(), selected.end(),
-                     std::back_inserter(both));
-      ids = std::move(both);
+  template <typename Visitor>
+  absl::Status ForEachGeneration(Visitor visit) const {
+    const std::shared_ptr<const HotSet> pinned = state_->write_path->hot_set();
+    for (const GenerationPtr& generation : pinned->generations) {
+      if (generation->Overlaps(min_, max_)) RETURN_IF_ERROR(visit(*generation));
     }
-    return ids;
+    return absl::OkStatus();
   }
 
-  std::shared_ptr<const ReadState> state_;
+  absl::StatusOr<Matching> Match(const std::vector<std::vector<Matcher>>& matcher_sets) const {
+    const Head& head = *state_->head;
+    Matching matching;
+    for (const std::vector<Matcher>& matchers : matcher_sets) {
+      const std::vector<uint64_t> ids =
+          IdsOf(head.View(head.index().Select(matchers), min_, max_));
+      matching.ids.insert(matching.ids.end(), ids.begin(), ids.end());
+    }
+    SortIds(matching.ids);
+    for (const std::vector<Matcher>& matchers : matcher_sets) {
+      Selection selection;
+      selection.pinned = state_->write_path->hot_set();
+      RETURN_IF_ERROR(SelectStored(matchers, min_, max_, selection));
+      const std::vector<uint64_t> stored = StoredIds(selection, matching.ids);
+      ASSIGN_OR_RETURN(std::vector<Labels> labels, LabelsOfStored(selection, head.index(), stored));
+      std::move(labels.begin(), labels.end(), std::back_inserter(matching.labels));
+    }
+    return matching;
+  }
+
+  const std::shared_ptr<const ReadState> state_;
   const TimestampMs min_;
   const TimestampMs max_;
 };
@@ -298,7 +348,7 @@ class HeadQuerier : public Querier {
 
 std::unique_ptr<Querier> NewHeadQuerier(std::shared_ptr<const ReadState> state, TimestampMs min,
                                         TimestampMs max) {
-  return std::make_unique<HeadQuerier>(std::move(state), min, max);
+  return std::make_unique<StoredQuerier>(std::move(state), min, max);
 }
 
 }  // namespace varve

@@ -76,10 +76,14 @@ absl::StatusOr<HotRange> WritePath::ScanHotRange(const Family& family) const {
 }
 
 absl::Status WritePath::RecoverHotFamilies() {
+  const uint64_t folded_below = head_.bucket_table().hot_folded_below();
   for (auto& [number, family] : store_.TakeNumbered(kHotFamilyPrefix)) {
+    if (number < folded_below) {
+      RETURN_IF_ERROR(store_.Drop(*family));
+      continue;
+    }
     HotRange range;
-    const absl::StatusOr<std::string> stored =
-        store_.Get(store_.meta(), fmt::format("{}{}", kHotRangeKeyPrefix, number));
+    const absl::StatusOr<std::string> stored = store_.Get(store_.meta(), HotRangeKey(number));
     absl::StatusOr<HotRange> decoded =
         stored.ok() ? DecodeHotRange(*stored) : ScanHotRange(*family);
     if (decoded.ok()) {
@@ -98,7 +102,7 @@ absl::Status WritePath::RecoverHotFamilies() {
   }
   if (hot_.empty()) {
     auto hot = std::make_shared<HotFamily>();
-    hot->number = 1;
+    hot->number = std::max<uint64_t>(folded_below, 1);
     ASSIGN_OR_RETURN(hot->family, store_.CreateNumbered(kHotFamilyPrefix, hot->number));
     hot_.push_back(std::move(hot));
   }
@@ -172,7 +176,7 @@ void WritePath::ReplayRecord(uint64_t sequence, const LogRecord& record) {
     const auto row = row_sequences_.find(last_row);
     return last_contained = row != row_sequences_.end() && sequence <= row->second;
   };
-  head_.Replay(record, is_contained, unknown_series_samples_);
+  head_.Replay(record, sequence, is_contained, unknown_series_samples_);
 }
 
 absl::Status WritePath::ReplayLog() {
@@ -225,7 +229,16 @@ absl::Status WritePath::Recover() {
   MutexLock lock(commit_mutex_);
   RETURN_IF_ERROR(RecoverMeta());
   RETURN_IF_ERROR(RecoverHotFamilies());
+  RETURN_IF_ERROR(RecoverGenerations());
   PublishHot();
+  if (const absl::Status status = tombstones_.Load(store_); !status.ok()) {
+    CountCorruption("tombstones", status);
+  }
+  // Deletes have sequences too.
+  last_sequence_ = std::max(last_sequence_, tombstones_.set()->sequence());
+  for (const auto& [id, generation] : generations_) {
+    last_sequence_ = std::max(last_sequence_, generation->info().sequence);
+  }
   RETURN_IF_ERROR(RecoverSeries());
   RETURN_IF_ERROR(RecoverHead());
   RETURN_IF_ERROR(ReplayLog());
@@ -235,6 +248,7 @@ absl::Status WritePath::Recover() {
                          {{"count", std::to_string(unknown_series_samples_)}}));
   }
   row_sequences_.clear();
+  head_.RaiseNewestLate(head_.max_time());  // How far they went before is not known any more.
   // A clock that was wrong before must not keep today's samples out.
   if (options_.lookahead_limit > 0 && head_.max_time() != kMinTimestamp) {
     head_.ClampMaxTime(clock_.Now() + options_.lookahead_limit);

@@ -5,17 +5,20 @@
 
 #include <fmt/format.h>
 #include <rocksdb/cache.h>
+#include <rocksdb/convenience.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdarg>
 #include <cstdio>
+#include <limits>
 #include <utility>
 
 #include "model/log_line.h"
@@ -45,7 +48,11 @@ class RocksLogger : public rocksdb::Logger {
     Logv(rocksdb::InfoLogLevel::INFO_LEVEL, format, arguments);
   }
   void Logv(rocksdb::InfoLogLevel level, const char* format, va_list arguments) override {
-    const spdlog::level::level_enum ours = Level(level);
+    spdlog::level::level_enum ours = Level(level);
+    // Tables that were written beside the database have no such number, only their checksums.
+    if (std::string_view(format).find("opened without unique ID") != std::string_view::npos) {
+      ours = spdlog::level::trace;
+    }
     if (!spdlog::should_log(ours)) return;
     char text[1024];
     std::vsnprintf(text, sizeof(text), format, arguments);
@@ -122,6 +129,12 @@ rocksdb::ColumnFamilyOptions FamilyOptions(std::string_view name, const StoreOpt
     family.compression = rocksdb::kNoCompression;
     family.disable_auto_compactions = true;
     table.block_size = 64 << 10;
+  } else if (name == kColumnsFamily || name == kLabelsFamily || name == kPostingsFamily) {
+    // Whole tables only, each inside one generation: nothing to compact, ever.
+    family.compression = rocksdb::kZSTD;
+    family.compression_opts.level = name == kColumnsFamily ? 1 : 3;
+    family.disable_auto_compactions = true;
+    table.block_size = name == kColumnsFamily ? 64 << 10 : 16 << 10;
   } else {
     // Chunks are dense already: higher levels take twice the time for nothing. Head rows are
     // written again every few minutes, so that even level 1 would show in the cost of a sample.
@@ -247,6 +260,16 @@ absl::Status Store::Flush(const std::vector<const Family*>& families) {
   return FromRocks(db_->Flush(options, handles), "flushing tables");
 }
 
+absl::Status Store::Compact(const std::vector<const Family*>& families) {
+  rocksdb::CompactRangeOptions options;
+  options.allow_write_stall = true;
+  for (const Family* family : families) {
+    RETURN_IF_ERROR(FromRocks(db_->CompactRange(options, family->handle(), nullptr, nullptr),
+                              fmt::format("compacting {}", family->name())));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Store::Resume() { return FromRocks(db_->Resume(), "resuming after a failed write"); }
 
 absl::StatusOr<std::string> Store::Get(const Family& family, std::string_view key) const {
@@ -265,6 +288,66 @@ absl::Status Store::Scan(const Family& family, std::string_view from, const Visi
     if (!more) return absl::OkStatus();
   }
   return FromRocks(it->status(), fmt::format("reading {}", family.name()));
+}
+
+std::unique_ptr<rocksdb::SstFileWriter> Store::NewTableWriter(const Family& family) const {
+  const rocksdb::Options options(db_->GetDBOptions(),
+                                 FamilyOptions(family.name(), options_, block_cache_));
+  return std::make_unique<rocksdb::SstFileWriter>(rocksdb::EnvOptions(), options, family.handle());
+}
+
+absl::Status Store::Ingest(const std::vector<Tables>& tables) {
+  std::vector<rocksdb::IngestExternalFileArg> arguments;
+  for (const Tables& part : tables) {
+    if (part.paths.empty()) continue;
+    rocksdb::IngestExternalFileArg argument;
+    argument.column_family = part.family->handle();
+    argument.external_files = part.paths;
+    argument.options.move_files = true;
+    argument.options.write_global_seqno = false;
+    arguments.push_back(std::move(argument));
+  }
+  if (arguments.empty()) return absl::OkStatus();
+  return FromRocks(db_->IngestExternalFiles(arguments), "taking in folded tables");
+}
+
+absl::Status Store::DeleteTables(const Family& family, std::string_view begin,
+                                 std::string_view end) {
+  const rocksdb::Slice from = ToSlice(begin);
+  const rocksdb::Slice to = ToSlice(end);
+  return FromRocks(rocksdb::DeleteFilesInRange(db_.get(), family.handle(), &from, &to,
+                                               /*include_end=*/false),
+                   fmt::format("deleting tables of {}", family.name()));
+}
+
+absl::StatusOr<std::string> Store::ClearScratch() {
+  rocksdb::Env& env = *db_->GetEnv();
+  const std::string directory = options_.path + "/folding";
+  RETURN_IF_ERROR(FromRocks(env.CreateDirIfMissing(directory), "making a directory for folding"));
+  std::vector<std::string> names;
+  RETURN_IF_ERROR(FromRocks(env.GetChildren(directory, &names), "reading the folding directory"));
+  for (const std::string& name : names) {
+    if (name == "." || name == "..") continue;
+    RETURN_IF_ERROR(DeleteFile(directory + "/" + name));
+  }
+  return directory;
+}
+
+absl::Status Store::DeleteFile(const std::string& path) {
+  return FromRocks(db_->GetEnv()->DeleteFile(path), fmt::format("deleting {}", path));
+}
+
+absl::Status Store::VerifyChecksums() const {
+  return FromRocks(db_->VerifyChecksum(rocksdb::ReadOptions()), "verifying tables");
+}
+
+absl::Status Store::CopyTo(const std::string& path) {
+  rocksdb::Checkpoint* made = nullptr;
+  RETURN_IF_ERROR(FromRocks(rocksdb::Checkpoint::Create(db_.get(), &made), "preparing a snapshot"));
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  // The log goes along, so that nothing need be flushed.
+  return FromRocks(checkpoint->CreateCheckpoint(path, std::numeric_limits<uint64_t>::max()),
+                   "writing a snapshot");
 }
 
 uint64_t Store::DiskBytes() const {

@@ -7,6 +7,7 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 #include <rocksdb/db.h>
+#include <rocksdb/sst_file_writer.h>
 #include <rocksdb/write_batch.h>
 
 #include <cstdint>
@@ -65,6 +66,11 @@ class Store {
   const Family& series() const { return *fixed_.at(kSeriesFamily); }
   const Family& head() const { return *fixed_.at(kHeadFamily); }
   const Family& exemplars() const { return *fixed_.at(kExemplarsFamily); }
+  const Family& tombstones() const { return *fixed_.at(kTombstonesFamily); }
+  // These are never written to, only given whole tables; readers may outlive the store.
+  const FamilyPtr& columns() const { return fixed_.at(kColumnsFamily); }
+  const FamilyPtr& labels() const { return fixed_.at(kLabelsFamily); }
+  const FamilyPtr& postings() const { return fixed_.at(kPostingsFamily); }
 
   // The families with this prefix that were there at Open(), by number. Hands them over.
   std::map<uint64_t, FamilyPtr> TakeNumbered(std::string_view prefix);
@@ -76,6 +82,8 @@ class Store {
   // Returns when all that was written survives a power cut.
   absl::Status SyncWal();
   absl::Status Flush(const std::vector<const Family*>& families);
+  // Merges the tables of each family into as few as can be.
+  absl::Status Compact(const std::vector<const Family*>& families);
   // After a failed write RocksDB refuses all others: tries to go on.
   absl::Status Resume();
 
@@ -84,6 +92,27 @@ class Store {
   // Calls visit(key, value) for all keys from `from` on, until it returns an error or false.
   using Visitor = std::function<absl::StatusOr<bool>(std::string_view, std::string_view)>;
   absl::Status Scan(const Family& family, std::string_view from, const Visitor& visit) const;
+
+  // A writer of a table that Ingest() will take, with the family's settings.
+  std::unique_ptr<rocksdb::SstFileWriter> NewTableWriter(const Family& family) const;
+  struct Tables {
+    const Family* family = nullptr;
+    std::vector<std::string> paths;
+  };
+  // Moves the tables into their families, all or none. REQUIRES: no key of them is there yet.
+  absl::Status Ingest(const std::vector<Tables>& tables);
+  // Deletes the tables whose keys all lie in [begin, end).
+  absl::Status DeleteTables(const Family& family, std::string_view begin, std::string_view end);
+  // A directory for tables being written, which exists, and empties it.
+  absl::StatusOr<std::string> ClearScratch();
+  absl::Status DeleteFile(const std::string& path);
+
+  // Reads every block of every table against its checksum. DataLoss names the first file at fault.
+  absl::Status VerifyChecksums() const;
+
+  // A copy of the database in `path`, which must not exist: files that never change are linked,
+  // others copied. Nothing is blocked meanwhile.
+  absl::Status CopyTo(const std::string& path);
 
   // Bytes of all files, and of those the log families take.
   uint64_t DiskBytes() const;

@@ -29,8 +29,6 @@ constexpr DurationMs kOpenChunkAgeMax = 3 * kHour;
 constexpr uint64_t kLogEpochBytesMin = 8 << 20;
 constexpr uint64_t kLogEpochBytesPerSeries = 64;
 
-std::string HotRangeKey(uint64_t number) { return fmt::format("{}{}", kHotRangeKeyPrefix, number); }
-
 }  // namespace
 
 void AtomicCounters::CountRefused(AppendError error) {
@@ -139,7 +137,7 @@ absl::Status WritePath::Commit(AppendBuffers& buffers) {
   ++last_sequence_;
   epoch.bytes += encoded->size();
   log_bytes_.fetch_add(encoded->size(), std::memory_order_relaxed);
-  head_.Apply(batch);
+  head_.Apply(batch, last_sequence_);
   exemplars_.Added(batch.record.exemplars);
   counters_.floats += batch.record.floats.size();
   counters_.histograms += batch.record.histograms.size();
@@ -191,6 +189,8 @@ absl::Status WritePath::WriteClosed() {
 void WritePath::PublishHot() {
   auto set = std::make_shared<HotSet>();
   set->families = hot_;
+  set->generations.reserve(generations_.size());
+  for (const auto& [id, generation] : generations_) set->generations.push_back(generation);
   set->buckets = head_.bucket_table();
   MutexLock lock(hot_mutex_);
   hot_set_ = std::move(set);
@@ -229,7 +229,8 @@ absl::Status WritePath::RotateHotIfDue(DurationMs retention) {
 }
 
 absl::Status WritePath::Expire(DurationMs retention) {
-  if (head_.max_time() == kMinTimestamp) return absl::OkStatus();
+  if (head_.max_time() == kMinTimestamp || retention <= 0) return absl::OkStatus();
+  const TimestampMs cutoff = head_.max_time() - retention;
   std::vector<std::shared_ptr<HotFamily>> expired;
   {
     MutexLock lock(commit_mutex_);
@@ -237,41 +238,99 @@ absl::Status WritePath::Expire(DurationMs retention) {
     std::vector<std::shared_ptr<HotFamily>> kept;
     for (const std::shared_ptr<HotFamily>& hot : hot_) {
       const bool empty = hot->begun == kMinTimestamp;
-      if (hot != hot_.back() && retention > 0 &&
-          (empty || hot->max.load(std::memory_order_relaxed) < head_.max_time() - retention)) {
+      if (hot != hot_.back() && (empty || hot->max.load(std::memory_order_relaxed) < cutoff)) {
         expired.push_back(hot);
         continue;
       }
       if (!empty) oldest = std::min(oldest, hot->min.load(std::memory_order_relaxed));
       kept.push_back(hot);
     }
-    if (expired.empty()) return absl::OkStatus();
-    hot_ = std::move(kept);
-    head_.RaiseOldestTime(oldest);
+    const BucketTable before = head_.bucket_table();
+    BucketTable table = before;
+    const size_t generations = table.DropGenerationsBefore(cutoff);
+    if (expired.empty() && generations == 0) return absl::OkStatus();
+    for (const BucketTable::Bucket& bucket : table.buckets()) {
+      for (const BucketTable::Generation& generation : bucket.generations) {
+        oldest = std::min(oldest, generation.min_time);
+      }
+    }
+    head_.SetBucketTable(std::move(table));
     head_.DropBucketsBefore(oldest);
-    PublishHot();
     rocksdb::WriteBatch batch;
     for (const std::shared_ptr<HotFamily>& hot : expired) {
       batch.Delete(store_.meta().handle(), HotRangeKey(hot->number));
     }
-    if (head_.TakeBucketTableChanged()) {
-      batch.Put(store_.meta().handle(), ToSlice(kBucketTableKey), head_.bucket_table().Encode());
+    batch.Put(store_.meta().handle(), ToSlice(kBucketTableKey), head_.bucket_table().Encode());
+    absl::Status status = Write(batch, "recording expired samples");
+    if (!status.ok()) {
+      head_.SetBucketTable(before);
+      return status;
     }
-    RETURN_IF_ERROR(Write(batch, "recording expired chunks"));
+    head_.TakeBucketTableChanged();
+    head_.RaiseOldestTime(oldest);
+    hot_ = std::move(kept);
+    SetGenerations(head_.bucket_table());
+    for (const std::shared_ptr<HotFamily>& hot : expired) folded_.push_back(hot->family);
+    PublishHot();
+    counters_.families_expired += expired.size() + generations;
+    spdlog::info(LogLine("Samples older than the retention deleted",
+                         {{"families", std::to_string(expired.size())},
+                          {"generations", std::to_string(generations)}}));
   }
-  for (const std::shared_ptr<HotFamily>& hot : expired) {
-    RETURN_IF_ERROR(store_.Drop(*hot->family));
-    ++counters_.families_expired;
-    spdlog::info(
-        LogLine("Chunks older than the retention deleted", {{"family", hot->family->name()}}));
+  return DropRetired();
+}
+
+absl::Status WritePath::ExpireOldest(uint64_t bytes) {
+  RETURN_IF_ERROR(DropRetired());
+  TableChange change;
+  TimestampMs oldest = kMaxTimestamp;
+  {
+    MutexLock lock(commit_mutex_);
+    for (const auto& [id, generation] : retired_) {
+      // Room that readers still hold is made already.
+      if (const auto held = generation.lock()) bytes -= std::min(bytes, held->info().bytes);
+    }
+    std::vector<GenerationPtr> by_age;
+    for (const auto& [id, generation] : generations_) by_age.push_back(generation);
+    std::stable_sort(by_age.begin(), by_age.end(), [](const auto& a, const auto& b) {
+      return a->info().max_time < b->info().max_time;
+    });
+    oldest = head_.max_time() - kOpenChunkAgeMax;
+    for (const std::shared_ptr<HotFamily>& hot : hot_) {
+      oldest = std::min(oldest, hot->min.load(std::memory_order_relaxed));
+    }
+    for (const GenerationPtr& generation : by_age) {
+      if (bytes == 0) {
+        oldest = std::min(oldest, generation->info().min_time);
+        continue;
+      }
+      bytes -= std::min(bytes, generation->info().bytes);
+      change.buckets.push_back({.partition = generation->id().partition,
+                                .start = generation->id().bucket_start,
+                                .replaced = {generation->id().number}});
+    }
   }
-  return absl::OkStatus();
+  if (change.buckets.empty()) return absl::OkStatus();
+  bool published = false;
+  const absl::Status status = Install(change, published);
+  if (absl::IsAborted(status)) return absl::OkStatus();  // Merged meanwhile: the next round sees.
+  RETURN_IF_ERROR(status);
+  counters_.size_expired += change.buckets.size();
+  spdlog::info(LogLine("Oldest samples deleted, as all data was larger than allowed",
+                       {{"generations", std::to_string(change.buckets.size())}}));
+  {
+    MutexLock lock(commit_mutex_);
+    head_.RaiseOldestTime(oldest);
+    head_.DropBucketsBefore(oldest);
+  }
+  return DropRetired();
 }
 
 // -------------------------------------------------------------------------------------- checkpoint
 
 absl::Status WritePath::SaveRow(uint64_t row) {
-  // (2): what this row no longer holds must be in a hot family first.
+  // (2): what this row no longer holds must be in a hot family first. It never holds late samples.
+  head_.CloseLate(row);
   RETURN_IF_ERROR(WriteClosed());
   const Head::CapturedRow captured = head_.CaptureRow(row, last_sequence_);
   rocksdb::WriteBatch batch;
@@ -372,8 +431,7 @@ absl::Status WritePath::CheckpointIfDue() {
 
 // ------------------------------------------------------------------------------------------- sweep
 
-absl::Status WritePath::SweepShard(size_t shard, TimestampMs idle_before) {
-  const auto oldest_epoch = static_cast<uint32_t>(hot_.front()->number);
+absl::Status WritePath::SweepShard(size_t shard, TimestampMs idle_before, uint32_t oldest_epoch) {
   const Head::SweepResult swept = head_.Sweep(shard, idle_before, oldest_epoch);
   RETURN_IF_ERROR(WriteClosed());
   counters_.series_removed += swept.removed.size();
@@ -393,7 +451,8 @@ absl::Status WritePath::Sweep() {
   const TimestampMs idle_before = head_.max_time() - kChunkSpanMax;
   for (size_t shard = 0; shard < Head::kShards; ++shard) {
     MutexLock lock(commit_mutex_);
-    RETURN_IF_ERROR(SweepShard(shard, idle_before));
+    const auto oldest_epoch = static_cast<uint32_t>(hot_.front()->number);
+    RETURN_IF_ERROR(SweepShard(shard, idle_before, oldest_epoch));
   }
   return absl::OkStatus();
 }

@@ -22,7 +22,9 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,9 +34,11 @@
 #include "tsdb/db.h"
 #include "tsdb/exemplar_store.h"
 #include "tsdb/format.h"
+#include "tsdb/generation.h"
 #include "tsdb/head.h"
 #include "tsdb/log_record.h"
 #include "tsdb/store.h"
+#include "tsdb/tombstones.h"
 
 namespace varve {
 
@@ -47,10 +51,25 @@ struct HotFamily {
   TimestampMs begun = kMinTimestamp;  // The writer's own.
 };
 
-// What readers need to find closed chunks. Immutable, but for the ranges.
+// The bucket table as readers pin it: what they need to find closed chunks and generations, whose
+// files stay while the set lives. Immutable, but for the ranges.
 struct HotSet {
   std::vector<std::shared_ptr<HotFamily>> families;  // By number, hence by time for one series.
+  std::vector<GenerationPtr> generations;            // By bucket and number.
   BucketTable buckets;
+};
+
+// A step from one bucket table to the next.
+struct TableChange {
+  struct Bucket {
+    PartitionId partition = kDefaultPartition;
+    TimestampMs start = 0;
+    std::vector<uint32_t> replaced;  // Generations that go.
+    std::optional<BucketTable::Generation> added;
+    bool sealed = false;
+  };
+  std::vector<Bucket> buckets;
+  uint64_t folded_below = 0;  // Hot families below this number go; 0 = none.
 };
 
 // Buffers of an appender, reused by the next one.
@@ -71,6 +90,9 @@ struct AtomicCounters {
   std::atomic<uint64_t> duplicates = 0;
   std::atomic<uint64_t> corruptions = 0;
   std::atomic<uint64_t> families_expired = 0;
+  std::atomic<uint64_t> size_expired = 0;
+  std::atomic<uint64_t> folds = 0;
+  std::atomic<uint64_t> merges = 0;
   std::atomic<uint64_t> active_appenders = 0;
 
   void CountRefused(AppendError error);
@@ -87,7 +109,8 @@ class WritePath {
         store_(store),
         head_(head),
         exemplars_(exemplars),
-        counters_(counters) {}
+        counters_(counters),
+        generation_cache_(std::make_shared<GenerationCache>(options.generation_cache_bytes)) {}
 
   // Brings head and families to what was committed. Call once, first.
   // FailedPrecondition if a newer version wrote the data.
@@ -106,10 +129,38 @@ class WritePath {
   absl::Status Checkpoint() ABSL_LOCKS_EXCLUDED(commit_mutex_, checkpoint_mutex_);
   // Starts a new log epoch and checkpoints if the current one is large or old enough.
   absl::Status CheckpointIfDue() ABSL_LOCKS_EXCLUDED(commit_mutex_, checkpoint_mutex_);
+
+  // --------------------------------------------------------------------- deleting (delete.cc)
+
+  // Makes samples of [min, max] of the selected series invisible, up to what is committed now.
+  absl::Status DeleteSeries(const std::vector<std::vector<Matcher>>& matcher_sets,
+                            TimestampMs min, TimestampMs max) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  std::shared_ptr<const TombstoneSet> tombstones() const { return tombstones_.set(); }
+  // Forgets the tombstones up to log `sequence` that end before `time`: no sample needs them.
+  absl::Status ForgetTombstones(uint64_t sequence, TimestampMs time)
+      ABSL_LOCKS_EXCLUDED(commit_mutex_);
+
+  // ------------------------------------------------------------------------ folding (install.cc)
+
+  // Hot families that nothing is written to any more, by number.
+  std::vector<std::shared_ptr<HotFamily>> FinishedHot() ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // A number no generation has.
+  uint32_t NextGeneration() { return next_generation_.fetch_add(1, std::memory_order_relaxed); }
+  // Puts the bucket table with `change` and shows it to readers from now on (`published`), syncs
+  // it, and drops the hot families it replaces. Aborted if a generation to replace is gone by now.
+  absl::Status Install(const TableChange& change, bool& published)
+      ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // Deletes the files of generations that the table does not name any more and no reader pins.
+  absl::Status DropRetired() ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // Closes all open chunks and starts a new hot family, so that everything can be folded.
+  absl::Status CloseAll() ABSL_LOCKS_EXCLUDED(commit_mutex_);
+
   // Starts a new hot family if the current one has lasted its time.
   absl::Status RotateHotIfDue(DurationMs retention) ABSL_LOCKS_EXCLUDED(commit_mutex_);
-  // Drops hot families all of whose chunks are older than `retention`.
+  // Drops buckets and hot families all of whose samples are older than `retention`.
   absl::Status Expire(DurationMs retention) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // Drops the oldest generations until their files' `bytes` or more are gone.
+  absl::Status ExpireOldest(uint64_t bytes) ABSL_LOCKS_EXCLUDED(commit_mutex_);
   // Closes idle chunks; removes series without data.
   absl::Status Sweep() ABSL_LOCKS_EXCLUDED(commit_mutex_);
   // Checkpoints and flushes; commits fail from now on.
@@ -143,7 +194,9 @@ class WritePath {
   void PutClosed(rocksdb::WriteBatch& batch, HotFamily& hot)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status SaveRow(uint64_t row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
-  absl::Status SweepShard(size_t shard, TimestampMs idle_before)
+  // Closes idle chunks of the shard, and removes its series without data: no open chunk and none
+  // in a hot family from `oldest_epoch` on.
+  absl::Status SweepShard(size_t shard, TimestampMs idle_before, uint32_t oldest_epoch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status CheckpointLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(checkpoint_mutex_)
       ABSL_LOCKS_EXCLUDED(commit_mutex_);
@@ -152,6 +205,13 @@ class WritePath {
   absl::Status DropLogBefore(uint64_t sequence) ABSL_LOCKS_EXCLUDED(commit_mutex_);
   absl::Status RotateHot() ABSL_LOCKS_EXCLUDED(commit_mutex_);
   void PublishHot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  // Drops the families in `folded_`, once the table without them is durable.
+  absl::Status DropFolded() ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // The generations the bucket table names; deletes the others.
+  absl::Status RecoverGenerations() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  absl::Status Apply(const TableChange& change, BucketTable& table) const;
+  // Makes `generations_` what `table` names.
+  void SetGenerations(const BucketTable& table) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
 
   const DbOptions options_;
   Clock& clock_;
@@ -171,9 +231,19 @@ class WritePath {
   std::deque<LogEpoch> log_ ABSL_GUARDED_BY(commit_mutex_);  // The last one is written to.
   int64_t log_begun_nanos_ ABSL_GUARDED_BY(commit_mutex_) = 0;
   std::vector<std::shared_ptr<HotFamily>> hot_ ABSL_GUARDED_BY(commit_mutex_);  // Same.
+  // Those the bucket table names.
+  std::map<GenerationId, GenerationPtr> generations_ ABSL_GUARDED_BY(commit_mutex_);
+  // Those it named before, whose files are still there.
+  std::vector<std::pair<GenerationId, std::weak_ptr<const Generation>>> retired_
+      ABSL_GUARDED_BY(commit_mutex_);
+  std::vector<FamilyPtr> folded_ ABSL_GUARDED_BY(commit_mutex_);  // Hot families to drop.
   // While recovering: the sequence of each head row.
   absl::flat_hash_map<uint64_t, uint64_t> row_sequences_ ABSL_GUARDED_BY(commit_mutex_);
   uint64_t unknown_series_samples_ ABSL_GUARDED_BY(commit_mutex_) = 0;
+
+  TombstoneStore tombstones_;
+  const std::shared_ptr<GenerationCache> generation_cache_;
+  std::atomic<uint32_t> next_generation_ = 1;
 
   mutable Mutex hot_mutex_;
   std::shared_ptr<const HotSet> hot_set_ ABSL_GUARDED_BY(hot_mutex_);

@@ -247,4 +247,32 @@ void FakeStorage::FailCommits() {
   fail_commits_ = true;
 }
 
+absl::Status FakeStorage::DeleteSeries(const std::vector<std::vector<Matcher>>& matcher_sets,
+                                       TimestampMs min, TimestampMs max) {
+  MutexLock lock(mutex_);
+  for (auto& [labels, samples] : series_) {
+    const bool selected = std::any_of(
+        matcher_sets.begin(), matcher_sets.end(),
+        [&labels = labels](const auto& matchers) { return MatchesAll(matchers, labels); });
+    if (!selected) continue;
+    for (size_t i = samples.times.size(); i-- > 0;) {
+      if (samples.times[i] < min || samples.times[i] > max) continue;
+      samples.times.erase(samples.times.begin() + static_cast<ptrdiff_t>(i));
+      samples.values.erase(samples.values.begin() + static_cast<ptrdiff_t>(i));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FakeStorage::CleanTombstones() {
+  MutexLock lock(mutex_);
+  ++cleanings_;
+  return absl::OkStatus();
+}
+
+int FakeStorage::cleanings() const {
+  MutexLock lock(mutex_);
+  return cleanings_;
+}
+
 }  // namespace varve

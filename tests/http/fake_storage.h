@@ -23,6 +23,12 @@ class FakeStorage : public Queryable, public Appendable, public StorageAdmin {
   CardinalityStats Cardinality(size_t limit) const override;
   HeadStats Head() const override;
   StorageCounters Counters() const override { return {}; }
+  absl::Status DeleteSeries(const std::vector<std::vector<Matcher>>& matcher_sets, TimestampMs min,
+                            TimestampMs max) override;
+  // Counts calls.
+  absl::Status CleanTombstones() override;
+  absl::StatusOr<std::string> Snapshot() override { return "20231114T221320Z-0123456789abcdef"; }
+  int cleanings() const;
 
   // Adds one sample at once. REQUIRES: it is in order.
   void Add(std::initializer_list<std::pair<std::string_view, std::string_view>> labels,
@@ -54,6 +60,7 @@ class FakeStorage : public Queryable, public Appendable, public StorageAdmin {
   std::vector<Labels> by_ref_ ABSL_GUARDED_BY(mutex_);  // From first_ref_ on.
   uint64_t first_ref_ ABSL_GUARDED_BY(mutex_) = 1;
   bool fail_commits_ ABSL_GUARDED_BY(mutex_) = false;
+  int cleanings_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace varve

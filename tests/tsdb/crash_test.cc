@@ -2,9 +2,9 @@
 //
 // Goal: a killed process loses nothing it was told is committed, and invents nothing.
 // Method: a child process appends in a known pattern, reports each commit over a pipe, and is
-// killed with SIGKILL at a random moment, checkpoints and rotations included; the parent opens the
-// directory (or a copy) and compares. Several generations of children go on with the same
-// directory.
+// killed with SIGKILL at a random moment, checkpoints, rotations, folding and sealing included, or
+// at a random step of folding; the parent opens the directory (or a copy) and compares. Several
+// generations of children go on with the same directory.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -83,6 +83,8 @@ DbOptions CrashOptions(const std::string& path) {
           .wal_sync_interval = 50,
           .lookahead_limit = 0,
           .log_epoch_bytes = 20'000,
+          .hot_epoch = 10 * kMinute,
+          .bucket_size = kHour,
           .write_buffer_bytes = 64 << 10,
           .maintenance_interval = 10};
 }
@@ -95,7 +97,14 @@ TEST_CASE("crash child" * doctest::skip()) {
   const char* first = std::getenv("CRASH_FIRST");
   const char* report = std::getenv("CRASH_REPORT");
   if (path == nullptr || first == nullptr || report == nullptr) return;
-  auto db = Db::Open(CrashOptions(path), RealClock());
+  DbOptions options = CrashOptions(path);
+  if (const char* steps = std::getenv("CRASH_FOLD_STEPS")) {
+    options.fold_step = [left = std::atoi(steps)](std::string_view) mutable {
+      if (left-- == 0) raise(SIGKILL);
+      return absl::OkStatus();
+    };
+  }
+  auto db = Db::Open(options, RealClock());
   if (!db.ok()) _exit(3);
   for (int commit = std::atoi(first);; ++commit) {
     if (!AppendCommit(**db, commit).ok()) _exit(4);
@@ -103,15 +112,17 @@ TEST_CASE("crash child" * doctest::skip()) {
   }
 }
 
-// Starts the child; its reports can be read from `reports`.
-pid_t StartChild(const std::string& path, int first, int& reports) {
+// Starts the child; its reports can be read from `reports`. It kills itself at step `fold_step` of
+// folding, if that is not negative.
+pid_t StartChild(const std::string& path, int first, int fold_step, int& reports) {
   int ends[2];
   REQUIRE(pipe(ends) == 0);
   REQUIRE(fcntl(ends[0], F_SETFD, FD_CLOEXEC) == 0);
   const std::vector<std::string> arguments = {"tsdb_test", "--test-case=crash child", "--no-skip"};
-  const std::vector<std::string> environment = {"CRASH_PATH=" + path,
-                                                "CRASH_FIRST=" + std::to_string(first),
-                                                "CRASH_REPORT=" + std::to_string(ends[1])};
+  std::vector<std::string> environment = {"CRASH_PATH=" + path,
+                                          "CRASH_FIRST=" + std::to_string(first),
+                                          "CRASH_REPORT=" + std::to_string(ends[1])};
+  if (fold_step >= 0) environment.push_back("CRASH_FOLD_STEPS=" + std::to_string(fold_step));
   std::vector<char*> argv;
   for (const std::string& text : arguments) argv.push_back(const_cast<char*>(text.c_str()));
   argv.push_back(nullptr);
@@ -136,11 +147,14 @@ TEST_CASE("kill -9: everything acknowledged is there, nothing is invented") {
   std::mt19937_64 random(seed);
   const TempDir dir;
   int commits = 0;  // Those found after the last start.
-  for (int generation = 0; generation < 12; ++generation) {
+  uint64_t folded = 0;
+  for (int generation = 0; generation < 18; ++generation) {
     CAPTURE(generation);
     int reports = -1;
-    const pid_t child = StartChild(dir.path(), commits, reports);
-    const int wanted = static_cast<int>(random() % 400);
+    const int fold_step = generation % 2 == 0 ? static_cast<int>(random() % 200) : -1;
+    const pid_t child = StartChild(dir.path(), commits, fold_step, reports);
+    const int wanted =
+        fold_step >= 0 ? 2000 : static_cast<int>(random() % 400);  // It comes to folding by then.
     int acknowledged = commits;
     int commit = 0;
     // Killed between two reports, or amid whatever happens up to 3 ms later.
@@ -149,7 +163,7 @@ TEST_CASE("kill -9: everything acknowledged is there, nothing is invented") {
       acknowledged = commit + 1;
     }
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 3000));
-    REQUIRE(kill(child, SIGKILL) == 0);
+    kill(child, SIGKILL);
     while (read(reports, &commit, sizeof(commit)) == sizeof(commit)) acknowledged = commit + 1;
     close(reports);
     int status = 0;
@@ -167,6 +181,7 @@ TEST_CASE("kill -9: everything acknowledged is there, nothing is invented") {
     options.background = false;
     auto db = MustOpen(options, RealClock());
     CHECK(db->Counters().corruptions == 0);
+    folded += db->Stored().generations;
     const Contents contents = ReadAll(*db);
     // The last commit may have been durable without having been reported.
     const bool one_more = contents == Expected(acknowledged + 1);
@@ -175,10 +190,13 @@ TEST_CASE("kill -9: everything acknowledged is there, nothing is invented") {
     if (!in_copy) {
       REQUIRE(AppendCommit(*db, commits++).ok());
       REQUIRE(db->Maintain().ok());
+      REQUIRE(db->Seal().ok());
+      CHECK(ReadAll(*db) == Expected(commits));
       REQUIRE(db->Close().ok());
     }
   }
   CHECK(commits > 0);
+  CHECK(folded > 0);
 }
 
 }  // namespace

@@ -222,6 +222,19 @@ TEST_CASE_FIXTURE(Fixture, "seal: a bucket that has closed becomes one generatio
   CHECK(ReadAll(*db) == fed);
 }
 
+TEST_CASE_FIXTURE(Fixture, "seal: what a series may go on with is not forgotten") {
+  auto db = MustOpen(options, clock);
+  const Labels labels = Labels::Of({{"a", "b"}});
+  MustAppend(*db, labels, clock.Now(), 1);
+  for (int i = 0; i < 3; ++i) {
+    MustSeal(*db);
+    CHECK(db->Head().series == 1);
+    CHECK(TryAppend(*db, labels, clock.Now() - kMinute, 1) == AppendError::kOutOfOrder);
+    CHECK(TryAppend(*db, labels, clock.Now(), 2) == AppendError::kDuplicateTimestamp);
+  }
+  CHECK(ReadAll(*db).begin()->second == std::vector<std::string>{SampleText(kBegin, 1, 0)});
+}
+
 TEST_CASE("merging takes runs of generations of like size") {
   const auto first = [](std::vector<uint64_t> sizes) {
     std::vector<BucketTable::Generation> generations;

@@ -72,6 +72,16 @@ TEST_CASE("bucket table: buckets never overlap, whatever their sizes") {
   CHECK(added);
   CHECK(table.buckets().size() == 5);
 
+  table.set_hot_folded_below(9);
+  BucketTable::Bucket* bucket = table.FindStart(0, kDay);
+  REQUIRE(bucket != nullptr);
+  CHECK(table.FindStart(0, kDay + 1) == nullptr);
+  bucket->sealed = true;
+  bucket->generations = {{.number = 3, .min_time = kDay, .max_time = kDay + 7, .series = 2,
+                          .samples = 300, .bytes = 5000},
+                         {.number = 4, .min_time = kDay + 5, .max_time = kDay + 9, .series = 1,
+                          .samples = 1, .bytes = 50}};
+
   const auto decoded = BucketTable::Decode(table.Encode());
   REQUIRE(decoded.ok());
   CHECK(*decoded == table);
@@ -79,8 +89,11 @@ TEST_CASE("bucket table: buckets never overlap, whatever their sizes") {
   for (size_t size = 0; size < bytes.size(); ++size) {
     CHECK_FALSE(BucketTable::Decode(bytes.substr(0, size)).ok());
   }
-  CHECK(table.DropEmptyBefore(kDay) == 3);
+  CHECK(table.DropEmptyBefore(2 * kDay) == 3);
   CHECK(table.buckets().front().start == kDay);
+  CHECK(table.DropGenerationsBefore(2 * kDay - 1) == 0);
+  CHECK(table.DropGenerationsBefore(2 * kDay) == 2);
+  CHECK(table.DropEmptyBefore(2 * kDay) == 1);
 }
 
 TEST_CASE("hot ranges widen to whole steps") {

@@ -2,8 +2,9 @@
 //
 // Goal: whatever is done to the storage, it answers as a map of samples would.
 // Method: random appends (in and out of order, duplicates, histograms, start times, staleness,
-// several appenders at once), rollbacks, maintenance, checkpoints, restarts and clock steps, from a
-// printed seed; after each restart and now and then everything is read and compared, by any range.
+// several appenders at once), rollbacks, maintenance with folds, seals, checkpoints, restarts and
+// clock steps, from a printed seed; after each restart and now and then everything is read and
+// compared, by any range.
 // Invariant of the model: a sample is there if Append and Commit said so, under the documented
 // rules; nothing else is.
 #include <doctest/doctest.h>
@@ -36,8 +37,11 @@ class Model {
       clock_.Advance(static_cast<DurationMs>(random_() % (20 * kMinute)));
     } else if (what < 93) {
       REQUIRE(db_->Maintain().ok());
-    } else if (what < 96) {
+    } else if (what < 95) {
       REQUIRE(db_->Checkpoint().ok());
+    } else if (what < 96) {
+      const absl::Status status = db_->Seal();
+      REQUIRE_MESSAGE(status.ok(), status.ToString());
     } else if (what < 98) {
       Compare();
     } else {
@@ -64,6 +68,7 @@ class Model {
     return {.path = dir_.path(),
             .retention = 0,
             .log_epoch_bytes = 4000,
+            .hot_epoch = 20 * kMinute,
             .bucket_size = kHour * static_cast<DurationMs>(1 + random_() % 6),
             .write_buffer_bytes = 64 << 10,
             .background = false};

@@ -67,6 +67,48 @@ TEST_CASE_FIXTURE(Fixture, "an hour's retention deletes files") {
   CHECK(ReadAll(*db) == contents);
 }
 
+TEST_CASE_FIXTURE(Fixture, "a limit of size deletes the oldest samples") {
+  options.retention = 0;
+  options.hot_epoch = kHour;
+  options.bucket_size = 6 * kHour;
+  options.size_retention = {.bytes = 512 << 10};
+  auto db = MustOpen(options, clock);
+  std::mt19937_64 random(TestSeed());
+  const TimestampMs begin = clock.Now();
+  TimestampMs time = begin;
+  for (int hour = 0; hour < 48; ++hour) {
+    for (int i = 0; i < 60; ++i) {
+      time += kMinute;
+      clock.Set(time);
+      const auto appender = db->NewAppender();
+      for (int series = 0; series < 50; ++series) {
+        const Labels labels = Labels::Of({{"s", std::to_string(series)}});
+        REQUIRE(
+            appender->Append(kNoSeries, labels, time, static_cast<double>(random()) * 1e-3).ok());
+      }
+      REQUIRE(appender->Commit().ok());
+    }
+    REQUIRE(db->Maintain().ok());
+    REQUIRE(db->Checkpoint().ok());
+  }
+  CHECK(db->Counters().generations_dropped_by_size > 0);
+  CHECK(db->Counters().disk_bytes < 1 << 20);
+  CHECK(ReadAll(*db, begin, begin + 12 * kHour).empty());
+  const Contents newest = ReadAll(*db, time - 3 * kHour, time);
+  CHECK(newest.size() == 50);
+  for (const auto& [labels, samples] : newest) CHECK(samples.size() == 181);
+  CHECK(db->Head().min_time > begin);
+  // A percentage takes the limit's place; so large a part of a disk is free.
+  const uint64_t dropped = db->Counters().generations_dropped_by_size;
+  db->SetSizeRetention({.bytes = 1, .percentage = 100});
+  REQUIRE(db->Maintain().ok());
+  CHECK(db->Counters().generations_dropped_by_size == dropped);
+  db->SetSizeRetention({.bytes = 1});
+  REQUIRE(db->Maintain().ok());
+  CHECK(db->Counters().generations_dropped_by_size > dropped);
+  CHECK(ReadAll(*db, time, time).size() == 50);
+}
+
 TEST_CASE_FIXTURE(Fixture, "series without samples leave memory and their ids stay used") {
   auto db = MustOpen(options, clock);
   Run(*db, kHour, "a", 50);
