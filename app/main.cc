@@ -3,12 +3,17 @@
 // The varve binary.
 
 #include <cstdio>
+#include <string_view>
 
 #include "app/flags.h"
 #include "app/logging.h"
 #include "app/server.h"
+#include "app/tsdb_command.h"
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "tsdb") {
+    return varve::RunTsdbCommand(argc - 2, argv + 2);
+  }
   const varve::FlagsResult result = varve::ParseFlags(argc, argv);
   if (result.exit) {
     std::fputs(result.text.c_str(), result.exit_code == 0 ? stdout : stderr);
