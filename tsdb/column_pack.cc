@@ -8,6 +8,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "model/check.h"
@@ -100,11 +101,10 @@ constexpr std::array<UnpackFunction, sizeof...(kWidths)> MakeUnpackTable(
 }
 constexpr auto kUnpackTable = MakeUnpackTable(std::make_index_sequence<kEightsWidthMax + 1>());
 
-// Any width, up to the end of the bytes.
-void UnpackTail(std::string_view bytes, size_t begin, size_t count, unsigned width,
-                uint64_t* numbers) {
+// Widths beyond, number by number.
+void UnpackWide(std::string_view bytes, size_t count, unsigned width, uint64_t* numbers) {
   const uint64_t mask = width == 64 ? ~uint64_t{0} : (uint64_t{1} << width) - 1;
-  for (size_t i = begin; i < count; ++i) {
+  for (size_t i = 0; i < count; ++i) {
     const size_t bit = i * width;
     char around[16] = {};
     std::memcpy(around, bytes.data() + bit / 8, std::min<size_t>(9, bytes.size() - bit / 8));
@@ -115,14 +115,20 @@ void UnpackTail(std::string_view bytes, size_t begin, size_t count, unsigned wid
 }
 
 void UnpackLow(std::string_view bytes, size_t count, unsigned width, uint64_t* numbers) {
-  size_t done = 0;
-  // The last loads must not reach past the end: up to seven bytes behind the eighth number.
-  if (width <= kEightsWidthMax && bytes.size() >= 8) {
-    const size_t eights = std::min(count / 8, (bytes.size() - 8) / width);
-    kUnpackTable[width](bytes.data(), eights, numbers);
-    done = eights * 8;
-  }
-  UnpackTail(bytes, done, count, width, numbers);
+  if (width > kEightsWidthMax) return UnpackWide(bytes, count, width, numbers);
+  // Loads reach up to eight bytes past the numbers they are for. What is so near to the end is
+  // copied to where they may: less than 8 + width bytes, and 80 numbers.
+  const size_t eights = bytes.size() < 8 ? 0 : std::min(count / 8, (bytes.size() - 8) / width);
+  kUnpackTable[width](bytes.data(), eights, numbers);
+  const size_t left = count - eights * 8;
+  if (left == 0) return;
+  const std::string_view rest = bytes.substr(eights * width);
+  char room[3 * 64 + 16] = {};
+  uint64_t last[80];
+  INVARIANT(rest.size() <= 8 + kEightsWidthMax && left <= std::size(last));
+  std::memcpy(room, rest.data(), rest.size());
+  kUnpackTable[width](room, (left + 7) / 8, last);
+  std::copy_n(last, left, numbers + eights * 8);
 }
 
 // Adds the next digit of a word to a number.

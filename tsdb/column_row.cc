@@ -19,7 +19,7 @@ namespace varve {
 
 namespace {
 
-absl::Status Damaged(std::string_view what) {
+absl::Status BadRow(std::string_view what) {
   return absl::DataLossError(fmt::format("columns row: {}", what));
 }
 
@@ -183,48 +183,48 @@ absl::StatusOr<ColumnRow> ParseColumnRow(std::string_view bytes) {
   ByteReader start(bytes);
   const uint8_t version = start.Byte();
   if (version != kColumnVersion && !start.failed()) {
-    return Damaged(fmt::format("unknown version {}", version));
+    return BadRow(fmt::format("unknown version {}", version));
   }
   const uint32_t checksum = ReadChecksum(start);
   const std::string_view checked = start.rest();
   ByteReader reader(start.Text());
-  if (start.failed()) return Damaged("cut off within its head");
+  if (start.failed()) return BadRow("cut off within its head");
   if (ColumnChecksum(checked.substr(0, checked.size() - start.rest().size())) != checksum) {
-    return Damaged("checksum mismatch in its head");
+    return BadRow("checksum mismatch in its head");
   }
   ColumnRow row;
   row.head_bytes = bytes.size() - start.rest().size();
   const uint8_t flags = reader.Byte();
   row.min = reader.SignedVarint();
   row.max = WrapAdd(row.min, static_cast<int64_t>(reader.Varint()));
-  if (row.max < row.min) return Damaged("times out of range");
-  if ((flags & ~kSharedTimesFlag) != 0) return Damaged("unknown flags");
+  if (row.max < row.min) return BadRow("times out of range");
+  if ((flags & ~kSharedTimesFlag) != 0) return BadRow("unknown flags");
   if ((flags & kSharedTimesFlag) != 0) {
     TimesRef ref;
     ref.series = reader.Varint();
     ref.first_time = reader.SignedVarint();
     ref.first_index = reader.Varint();
-    if (ref.first_index > kColumnRowSamplesMax) return Damaged("times reference out of range");
+    if (ref.first_index > kColumnRowSamplesMax) return BadRow("times reference out of range");
     row.times = ref;
   }
   const size_t segments = reader.Count(3);
-  if (segments == 0) return Damaged("no segments");
+  if (segments == 0) return BadRow("no segments");
   TimestampMs last = row.min;
   uint64_t offset = 0;
   for (size_t i = 0; i < segments; ++i) {
     ColumnSegment segment;
-    if (!ReadSegment(reader, row, last, segment)) return Damaged("malformed segment");
+    if (!ReadSegment(reader, row, last, segment)) return BadRow("malformed segment");
     for (ColumnBlock& block : segment.blocks) {
-      if (block.size > start.rest().size() - offset) return Damaged("cut off");
+      if (block.size > start.rest().size() - offset) return BadRow("cut off");
       block.bytes = start.rest().substr(offset, block.size);
       offset += block.size;
     }
     row.samples += segment.samples;
     row.segments.push_back(std::move(segment));
   }
-  if (reader.failed() || !reader.done()) return Damaged("malformed head");
-  if (offset != start.rest().size()) return Damaged("bytes behind its blocks");
-  if (!row.times.has_value() && last != row.max) return Damaged("last time does not fit");
+  if (reader.failed() || !reader.done()) return BadRow("malformed head");
+  if (offset != start.rest().size()) return BadRow("bytes behind its blocks");
+  if (!row.times.has_value() && last != row.max) return BadRow("last time does not fit");
   return row;
 }
 
