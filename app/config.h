@@ -42,6 +42,7 @@ struct AlertmanagerConfig {
   std::vector<RelabelRule> alert_relabel_rules;
   std::vector<StaticConfig> static_configs;
   std::vector<FileSdConfig> file_sd_configs;
+  std::vector<HttpSdConfig> http_sd_configs;
   std::vector<KubernetesSdConfig> kubernetes_sd_configs;
 };
 

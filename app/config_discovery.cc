@@ -15,13 +15,12 @@ namespace varve {
 namespace {
 
 // Kinds Prometheus has and Varve does not yet.
-constexpr std::array<std::string_view, 31> kUnsupportedKinds = {
-    "aws",       "azure",    "consul",   "digitalocean", "dns",       "docker",  "dockerswarm",
-    "ec2",       "eureka",   "gce",      "hetzner",      "http",      "ionos",   "kuma",
-    "lightsail", "linode",   "marathon", "nerve",        "nomad",     "oci",     "openstack",
-    "outscale",  "ovhcloud", "puppetdb", "scaleway",     "serverset", "stackit", "triton",
-    "uyuni",     "vultr",    "zookeeper"};
-
+constexpr std::array<std::string_view, 30> kUnsupportedKinds = {
+    "aws",         "azure",     "consul",   "digitalocean", "dns",      "docker",
+    "dockerswarm", "ec2",       "eureka",   "gce",          "hetzner",  "ionos",
+    "kuma",        "lightsail", "linode",   "marathon",     "nerve",    "nomad",
+    "oci",         "openstack", "outscale", "ovhcloud",     "puppetdb", "scaleway",
+    "serverset",   "stackit",   "triton",   "uyuni",        "vultr",    "zookeeper"};
 constexpr std::array<KubernetesRole, 6> kRoles = {
     KubernetesRole::kPod,           KubernetesRole::kService, KubernetesRole::kEndpoints,
     KubernetesRole::kEndpointSlice, KubernetesRole::kNode,    KubernetesRole::kIngress};
@@ -141,19 +140,11 @@ void CheckServer(const YamlValue& value, const KubernetesSdConfig& config) {
   }
 }
 
-// What makes an http_sd_config wrong in itself is told before its not being supported.
-void CheckHttpSd(const YamlValue& value) {
-  FieldReader fields(value, "http.SDConfig");
-  std::string url;
-  DurationMs refresh = kMinute;
-  fields.String("url", url);
-  fields.Duration("refresh_interval", refresh);
-  (void)ReadHttpClient(fields);
-  fields.Finish();
+void CheckHttpUrl(const YamlValue& value, std::string_view url) {
   const size_t scheme_end = url.find("://");
-  const std::string_view scheme = std::string_view(url).substr(0, scheme_end);
+  const std::string_view scheme = url.substr(0, scheme_end);
   if (url.empty()) return value.Fail("URL is missing");
-  if (scheme_end == std::string::npos || (scheme != "http" && scheme != "https")) {
+  if (scheme_end == std::string_view::npos || (scheme != "http" && scheme != "https")) {
     return value.Fail("URL scheme must be 'http' or 'https'");
   }
   if (url.size() == scheme_end + 3) return value.Fail("host is missing in URL");
@@ -250,6 +241,17 @@ FileSdConfig ReadFileSd(const YamlValue& value) {
   return config;
 }
 
+HttpSdConfig ReadHttpSd(const YamlValue& value) {
+  FieldReader fields(value, "http.SDConfig");
+  HttpSdConfig config;
+  fields.String("url", config.url);
+  fields.Duration("refresh_interval", config.refresh_interval);
+  config.http_client = ReadHttpClient(fields);
+  fields.Finish();
+  CheckHttpUrl(value, config.url);
+  return config;
+}
+
 DiscoveryConfigs ReadDiscovery(FieldReader& fields, bool check_addresses) {
   DiscoveryConfigs configs;
   fields.Each("static_configs", [&](const YamlValue& value) {
@@ -259,6 +261,9 @@ DiscoveryConfigs ReadDiscovery(FieldReader& fields, bool check_addresses) {
   fields.Each("file_sd_configs", [&](const YamlValue& value) {
     configs.file_sd_configs.push_back(ReadFileSd(value));
   });
+  fields.Each("http_sd_configs", [&](const YamlValue& value) {
+    configs.http_sd_configs.push_back(ReadHttpSd(value));
+  });
   fields.Each("kubernetes_sd_configs", [&](const YamlValue& value) {
     configs.kubernetes_sd_configs.push_back(ReadKubernetesSd(value));
   });
@@ -266,7 +271,6 @@ DiscoveryConfigs ReadDiscovery(FieldReader& fields, bool check_addresses) {
     const std::string name = fmt::format("{}_sd_configs", kind);
     const auto field = fields.Find(name);
     if (!field || field->IsNull()) continue;
-    if (kind == "http") field->Each(CheckHttpSd);
     if (field->node().IsSequence() && field->node().size() == 0) continue;
     field->Fail(fmt::format("{} is not supported yet", name));
   }

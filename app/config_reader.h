@@ -27,11 +27,13 @@ std::vector<RelabelRule> ReadRelabelRules(const YamlValue& value, bool legacy_na
 StaticConfig ReadStaticConfig(const YamlValue& value);
 KubernetesSdConfig ReadKubernetesSd(const YamlValue& value);
 FileSdConfig ReadFileSd(const YamlValue& value);
+HttpSdConfig ReadHttpSd(const YamlValue& value);
 
 // Where the targets of a scrape_config or an alertmanager come from.
 struct DiscoveryConfigs {
   std::vector<StaticConfig> static_configs;
   std::vector<FileSdConfig> file_sd_configs;
+  std::vector<HttpSdConfig> http_sd_configs;
   std::vector<KubernetesSdConfig> kubernetes_sd_configs;
 };
 // Reads static_configs and every `*_sd_configs`; kinds that are not supported are refused by name.

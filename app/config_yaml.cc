@@ -252,6 +252,17 @@ void Discovery(Emitter& out, const ScrapeConfig& config) {
     }
     out << YAML::EndSeq;
   }
+  if (!config.http_sd_configs.empty()) {
+    out << YAML::Key << "http_sd_configs" << YAML::Value << YAML::BeginSeq;
+    for (const HttpSdConfig& each : config.http_sd_configs) {
+      out << YAML::BeginMap;
+      HttpClientFields(out, each.http_client);
+      Always(out, "refresh_interval", FormatDuration(each.refresh_interval));
+      Always(out, "url", each.url);
+      out << YAML::EndMap;
+    }
+    out << YAML::EndSeq;
+  }
   if (!config.static_configs.empty()) {
     out << YAML::Key << "static_configs" << YAML::Value << YAML::BeginSeq;
     for (const StaticConfig& each : config.static_configs) {

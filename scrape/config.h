@@ -55,6 +55,14 @@ struct FileSdConfig {
   friend bool operator==(const FileSdConfig&, const FileSdConfig&) = default;
 };
 
+struct HttpSdConfig {
+  std::string url;
+  DurationMs refresh_interval = kMinute;
+  HttpClientConfig http_client;
+
+  friend bool operator==(const HttpSdConfig&, const HttpSdConfig&) = default;
+};
+
 enum class KubernetesRole { kNode, kPod, kService, kEndpoints, kEndpointSlice, kIngress };
 // "node", "pod", "service", "endpoints", "endpointslice", "ingress".
 std::string_view KubernetesRoleText(KubernetesRole role);
@@ -112,6 +120,7 @@ struct ScrapeConfig {
   std::vector<RelabelRule> metric_relabel_rules;
   std::vector<StaticConfig> static_configs;
   std::vector<FileSdConfig> file_sd_configs;
+  std::vector<HttpSdConfig> http_sd_configs;
   std::vector<KubernetesSdConfig> kubernetes_sd_configs;
 
   friend bool operator==(const ScrapeConfig&, const ScrapeConfig&) = default;

@@ -17,6 +17,7 @@
 #include "net/client.h"
 #include "scrape/context.h"
 #include "scrape/discovery/file.h"
+#include "scrape/discovery/http.h"
 #include "scrape/discovery/kubernetes.h"
 #include "scrape/discovery/static.h"
 #include "scrape/pool.h"
@@ -157,6 +158,9 @@ std::vector<std::unique_ptr<Discovery>> ScrapeManagerImpl::StartDiscoveries(
   started.push_back(NewStaticDiscovery(config.static_configs, new_callback()));
   for (const FileSdConfig& file : config.file_sd_configs) {
     started.push_back(NewFileDiscovery(file, context_, new_callback()));
+  }
+  for (const HttpSdConfig& http : config.http_sd_configs) {
+    started.push_back(NewHttpDiscovery(http, context_, new_callback()));
   }
   StartKubernetes(config, new_callback, started);
   return started;

@@ -22,6 +22,7 @@ constexpr double kNanosPerSecond = 1e9;
 
 bool SameDiscovery(const ScrapeConfig& a, const ScrapeConfig& b) {
   return a.static_configs == b.static_configs && a.file_sd_configs == b.file_sd_configs &&
+         a.http_sd_configs == b.http_sd_configs &&
          a.kubernetes_sd_configs == b.kubernetes_sd_configs;
 }
 

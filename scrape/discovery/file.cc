@@ -7,7 +7,6 @@
 #include <glob.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
-#include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <chrono>
@@ -19,62 +18,10 @@
 #include "model/log_line.h"
 #include "model/mutex.h"
 #include "model/status_macros.h"
-#include "scrape/discovery/static.h"
+#include "scrape/discovery/target_groups.h"
 
 namespace varve {
 namespace {
-
-absl::Status FileError(const std::string& path, const YAML::Mark& mark, std::string_view text) {
-  return absl::InvalidArgumentError(fmt::format("{}:{}: {}", path, mark.line + 1, text));
-}
-
-absl::StatusOr<std::vector<std::string>> ReadTargets(const YAML::Node& node,
-                                                     const std::string& path) {
-  std::vector<std::string> targets;
-  if (!node.IsDefined() || node.IsNull()) return targets;
-  if (!node.IsSequence()) return FileError(path, node.Mark(), "targets: expected a list");
-  for (const YAML::Node& target : node) {
-    if (!target.IsScalar()) return FileError(path, target.Mark(), "targets: expected a string");
-    targets.push_back(target.Scalar());
-  }
-  return targets;
-}
-
-absl::StatusOr<Labels> ReadLabels(const YAML::Node& node, const std::string& path) {
-  std::vector<std::pair<std::string, std::string>> pairs;
-  if (node.IsDefined() && !node.IsNull()) {
-    if (!node.IsMap()) return FileError(path, node.Mark(), "labels: expected a map");
-    for (const auto& label : node) {
-      if (!label.first.IsScalar() || !label.second.IsScalar()) {
-        return FileError(path, label.second.Mark(), "labels: expected a string");
-      }
-      const std::string& name = label.first.Scalar();
-      if (name.empty() || !IsValidUtf8(name) || !IsValidUtf8(label.second.Scalar())) {
-        return FileError(path, label.first.Mark(),
-                         fmt::format("{} is not a valid label name", Quoted(name)));
-      }
-      pairs.emplace_back(name, label.second.Scalar());
-    }
-  }
-  pairs.emplace_back("__meta_filepath", path);
-  return Labels::FromPairs(std::move(pairs));
-}
-
-absl::StatusOr<TargetGroup> ReadGroup(const YAML::Node& node, const std::string& path,
-                                      size_t index) {
-  if (!node.IsMap()) return FileError(path, node.Mark(), "expected a target group");
-  StaticConfig config;
-  for (const auto& field : node) {
-    const std::string name = field.first.IsScalar() ? field.first.Scalar() : "";
-    if (name != "targets" && name != "labels") {
-      return FileError(path, field.first.Mark(),
-                       fmt::format("field {} not found in type struct", name));
-    }
-  }
-  ASSIGN_OR_RETURN(config.targets, ReadTargets(node["targets"], path));
-  ASSIGN_OR_RETURN(config.labels, ReadLabels(node["labels"], path));
-  return StaticGroup(config, fmt::format("{}:{}", path, index));
-}
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -155,7 +102,7 @@ class FileDiscovery : public Discovery {
           ++file;
           continue;
         }
-        DropGroups(file->first, 0, file->second.groups, changed);
+        DropTargetGroups(file->first, 0, file->second.groups, changed);
         file = files_.erase(file);
       }
       if (first_ || !changed.empty()) callback_(std::move(changed));
@@ -178,19 +125,14 @@ class FileDiscovery : public Discovery {
                     {{"discovery", "file"}, {"path", path}, {"err", MessageOf(groups.status())}}));
         return;
       }
-      DropGroups(path, groups->size(), known.groups, changed);
+      DropTargetGroups(path, groups->size(), known.groups, changed);
       known.groups = groups->size();
       changed.insert(changed.end(), groups->begin(), groups->end());
     }
 
     static absl::StatusOr<std::vector<TargetGroup>> Read(const std::string& path) {
       ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-      return ParseTargetFile(text, path);
-    }
-
-    static void DropGroups(const std::string& path, size_t from, size_t to,
-                           std::vector<TargetGroup>& changed) {
-      for (size_t i = from; i < to; ++i) changed.push_back({fmt::format("{}:{}", path, i), {}, {}});
+      return ParseTargetGroups(text, path, "__meta_filepath");
     }
 
     const FileSdConfig config_;
@@ -208,23 +150,6 @@ class FileDiscovery : public Discovery {
 };
 
 }  // namespace
-
-absl::StatusOr<std::vector<TargetGroup>> ParseTargetFile(std::string_view text,
-                                                         const std::string& path) {
-  std::vector<TargetGroup> groups;
-  try {
-    const YAML::Node root = YAML::Load(std::string(text));
-    if (root.IsNull()) return groups;
-    if (!root.IsSequence()) return FileError(path, root.Mark(), "expected a list of target groups");
-    for (const YAML::Node& node : root) {
-      ASSIGN_OR_RETURN(TargetGroup group, ReadGroup(node, path, groups.size()));
-      groups.push_back(std::move(group));
-    }
-  } catch (const YAML::Exception& error) {
-    return FileError(path, error.mark, error.msg);
-  }
-  return groups;
-}
 
 std::vector<std::string> ExpandFilePatterns(const std::vector<std::string>& patterns) {
   std::vector<std::string> paths;

@@ -21,11 +21,6 @@ namespace varve {
 inline constexpr size_t kTargetFileBytesMax = 256 << 20;
 inline constexpr DurationMs kTargetFileLookInterval = 2 * kSecond;
 
-// A file's groups: a list of {targets: [...], labels: {...}}; JSON is read as the YAML it is.
-// Sources are `FILE:INDEX`, and every group gets __meta_filepath. InvalidArgument names the line.
-absl::StatusOr<std::vector<TargetGroup>> ParseTargetFile(std::string_view text,
-                                                         const std::string& path);
-
 // The files that match the patterns (`*` in the last part of the path), sorted.
 std::vector<std::string> ExpandFilePatterns(const std::vector<std::string>& patterns);
 

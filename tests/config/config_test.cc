@@ -249,6 +249,7 @@ scrape_configs:
   - {source_labels: [__address__, job], regex: '(.*):\d+;x', target_label: host, replacement: $1}
   metric_relabel_configs: [{action: labeldrop, regex: "tmp_.*"}]
   file_sd_configs: [{files: [/etc/targets/*.yml]}]
+  http_sd_configs: [{url: "https://h/x", refresh_interval: 30s, bearer_token_file: /t}]
   static_configs: [{targets: ["h:1"], labels: {n: "007", b: "true"}}]
   kubernetes_sd_configs: [{role: node}]
 )");

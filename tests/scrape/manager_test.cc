@@ -309,5 +309,49 @@ TEST_CASE("manager: targets from files come, change and go") {
   CHECK(f.Becomes(f.Series("up"), StaleNan()));
 }
 
+TEST_CASE("manager: targets from an HTTP server come, stay while it fails, and go") {
+  Page list;
+  list.Set(503, "not ready");
+  Fixture f([&list](TestConnection& connection, const TestRequest& request) {
+    list.Answer(connection, request);
+  });
+  constexpr std::string_view kJson = "Content-Type: application/json; charset=utf-8\r\n";
+  const std::string url = fmt::format("http://{}/other", f.Address());
+  ScrapeConfig config = f.Job("a");
+  config.static_configs.clear();
+  config.http_sd_configs.push_back({.url = url, .refresh_interval = 50});
+  REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
+  const auto failures = [&] {
+    for (const prometheus::MetricFamily& family : f.registry.Collect()) {
+      if (family.name == "prometheus_sd_http_failures_total") return family.metric[0].counter.value;
+    }
+    return -1.0;
+  };
+  CHECK(Eventually([&] { return failures() >= 1; }));
+
+  list.Set(
+      200,
+      fmt::format(R"([{{"targets": ["{}"], "labels": {{"team": "t"}}}}, {{"targets": ["o:1"]}}])",
+                  f.Address()),
+      std::string(kJson));
+  CHECK(f.Becomes(f.Series("up"), 1));
+  REQUIRE(Eventually([&] { return f.manager->Targets().active.size() == 2; }));
+  CHECK(f.manager->Targets().active[0].discovered_labels.Get("__meta_url") == url);
+  CHECK(list.last().Header("accept") == "application/json");
+  CHECK(list.last().Header("x-prometheus-refresh-interval-seconds") == "0.05");
+
+  const std::vector<std::pair<std::string, std::string_view>> bad = {{"[]", kText},
+                                                                     {R"([{"targets": )", kJson}};
+  for (const auto& one : bad) {
+    list.Set(200, one.first, std::string(one.second));
+    const double before = failures();
+    CHECK(Eventually([&] { return failures() >= before + 2; }));
+    CHECK(f.manager->Targets().active.size() == 2);
+  }
+  list.Set(200, "[]", std::string(kJson));
+  CHECK(Eventually([&] { return f.manager->Targets().active.empty(); }));
+  CHECK(f.Becomes(f.Series("up"), StaleNan()));
+}
+
 }  // namespace
 }  // namespace varve

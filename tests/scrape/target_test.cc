@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "model/status_macros.h"
-#include "scrape/discovery/file.h"
 #include "scrape/discovery/kubernetes.h"
+#include "scrape/discovery/target_groups.h"
 
 namespace varve {
 namespace {
@@ -87,17 +87,19 @@ TEST_CASE("target: slots are an interval apart and spread") {
   CHECK(OffsetSeed("a", {}) != OffsetSeed("b", {}));
 }
 
-TEST_CASE("file discovery: JSON and YAML") {
-  const auto groups = ParseTargetFile(
-      R"([{"targets": ["a:1", "b:2"], "labels": {"x": "1"}}, {"targets": []}])", "/f.json");
+TEST_CASE("target groups: JSON and YAML") {
+  const auto groups =
+      ParseTargetGroups(R"([{"targets": ["a:1", "b:2"], "labels": {"x": "1"}}, {"targets": []}])",
+                        "/f.json", "__meta_filepath");
   REQUIRE(groups.ok());
   REQUIRE(groups->size() == 2);
   CHECK((*groups)[0].source == "/f.json:0");
   CHECK((*groups)[0].labels == Labels::Of({{"__meta_filepath", "/f.json"}, {"x", "1"}}));
   CHECK((*groups)[0].targets[1] == Labels::Of({{"__address__", "b:2"}}));
-  CHECK(ParseTargetFile("- targets: [a]\n  labels: {n: 007}\n", "f")->at(0).labels.Get("n") ==
-        "007");
-  CHECK(ParseTargetFile("", "f")->empty());
+  CHECK(
+      ParseTargetGroups("- targets: [a]\n  labels: {n: 007}\n", "f", "m")->at(0).labels.Get("n") ==
+      "007");
+  CHECK(ParseTargetGroups("", "f", "m")->empty());
   const std::vector<std::pair<std::string, std::string>> bad = {
       {"{}", "f:1: expected a list of target groups"},
       {"- target: [a]\n", "f:1: field target not found in type struct"},
@@ -106,9 +108,9 @@ TEST_CASE("file discovery: JSON and YAML") {
       {"- targets:\n  - {a: b}\n", "f:2: targets: expected a string"},
   };
   for (const auto& one : bad) {
-    CHECK(std::string(ParseTargetFile(one.first, "f").status().message()) == one.second);
+    CHECK(std::string(ParseTargetGroups(one.first, "f", "m").status().message()) == one.second);
   }
-  CHECK_FALSE(ParseTargetFile("[{", "f").ok());
+  CHECK_FALSE(ParseTargetGroups("[{", "f", "m").ok());
 }
 
 TEST_CASE("kubernetes discovery: a pod's labels") {
