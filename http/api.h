@@ -74,7 +74,7 @@ struct ApiOptions {
 struct ApiBackends {
   const Queryable* storage = nullptr;  // Never null.
   const ExemplarQueryable* exemplars = nullptr;
-  const StorageAdmin* admin = nullptr;
+  StorageAdmin* admin = nullptr;
   promql::Engine* engine = nullptr;  // Never null.
   ScrapeManager* scrape = nullptr;
   RuleManager* rules = nullptr;

@@ -103,6 +103,7 @@ class ApiFixture {
     options.flags = {{"config.file", "prometheus.yml"}, {"web.page-title", "a <b>"}};
     options.enable_lifecycle = lifecycle;
     options.enable_remote_write_receiver = lifecycle;
+    options.enable_admin_api = lifecycle;
     options.collectables = {&registry};
     options.reload = [this] { return reload_status; };
     options.quit = [this] { ++quits; };
@@ -440,13 +441,44 @@ TEST_CASE("api: remote write through the server") {
   CHECK(TestRequest(fixture.address(), "POST", "/api/v1/write", headers, "garbage").status == 400);
 }
 
-TEST_CASE("api: administration is refused") {
+TEST_CASE("api: administration is refused unless enabled") {
+  ApiFixture fixture(/*lifecycle=*/false);
+  for (const char* path : {"delete_series?match[]=up", "clean_tombstones", "snapshot"}) {
+    CAPTURE(path);
+    const TestResponse response =
+        TestRequest(fixture.address(), "POST", std::string("/api/v1/admin/tsdb/") + path);
+    CHECK(response.status == 500);
+    CHECK(response.body ==
+          R"({"status":"error","errorType":"unavailable","error":"admin APIs disabled"})");
+  }
+}
+
+TEST_CASE("api: series are deleted, tombstones cleaned, snapshots named") {
   ApiFixture fixture;
-  const TestResponse response =
-      TestRequest(fixture.address(), "POST", "/api/v1/admin/tsdb/delete_series?match[]=up");
-  CHECK(response.status == 500);
-  CHECK(response.body ==
-        R"({"status":"error","errorType":"unavailable","error":"admin APIs disabled"})");
+  const auto request = [&](std::string_view method, const std::string& target) {
+    return TestRequest(fixture.address(), method, "/api/v1/admin/tsdb/" + target);
+  };
+  CHECK(request("POST", "delete_series").body ==
+        R"({"status":"error","errorType":"bad_data","error":"no match[] parameter provided"})");
+  for (const char* bad : {"delete_series?match[]=x{", "delete_series?match[]={a=\"\"}",
+                          "delete_series?match[]=up&start=x", "delete_series?match[]=up&end=x",
+                          "snapshot?skip_head=maybe"}) {
+    CAPTURE(bad);
+    CHECK(request("POST", bad).status == 400);
+  }
+  CHECK(request("POST", "delete_series?match[]=up&start=11").status == 204);
+  CHECK(fixture.storage.Dump().find("up{instance=\"a\", job=\"node\"} 1@10000") !=
+        std::string::npos);
+  CHECK(request("PUT", "delete_series?match[]=up{instance=\"a\"}&match[]=build&end=10").status ==
+        204);
+  CHECK(fixture.storage.Dump().find("1@10000") == std::string::npos);
+  CHECK(fixture.storage.Dump().find("0.5@10000") != std::string::npos);
+  const TestResponse cleaned = request("POST", "clean_tombstones");
+  CHECK(cleaned.status == 204);
+  CHECK(cleaned.body.empty());
+  CHECK(fixture.storage.cleanings() == 1);
+  CHECK(request("PUT", "snapshot?skip_head=true").body ==
+        R"({"status":"success","data":{"name":"20231114T221320Z-0123456789abcdef"}})");
 }
 
 TEST_CASE("api: federation") {

