@@ -4,20 +4,18 @@
 // as Prometheus' receiver of version 1.0 does.
 #include "remote/write.h"
 
-#include <absl/container/flat_hash_map.h>
 #include <fmt/format.h>
 #include <prometheus/counter.h>
 #include <snappy.h>
 #include <spdlog/spdlog.h>
-#include <xxhash.h>
 
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include "model/log_line.h"
-#include "model/mutex.h"
 #include "model/status_macros.h"
+#include "remote/ref_cache.h"
 #include "remote/write_reader.h"
 
 namespace varve {
@@ -99,44 +97,6 @@ absl::Status ReduceResolution(Histogram& histogram) {
   return absl::OkStatus();
 }
 
-// Which series a label set as it arrives names: 128 bits of its hash to the series' ref. Bounded: a
-// full shard starts over. Thread-safe.
-class RefCache {
- public:
-  using Key = std::pair<uint64_t, uint64_t>;
-
-  static Key KeyOf(std::string_view raw_labels) {
-    const XXH128_hash_t hash = XXH3_128bits(raw_labels.data(), raw_labels.size());
-    return {hash.low64, hash.high64};
-  }
-
-  // kNoSeries if it is not known.
-  SeriesRef Find(const Key& key) {
-    Shard& shard = ShardOf(key);
-    MutexLock lock(shard.mutex);
-    const auto found = shard.refs.find(key);
-    return found == shard.refs.end() ? kNoSeries : found->second;
-  }
-
-  void Insert(const Key& key, SeriesRef ref) {
-    Shard& shard = ShardOf(key);
-    MutexLock lock(shard.mutex);
-    if (shard.refs.size() >= kCachedSeriesMax / kShards) shard.refs.clear();
-    shard.refs[key] = ref;
-  }
-
- private:
-  static constexpr size_t kShards = 16;
-  struct Shard {
-    Mutex mutex;
-    absl::flat_hash_map<Key, SeriesRef> refs ABSL_GUARDED_BY(mutex);
-  };
-
-  Shard& ShardOf(const Key& key) { return shards_[key.first % kShards]; }
-
-  Shard shards_[kShards];
-};
-
 class WriteReceiverImpl : public WriteReceiver {
  public:
   WriteReceiverImpl(Appendable& appendable, prometheus::Registry* registry)
@@ -184,12 +144,15 @@ class WriteReceiverImpl : public WriteReceiver {
     WriteRequestReader reader;
     std::unique_ptr<Appender> appender;
     WriteAnswer answer;
+    RefCache::Cursor cursor;
     Labels labels;
     std::vector<std::pair<RefCache::Key, SeriesRef>> learned;
   };
 
   WriteAnswer Store(std::string_view message) {
-    Batch batch{.reader = WriteRequestReader(message), .appender = appendable_.NewAppender()};
+    Batch batch{.reader = WriteRequestReader(message),
+                .appender = appendable_.NewAppender(),
+                .cursor = refs_.Begin()};
     WriteSeries series;
     absl::Status status;
     while (status.ok()) {
@@ -203,7 +166,7 @@ class WriteReceiverImpl : public WriteReceiver {
     }
     status = batch.appender->Commit();
     if (!status.ok()) return Refusal(status);
-    for (const auto& [key, ref] : batch.learned) refs_.Insert(key, ref);
+    refs_.Insert(batch.learned);
     return batch.answer;
   }
 
@@ -223,7 +186,7 @@ class WriteReceiverImpl : public WriteReceiver {
   absl::Status AppendSeries(Batch& batch, WriteSeries& series) {
     if (series.raw_labels.empty()) return AppendDecoded(batch, series, nullptr);
     const RefCache::Key key = RefCache::KeyOf(series.raw_labels);
-    const SeriesRef ref = refs_.Find(key);
+    const SeriesRef ref = RefCache::Find(batch.cursor, key);
     if (ref == kNoSeries) return AppendDecoded(batch, series, &key);
     // Exemplars need the labels.
     if (!series.exemplars.empty()) return AppendDecoded(batch, series, &key);

@@ -22,9 +22,6 @@ namespace varve {
 inline constexpr size_t kWriteBodyBytesMax = 32 << 20;      // As it arrives.
 inline constexpr size_t kWriteDecodedBytesMax = 128 << 20;  // Declared by the snappy header.
 
-// Series whose refs are remembered, about 40 bytes each.
-inline constexpr size_t kCachedSeriesMax = 2'000'000;
-
 struct WriteAnswer {
   int status = 204;
   std::string message;  // Plain text; empty on success.

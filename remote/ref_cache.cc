@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Remembering series.
+#include "remote/ref_cache.h"
+
+#include <xxhash.h>
+
+namespace varve {
+
+RefCache::Key RefCache::KeyOf(std::string_view raw_labels) {
+  const XXH128_hash_t hash = XXH3_128bits(raw_labels.data(), raw_labels.size());
+  return {hash.low64, hash.high64};
+}
+
+RefCache::Cursor RefCache::Begin() const {
+  Cursor cursor;
+  MutexLock lock(mutex_);
+  cursor.table = table_;
+  return cursor;
+}
+
+SeriesRef RefCache::Find(Cursor& cursor, const Key& key) {
+  Table& table = *cursor.table;
+  if (cursor.next < table.size.load(std::memory_order_acquire)) {
+    const Entry& entry = table.At(cursor.next);
+    if (entry.key == key) {
+      ++cursor.next;
+      return SeriesRef{entry.ref.load(std::memory_order_relaxed)};
+    }
+  }
+  MutexLock lock(table.mutex);
+  const auto found = table.index.find(key);
+  if (found == table.index.end()) return kNoSeries;
+  cursor.next = *found + 1;
+  return SeriesRef{table.At(*found).ref.load(std::memory_order_relaxed)};
+}
+
+void RefCache::Insert(absl::Span<const std::pair<Key, SeriesRef>> learned) {
+  if (learned.empty()) return;
+  MutexLock lock(mutex_);
+  if (table_->size.load(std::memory_order_relaxed) + learned.size() > kCachedSeriesMax) {
+    table_ = std::make_shared<Table>();
+  }
+  Table& table = *table_;
+  MutexLock table_lock(table.mutex);
+  for (const auto& [key, ref] : learned) {
+    const auto found = table.index.find(key);
+    if (found != table.index.end()) {
+      table.At(*found).ref.store(static_cast<uint64_t>(ref), std::memory_order_relaxed);
+      continue;
+    }
+    const uint32_t index = table.size.load(std::memory_order_relaxed);
+    if (index >= kCachedSeriesMax) return;
+    std::unique_ptr<Entry[]>& block = table.blocks[index / Table::kBlockEntries];
+    if (block == nullptr) block = std::make_unique<Entry[]>(Table::kBlockEntries);
+    Entry& entry = block[index % Table::kBlockEntries];
+    entry.key = key;
+    entry.ref.store(static_cast<uint64_t>(ref), std::memory_order_relaxed);
+    table.size.store(index + 1, std::memory_order_release);
+    table.index.insert(index);
+  }
+}
+
+}  // namespace varve
