@@ -2,4 +2,4 @@
 varve_library(app_config
   SOURCES builtin_config.cc config.cc config_discovery.cc config_http.cc config_scrape.cc
           config_sections.cc config_yaml.cc yaml_reader.cc
-  DEPS model net kube scrape yaml-cpp absl::strings)
+  DEPS model app_units net kube scrape yaml-cpp absl::strings)

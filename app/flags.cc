@@ -11,6 +11,7 @@
 #include <charconv>
 #include <functional>
 
+#include "app/byte_size.h"
 #include "model/status_macros.h"
 
 namespace varve {
@@ -50,6 +51,15 @@ Setter Duration(DurationMs Flags::*field, DurationMs minimum = 0) {
     if (!duration.ok()) return MessageOf(duration.status());
     if (*duration < minimum) return fmt::format("must be at least {}", FormatDuration(minimum));
     flags.*field = *duration;
+    return std::string();
+  };
+}
+
+Setter Bytes(uint64_t Flags::*field) {
+  return [field](Flags& flags, const std::string& text) {
+    const auto bytes = ParseByteSize(text);
+    if (!bytes.ok()) return MessageOf(bytes.status());
+    flags.*field = *bytes;
     return std::string();
   };
 }
@@ -138,7 +148,8 @@ const std::vector<FlagRow>& Rows() {
        "Directory of the data."},
       {"storage.tsdb.retention.time", Kind::kDuration, "",
        Duration(&Flags::storage_retention_time, 1), "How long to keep samples. Default: 15d."},
-      {"storage.tsdb.retention.size", Kind::kBytes, "", nullptr, "Most bytes of data to keep."},
+      {"storage.tsdb.retention.size", Kind::kBytes, "", Bytes(&Flags::storage_retention_bytes),
+       "Bytes of data to keep at most, the log included; the oldest go first."},
       {"storage.tsdb.no-lockfile", Kind::kBool, "false", nullptr, "Do not lock the directory."},
       {"storage.tsdb.head-chunks-write-queue-size", Kind::kNumber, "0", nullptr, ""},
       {"storage.tsdb.delay-compact-file.path", Kind::kText, "", nullptr, ""},

@@ -39,6 +39,7 @@ struct Flags {
 
   std::string storage_path;
   DurationMs storage_retention_time = 0;  // 0 = not given.
+  uint64_t storage_retention_bytes = 0;   // 0 = not given.
 
   DurationMs query_lookback_delta = 5 * kMinute;
   DurationMs query_timeout = 2 * kMinute;

@@ -162,6 +162,9 @@ std::vector<MetricFamily> StorageMetrics::Collect() const {
   families.Counter("prometheus_tsdb_out_of_order_samples_total",
                    "Total number of refused samples that were out of order.",
                    static_cast<double>(counters.out_of_order_samples));
+  families.Counter("prometheus_tsdb_head_out_of_order_samples_appended_total",
+                   "Total number of appended samples that were out of order.",
+                   static_cast<double>(counters.out_of_order_samples_appended));
   families.Counter("prometheus_tsdb_out_of_bound_samples_total",
                    "Total number of refused samples that were out of bounds.",
                    static_cast<double>(counters.out_of_bounds_samples));
@@ -176,6 +179,9 @@ std::vector<MetricFamily> StorageMetrics::Collect() const {
   families.Counter("prometheus_tsdb_time_retentions_total",
                    "Files' worth of data dropped because it was older than the retention time.",
                    static_cast<double>(counters.buckets_dropped_by_retention));
+  families.Counter("prometheus_tsdb_size_retentions_total",
+                   "Files' worth of data dropped because all data was larger than allowed.",
+                   static_cast<double>(counters.generations_dropped_by_size));
   families.Gauge("prometheus_tsdb_storage_blocks_bytes", "Bytes of all stored data.",
                  static_cast<double>(counters.disk_bytes));
   families.Gauge("prometheus_tsdb_wal_storage_size_bytes", "Bytes of the log.",

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "app/builtin_config.h"
+#include "app/byte_size.h"
 #include "app/config.h"
 #include "app/self_metrics.h"
 #include "http/api.h"
@@ -138,6 +139,9 @@ class Server {
   absl::Status OpenHttp();
   void AttachApi();
   DurationMs RetentionOf(const Config& config) const;
+  SizeRetention SizeRetentionOf(const Config& config) const;
+  // `15d or 512MiB`
+  std::string RetentionText() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(reload_mutex_);
   RuntimeInfo CurrentRuntimeInfo() ABSL_LOCKS_EXCLUDED(reload_mutex_);
   std::string PublicUrl() const;
 
@@ -180,7 +184,27 @@ absl::StatusOr<Config> Server::ReadConfig() const {
 
 DurationMs Server::RetentionOf(const Config& config) const {
   if (config.storage.retention_time.has_value()) return *config.storage.retention_time;
-  return flags_.storage_retention_time != 0 ? flags_.storage_retention_time : kDefaultRetention;
+  if (flags_.storage_retention_time != 0) return flags_.storage_retention_time;
+  // Who limits the size means that alone.
+  const SizeRetention size = SizeRetentionOf(config);
+  return size.bytes > 0 || size.percentage > 0 ? 0 : kDefaultRetention;
+}
+
+SizeRetention Server::SizeRetentionOf(const Config& config) const {
+  return {.bytes = config.storage.retention_bytes.value_or(flags_.storage_retention_bytes),
+          .percentage = config.storage.retention_percentage.value_or(0)};
+}
+
+std::string Server::RetentionText() const {
+  std::vector<std::string> parts;
+  if (retention_ > 0) parts.push_back(FormatDuration(retention_));
+  const SizeRetention size = SizeRetentionOf(config_);
+  if (size.percentage > 0) {
+    parts.push_back(fmt::format("{}%", size.percentage));
+  } else if (size.bytes > 0) {
+    parts.push_back(FormatByteSize(size.bytes));
+  }
+  return fmt::format("{}", fmt::join(parts, " or "));
 }
 
 std::string Server::PublicUrl() const {
@@ -231,6 +255,8 @@ absl::Status Server::OpenLayers(const Config& config) {
   DbOptions db_options;
   db_options.path = flags_.storage_path;
   db_options.retention = RetentionOf(config);
+  db_options.size_retention = SizeRetentionOf(config);
+  db_options.out_of_order_window = config.storage.out_of_order_time_window;
   db_options.exemplars_max = config.storage.exemplars_max;
   ASSIGN_OR_RETURN(db_, Db::Open(db_options, clock_));
   if (!db_->foreign_data().empty()) spdlog::warn(db_->foreign_data());
@@ -295,7 +321,7 @@ RuntimeInfo Server::CurrentRuntimeInfo() {
   return {.start_time = start_time_,
           .reload_config_success = reload_ok_,
           .last_config_time = last_config_time_,
-          .storage_retention = FormatDuration(retention_)};
+          .storage_retention = RetentionText()};
 }
 
 absl::Status Server::Apply(Config config) {
@@ -308,7 +334,9 @@ absl::Status Server::Apply(Config config) {
   RETURN_IF_ERROR(scrape_->ApplyConfig(config.scrape_configs, config.global.external_labels));
   retention_ = RetentionOf(config);
   db_->SetRetention(retention_);
+  db_->SetSizeRetention(SizeRetentionOf(config));
   storage_metrics_.SetRetention(retention_);
+  db_->SetOutOfOrderWindow(config.storage.out_of_order_time_window);
   db_->SetExemplarsMax(config.storage.exemplars_max);
   evaluation_interval_ = config.global.evaluation_interval;
   config_ = std::move(config);

@@ -8,10 +8,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <cmath>
 
+#include "app/byte_size.h"
 #include "model/labels.h"
 
 namespace varve {
@@ -59,25 +58,6 @@ std::optional<Number> ParseNumber(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return number;
-}
-
-absl::StatusOr<uint64_t> ParseBytes(std::string_view text) {
-  if (text == "0") return uint64_t{0};
-  const size_t unit_at = text.find_first_not_of("0123456789.");
-  const std::string_view unit =
-      unit_at == std::string_view::npos ? std::string_view() : text.substr(unit_at);
-  constexpr std::array<std::string_view, 7> kUnits = {"B", "K", "M", "G", "T", "P", "E"};
-  const std::optional<double> number = ParseFloat(text.substr(0, unit_at));
-  for (size_t i = 0; i < kUnits.size(); ++i) {
-    const bool matches =
-        i == 0 ? unit == "B"
-               : unit.starts_with(kUnits[i]) && (unit.substr(1) == "B" || unit.substr(1) == "iB");
-    if (!matches || !number) continue;
-    const double bytes = std::ldexp(*number, static_cast<int>(10 * i));
-    if (bytes >= 0x1p63) return absl::InvalidArgumentError("units: value out of range");
-    return static_cast<uint64_t>(bytes);
-  }
-  return absl::InvalidArgumentError(fmt::format("units: unknown unit {} in {}", unit, text));
 }
 
 }  // namespace
@@ -172,7 +152,7 @@ void YamlValue::Duration(DurationMs& out) const {
 
 void YamlValue::Bytes(uint64_t& out) const {
   if (!ExpectScalar("string")) return;
-  const absl::StatusOr<uint64_t> value = ParseBytes(node_.Scalar());
+  const absl::StatusOr<uint64_t> value = ParseByteSize(node_.Scalar());
   if (!value.ok()) return Fail(value.status());
   out = *value;
 }

@@ -37,7 +37,8 @@ TEST_CASE("flags: both spellings of values, repetition, negation") {
   const FlagsResult result =
       Parse({"--config.file=a.yml", "--storage.tsdb.path", "/d", "--web.listen-address=:1",
              "--web.listen-address=:2", "--web.enable-lifecycle", "--no-scrape.adjust-timestamps",
-             "--storage.tsdb.retention.time=30d", "--enable-feature=a,b", "--enable-feature=c"});
+             "--storage.tsdb.retention.time=30d", "--storage.tsdb.retention.size=512MB",
+             "--enable-feature=a,b", "--enable-feature=c"});
   REQUIRE_MESSAGE(!result.exit, result.text);
   const Flags& flags = result.flags;
   CHECK(flags.config_file == "a.yml");
@@ -47,6 +48,7 @@ TEST_CASE("flags: both spellings of values, repetition, negation") {
   CHECK(flags.web_enable_lifecycle);
   CHECK_FALSE(flags.scrape_adjust_timestamps);
   CHECK(flags.storage_retention_time == 30 * kDay);
+  CHECK(flags.storage_retention_bytes == 512 << 20);
   CHECK(flags.HasFeature("b"));
   CHECK(flags.HasFeature("c"));
   CHECK_FALSE(flags.HasFeature("d"));
@@ -72,6 +74,7 @@ TEST_CASE("flags: errors name the flag and exit with 2") {
       {"--query.max-samples=-1", "query.max-samples"},
       {"--web.max-connections=0", "web.max-connections"},
       {"--log.level=loud", "log.level"},
+      {"--storage.tsdb.retention.size=512", "storage.tsdb.retention.size"},
       {"--storage.tsdb.min-block-duration=x", "min-block-duration"},
       {"--config.auto-reload-interval=0s", "auto-reload-interval"},
       {"stray", "stray"},
