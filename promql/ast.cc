@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "model/check.h"
 
@@ -23,7 +24,18 @@ std::string_view AggregateOpText(AggregateOp op) {
   static constexpr std::string_view kTexts[] = {
       "sum",    "avg",  "count",   "min",          "max",      "group",  "stddev",
       "stdvar", "topk", "bottomk", "count_values", "quantile", "limitk", "limit_ratio"};
+  static_assert(std::size(kTexts) == kAggregateOpCount);
   return kTexts[static_cast<size_t>(op)];
+}
+
+std::optional<AggregateOp> FindAggregateOp(std::string_view text) {
+  const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b; };
+  for (size_t i = 0; i < kAggregateOpCount; ++i) {
+    const auto op = static_cast<AggregateOp>(i);
+    const std::string_view name = AggregateOpText(op);
+    if (std::equal(text.begin(), text.end(), name.begin(), name.end(), same)) return op;
+  }
+  return std::nullopt;
 }
 
 bool HasParameter(AggregateOp op) {

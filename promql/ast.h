@@ -174,8 +174,11 @@ enum class AggregateOp : uint8_t {
   kLimitk,
   kLimitRatio,
 };
+inline constexpr size_t kAggregateOpCount = static_cast<size_t>(AggregateOp::kLimitRatio) + 1;
 // "sum", "count_values", ...
 std::string_view AggregateOpText(AggregateOp op);
+// The aggregation `text` names, in whatever case; null if none.
+std::optional<AggregateOp> FindAggregateOp(std::string_view text);
 bool HasParameter(AggregateOp op);
 
 struct Aggregate : ExprOf<ExprKind::kAggregate> {

@@ -11,8 +11,7 @@
 
 namespace varve::promql {
 
-// Plans a call and its arguments. A function the parser knows and the engine does not have gives
-// an execution error that says so.
+// Plans a call and its arguments.
 absl::StatusOr<OperatorPtr> PlanCall(QueryContext& context, const Grid& grid, const Call& call);
 
 }  // namespace varve::promql

@@ -10,6 +10,7 @@
 
 #include "model/labels.h"
 #include "model/string_map.h"
+#include "promql/ast.h"
 
 namespace varve::promql {
 namespace {
@@ -90,47 +91,39 @@ int DigitValue(char32_t c) {
 }
 
 const StringMap<TokenType>& Words() {
-  static const auto& words = *new StringMap<TokenType>{
-      {"and", TokenType::kAnd},
-      {"or", TokenType::kOr},
-      {"unless", TokenType::kUnless},
-      {"atan2", TokenType::kAtan2},
-      {"sum", TokenType::kSum},
-      {"avg", TokenType::kAvg},
-      {"count", TokenType::kCount},
-      {"min", TokenType::kMin},
-      {"max", TokenType::kMax},
-      {"group", TokenType::kGroup},
-      {"stddev", TokenType::kStddev},
-      {"stdvar", TokenType::kStdvar},
-      {"topk", TokenType::kTopk},
-      {"bottomk", TokenType::kBottomk},
-      {"count_values", TokenType::kCountValues},
-      {"quantile", TokenType::kQuantile},
-      {"limitk", TokenType::kLimitk},
-      {"limit_ratio", TokenType::kLimitRatio},
-      {"offset", TokenType::kOffset},
-      {"anchored", TokenType::kAnchored},
-      {"smoothed", TokenType::kSmoothed},
-      {"by", TokenType::kBy},
-      {"without", TokenType::kWithout},
-      {"on", TokenType::kOn},
-      {"ignoring", TokenType::kIgnoring},
-      {"group_left", TokenType::kGroupLeft},
-      {"group_right", TokenType::kGroupRight},
-      {"fill", TokenType::kFill},
-      {"fill_left", TokenType::kFillLeft},
-      {"fill_right", TokenType::kFillRight},
-      {"bool", TokenType::kBool},
-      {"start", TokenType::kStart},
-      {"end", TokenType::kEnd},
-      {"step", TokenType::kStep},
-      {"range", TokenType::kRange},
-      {"min_of", TokenType::kMinOf},
-      {"max_of", TokenType::kMaxOf},
-      {"inf", TokenType::kNumber},
-      {"nan", TokenType::kNumber},
-  };
+  static const auto& words = *[] {
+    auto* all = new StringMap<TokenType>{
+        {"and", TokenType::kAnd},
+        {"or", TokenType::kOr},
+        {"unless", TokenType::kUnless},
+        {"atan2", TokenType::kAtan2},
+        {"offset", TokenType::kOffset},
+        {"anchored", TokenType::kAnchored},
+        {"smoothed", TokenType::kSmoothed},
+        {"by", TokenType::kBy},
+        {"without", TokenType::kWithout},
+        {"on", TokenType::kOn},
+        {"ignoring", TokenType::kIgnoring},
+        {"group_left", TokenType::kGroupLeft},
+        {"group_right", TokenType::kGroupRight},
+        {"fill", TokenType::kFill},
+        {"fill_left", TokenType::kFillLeft},
+        {"fill_right", TokenType::kFillRight},
+        {"bool", TokenType::kBool},
+        {"start", TokenType::kStart},
+        {"end", TokenType::kEnd},
+        {"step", TokenType::kStep},
+        {"range", TokenType::kRange},
+        {"min_of", TokenType::kMinOf},
+        {"max_of", TokenType::kMaxOf},
+        {"inf", TokenType::kNumber},
+        {"nan", TokenType::kNumber},
+    };
+    for (size_t i = 0; i < kAggregateOpCount; ++i) {
+      all->emplace(AggregateOpText(static_cast<AggregateOp>(i)), TokenType::kAggregator);
+    }
+    return all;
+  }();
   return words;
 }
 

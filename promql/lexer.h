@@ -55,21 +55,7 @@ enum class TokenType : uint8_t {
   kRegexNotMatch,
   kAt,
 
-  // Aggregators, in the order of AggregateOp.
-  kSum,
-  kAvg,
-  kCount,
-  kMin,
-  kMax,
-  kGroup,
-  kStddev,
-  kStdvar,
-  kTopk,
-  kBottomk,
-  kCountValues,
-  kQuantile,
-  kLimitk,
-  kLimitRatio,
+  kAggregator,  // FindAggregateOp() of ast.h knows which.
 
   // Keywords.
   kOffset,
@@ -96,9 +82,7 @@ enum class TokenType : uint8_t {
 };
 
 inline bool IsOperator(TokenType type) { return type >= TokenType::kAdd && type <= TokenType::kAt; }
-inline bool IsAggregator(TokenType type) {
-  return type >= TokenType::kSum && type <= TokenType::kLimitRatio;
-}
+inline bool IsAggregator(TokenType type) { return type == TokenType::kAggregator; }
 inline bool IsKeyword(TokenType type) {
   return type >= TokenType::kOffset && type <= TokenType::kBool;
 }

@@ -122,7 +122,8 @@ const auto kGrouping = (kToken<T::kBy> > kLabels > x3::eps[kDo<&B::ByLabels>]) |
 
 const auto kAggregation = TokenParser{&IsAggregator, &IsAggregationStart}[kDo<&B::BeginAggregate>] >
                           ((kGrouping > kArguments) |
-                           (kArguments > -kGrouping)) > x3::eps[kDo<&B::EndAggregate>];
+                           (kArguments >
+                            (kGrouping | &TokenParser{&IsKnown}))) > x3::eps[kDo<&B::EndAggregate>];
 
 const auto kCall = TokenParser{&IsCallWord, &Is<T::kLeftParen>}[kDo<&B::BeginCall>] > kArguments >
                    x3::eps[kDo<&B::EndCall>];

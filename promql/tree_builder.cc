@@ -44,18 +44,12 @@ int PrecedenceOf(TokenType type) {
   }
 }
 
-// The enums name operators and aggregations in the order of their tokens.
+// The enum names operators in the order of their tokens.
 BinaryOp BinaryOpOf(TokenType type) {
   return static_cast<BinaryOp>(static_cast<int>(type) - static_cast<int>(TokenType::kAdd));
 }
 static_assert(static_cast<int>(TokenType::kUnless) - static_cast<int>(TokenType::kAdd) ==
               static_cast<int>(BinaryOp::kUnless));
-
-AggregateOp AggregateOpOf(TokenType type) {
-  return static_cast<AggregateOp>(static_cast<int>(type) - static_cast<int>(TokenType::kSum));
-}
-static_assert(static_cast<int>(TokenType::kLimitRatio) - static_cast<int>(TokenType::kSum) ==
-              static_cast<int>(AggregateOp::kLimitRatio));
 
 MatchType MatchTypeOf(TokenType type) {
   switch (type) {
@@ -476,7 +470,7 @@ void TreeBuilder::EndAggregate() {
   frames_.pop_back();
   std::vector<ExprPtr> arguments = TakeArguments(frame);
   auto aggregate = std::make_unique<Aggregate>();
-  aggregate->op = AggregateOpOf(frame.token.type);
+  aggregate->op = *FindAggregateOp(frame.token.text);
   aggregate->grouping = std::move(frame.grouping);
   aggregate->without = frame.without;
   const int start = frame.token.position;
