@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// /query, /query_range and /query_exemplars.
+// /query, /query_range and /query_exemplars; the queries that run, and how to end one.
 #include <fmt/format.h>
 
 #include <memory>
@@ -110,6 +110,21 @@ void WriteStats(JsonWriter& json, const QueryStats& stats) {
   json.EndObject();
 }
 
+void WriteExplain(JsonWriter& json, const promql::ExplainNode& node) {
+  json.BeginObject();
+  json.Member("expression", node.expression);
+  json.Member("series", node.series);
+  json.Member("seriesEmpty", node.series_empty);
+  json.Member("samples", node.samples);
+  json.Member("samplesRead", node.samples_read);
+  json.Member("seconds", node.seconds);
+  json.Key("children");
+  json.BeginArray();
+  for (const auto& child : node.children) WriteExplain(json, *child);
+  json.EndArray();
+  json.EndObject();
+}
+
 struct ResultWriter {
   JsonWriter& json;
   std::string_view Type(const ScalarResult&) const { return "scalar"; }
@@ -139,6 +154,10 @@ void AnswerResult(QueryResult result, bool with_stats, HttpResponse& response) {
         },
         shared->value);
     if (with_stats) WriteStats(json, shared->stats);
+    if (shared->explain != nullptr) {
+      json.Key("explain");
+      WriteExplain(json, *shared->explain);
+    }
     json.EndObject();
     EndEnvelope(json, shared->annotations);
     json.Finish();
@@ -167,6 +186,7 @@ std::optional<promql::QueryOptions> CommonOptions(const ApiContext& context,
     }
     *target = *duration;
   }
+  options.explain = request.params.Get("explain") == "true";
   options.canceled = [cancelled = request.cancelled] { return cancelled->load(); };
   options.per_step_stats = request.params.Get("stats") == "all" &&
                            context.backends.engine->options().features.per_step_stats;
@@ -302,6 +322,38 @@ void QueryExemplars(const ApiContext& context, const HttpRequest& request, HttpR
   AnswerData(response, [&](JsonWriter& json) { WriteExemplars(json, *found); });
 }
 
+void ActiveQueries(const ApiContext& context, const HttpRequest& /*request*/,
+                   HttpResponse& response) {
+  const std::vector<promql::ActiveQuery> queries = context.backends.engine->Active();
+  AnswerData(response, [&](JsonWriter& json) {
+    json.BeginArray();
+    for (const promql::ActiveQuery& query : queries) {
+      json.BeginObject();
+      json.Member("id", query.id);
+      json.Member("query", query.query);
+      json.Key("since");
+      json.Time(query.since);
+      json.Member("elapsedSeconds", query.elapsed);
+      json.Member("state", query.waiting ? "waiting" : "running");
+      json.EndObject();
+    }
+    json.EndArray();
+  });
+}
+
+void KillQuery(const ApiContext& context, const HttpRequest& request, HttpResponse& response) {
+  if (!context.options.enable_admin_api) {
+    return AnswerError({ApiErrorType::kUnavailable, "admin APIs disabled"}, response);
+  }
+  const absl::StatusOr<int64_t> id = ParseInteger(request.params.Get("id"));
+  if (!id.ok()) return AnswerInvalidParameter("id", MessageOf(id.status()), response);
+  if (!context.backends.engine->Kill(static_cast<uint64_t>(*id))) {
+    return AnswerError({ApiErrorType::kNotFound, fmt::format("no query {} is active", *id)},
+                       response);
+  }
+  response.status = 204;
+}
+
 }  // namespace
 
 void AddQueryRoutes(ApiContext& context, Router& router) {
@@ -315,6 +367,16 @@ void AddQueryRoutes(ApiContext& context, Router& router) {
   add("/api/v1/query", Query);
   add("/api/v1/query_range", QueryRange);
   add("/api/v1/query_exemplars", QueryExemplars);
+  router.AddAll({"GET"}, "/api/v1/status/active_queries",
+                [&context](const HttpRequest& request, HttpResponse& response) {
+                  ActiveQueries(context, request, response);
+                },
+                {.gated = true});
+  router.AddAll({"POST", "PUT"}, "/api/v1/admin/kill_query",
+                [&context](const HttpRequest& request, HttpResponse& response) {
+                  KillQuery(context, request, response);
+                },
+                {.gated = true});
 }
 
 }  // namespace varve

@@ -11,6 +11,9 @@ namespace {
 
 constexpr size_t kDrainBytes = 32 << 10;
 
+// Below, integers are written exactly, without an exponent.
+constexpr double kIntegerTextBelow = 0x1p53;
+
 template <typename Integer>
 void AppendInteger(Integer value, std::string& out) {
   char text[24];
@@ -238,11 +241,41 @@ void JsonWriter::HistogramValue(const Histogram& histogram) {
   EndObject();
 }
 
+// Most of a large answer is pairs: each is put together aside and appended at once.
 void JsonWriter::FloatPair(TimestampMs time, double value) {
-  BeginArray();
-  Timestamp(time);
-  FloatString(value);
-  EndArray();
+  const bool whole = std::fabs(value) < kIntegerTextBelow &&
+                     static_cast<double>(static_cast<int64_t>(value)) == value &&
+                     !(value == 0 && std::signbit(value));
+  if (time < 0) {
+    BeginArray();
+    Timestamp(time);
+    FloatString(value);
+    EndArray();
+    return;
+  }
+  char text[96];
+  char* at = text;
+  if (comma_) *at++ = ',';
+  *at++ = '[';
+  at = std::to_chars(at, text + sizeof(text), time / 1000).ptr;
+  if (const auto fraction = static_cast<unsigned>(time % 1000); fraction != 0) {
+    *at++ = '.';
+    *at++ = static_cast<char>('0' + fraction / 100);
+    *at++ = static_cast<char>('0' + fraction / 10 % 10);
+    *at++ = static_cast<char>('0' + fraction % 10);
+  }
+  *at++ = ',';
+  *at++ = '"';
+  if (whole) {
+    at = std::to_chars(at, text + sizeof(text), static_cast<int64_t>(value)).ptr;
+    out_.append(text, at);
+  } else {
+    out_.append(text, at);
+    AppendJsonFloat(value, out_);
+  }
+  out_.append("\"]", 2);
+  comma_ = true;
+  if (sink_ != nullptr && out_.size() >= kDrainBytes) Drain();
 }
 
 void JsonWriter::HistogramPair(TimestampMs time, const Histogram& histogram) {

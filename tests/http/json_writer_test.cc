@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <limits>
 #include <string>
 
@@ -111,6 +112,31 @@ TEST_CASE("json: a sink gets everything in pieces until it refuses") {
   json.Finish();
   CHECK(pieces == 3);
   CHECK(all.starts_with(R"([[1,"1"],[1,"1"],)"));
+}
+
+TEST_CASE("json: pairs are what their parts are") {
+  for (TimestampMs time :
+       {TimestampMs{0}, TimestampMs{5}, TimestampMs{1'790'000'000'000},
+        TimestampMs{1'790'000'000'120}, TimestampMs{-1}, kMinTimestamp, kMaxTimestamp}) {
+    for (double value : {0.0, -0.0, 1.0, -7.0, 0.1, 1e15, 9007199254740991.0, 9007199254740992.0,
+                         -9007199254740993.0, 1e21, 1e300, 5e-324, 1e-7, double{NAN},
+                         double{INFINITY}, -double{INFINITY}}) {
+      JsonWriter pair;
+      JsonWriter parts;
+      pair.BeginArray();
+      parts.BeginArray();
+      for (int i = 0; i < 2; ++i) {
+        pair.FloatPair(time, value);
+        parts.BeginArray();
+        parts.Timestamp(time);
+        parts.FloatString(value);
+        parts.EndArray();
+      }
+      pair.EndArray();
+      parts.EndArray();
+      CHECK(pair.Take() == parts.Take());
+    }
+  }
 }
 
 }  // namespace
