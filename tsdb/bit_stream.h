@@ -59,11 +59,7 @@ class BitReader {
     if (byte + 8 <= size) [[likely]] {
       return LoadBigEndian64(data_ + byte) << (position_ % 8);
     }
-    uint64_t word = 0;
-    for (uint64_t i = 0; i < 8 && byte + i < size; ++i) {
-      word |= static_cast<uint64_t>(data_[byte + i]) << (56 - 8 * i);
-    }
-    return word << (position_ % 8);
+    return PeekTail(byte, size) << (position_ % 8);
   }
   void Skip(unsigned count) { position_ += count; }
 
@@ -75,11 +71,27 @@ class BitReader {
       position_ += count;
       return value;
     }
-    const uint64_t high = Read(32);
-    return (high << (count - 32)) | Read(count - 32);
+    const uint64_t high = Peek() >> 32;
+    position_ += 32;
+    const unsigned rest = count - 32;
+    const uint64_t low = Peek() >> (64 - rest);
+    position_ += rest;
+    return (high << rest) | low;
   }
 
  private:
+  // The bytes from `byte` on, where fewer than eight are left. A chunk that compresses well is
+  // little more than such a tail.
+  uint64_t PeekTail(uint64_t byte, uint64_t size) const {
+    if (byte >= size) return 0;
+    if (size >= 8) return LoadBigEndian64(data_ + size - 8) << (8 * (byte + 8 - size));
+    uint64_t word = 0;
+    for (uint64_t i = byte; i < size; ++i) {
+      word |= static_cast<uint64_t>(data_[i]) << (56 - 8 * (i - byte));
+    }
+    return word;
+  }
+
   const uint8_t* data_;
   uint64_t bits_;
   uint64_t position_ = 0;

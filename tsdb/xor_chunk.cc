@@ -102,6 +102,9 @@ absl::Status DecodeXorChunk(std::string_view payload, uint32_t count, TimestampM
   samples.times.resize(size + count);
   samples.values.resize(size + count);
   if (keep_starts) samples.start_times.resize(size + count);
+  // Raw pointers: the vectors do not change while samples are written.
+  TimestampMs* const times = samples.times.data();
+  double* const values = samples.values.data();
   bool good = true;
   for (uint32_t i = 0; i < count; ++i) {
     if (i > 0) {
@@ -111,8 +114,8 @@ absl::Status DecodeXorChunk(std::string_view payload, uint32_t count, TimestampM
     }
     if (has_starts) start = WrapAdd(start, CountCode::Read(reader));
     if (!good) break;
-    samples.times[size] = time;
-    samples.values[size] = std::bit_cast<double>(bits);
+    times[size] = time;
+    values[size] = std::bit_cast<double>(bits);
     if (keep_starts) samples.start_times[size] = start;
     if (time >= min && time <= max) {
       ++size;
