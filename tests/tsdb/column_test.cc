@@ -6,6 +6,7 @@
 #include "tsdb/column.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -336,6 +337,13 @@ TEST_CASE("columns: a counter's reset costs its own bytes") {
     values.push_back(value += static_cast<double>(random() % 100));
   }
   CHECK(RowBytes(values) < 512 * 7 / 8 + 48);
+}
+
+TEST_CASE("columns: the example of docs/format.md, byte by byte") {
+  const std::string row = EncodeColumns(Floats({1, 1, 1, 1}, 1'700'000'000'000));
+  std::string hex;
+  for (const char byte : row) hex += fmt::format("{:02x}", static_cast<uint8_t>(byte));
+  CHECK(hex == "01645785b5140080a0abfef962c8df02010804b0ea0101010200");
 }
 
 // ----------------------------------------------------------------------------------------- damage
