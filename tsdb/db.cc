@@ -281,7 +281,10 @@ class DbImpl : public Db {
     MutexLock lock(maintenance_mutex_);
     size_retention_ = retention;
   }
-  void SetOutOfOrderWindow(DurationMs window) override { out_of_order_window_ = window; }
+  void SetOutOfOrderWindow(DurationMs window) override {
+    out_of_order_window_ = window;
+    folder_->SetLateWindow(window);
+  }
   void SetExemplarsMax(uint64_t exemplars_max) override { exemplars_.SetMax(exemplars_max); }
   StoredStats Stored() const override {
     const std::shared_ptr<const HotSet> set = write_path().hot_set();

@@ -163,7 +163,7 @@ absl::Status Folder::Publish(const TableChange& change) {
 
 // ----------------------------------------------------------------------------------------- folding
 
-absl::Status Folder::FoldBucket(HotCursor& cursor, TableChange& change) {
+absl::Status Folder::FoldBucket(const HotFamily& hot, HotCursor& cursor, TableChange& change) {
   const HotKey begin = cursor.key();
   ASSIGN_OR_RETURN(const std::unique_ptr<GenerationWriter> writer,
                    NewWriter(begin.partition, begin.bucket_start));
@@ -193,6 +193,11 @@ absl::Status Folder::FoldBucket(HotCursor& cursor, TableChange& change) {
     if (samples.times.empty() && samples.histograms.empty()) continue;
     const Labels labels = head_.index().LabelsOf(series);
     if (labels.empty()) {
+      const std::vector<std::shared_ptr<HotFamily>> live = write_path_.FinishedHot();
+      if (std::none_of(live.begin(), live.end(),
+                       [&hot](const auto& family) { return family.get() == &hot; })) {
+        return absl::AbortedError("retention was faster");  // The series left with its chunks.
+      }
       CountDamage("chunk", absl::DataLossError("chunks of an unknown series"));
       continue;
     }
@@ -214,7 +219,7 @@ absl::Status Folder::Fold(const HotFamily& hot) {
   change.folded_below = hot.number + 1;
   HotCursor cursor(hot, write_path_.hot_set()->buckets);
   absl::Status status;
-  while (status.ok() && cursor.valid()) status = FoldBucket(cursor, change);
+  while (status.ok() && cursor.valid()) status = FoldBucket(hot, cursor, change);
   if (status.ok()) status = cursor.status();
   if (!status.ok()) {
     // Nothing of it was published: Publish() only cleans up.
@@ -332,7 +337,8 @@ absl::Status Folder::Merge(const HotSet& set, const BucketTable::Bucket& bucket,
 bool Folder::HasClosed(const BucketTable::Bucket& bucket) const {
   const TimestampMs newest = head_.max_time();
   return newest != kMinTimestamp &&
-         bucket.end < newest - std::max<DurationMs>(kHour, options_.head_window);
+         bucket.end < newest - std::max({kHour, options_.head_window,
+                                         late_window_.load(std::memory_order_relaxed)});
 }
 
 absl::Status Folder::MergeGenerations(bool seal_all) {
@@ -385,7 +391,8 @@ absl::Status Folder::Clean(uint64_t sequence) {
 
 absl::Status Folder::RunLocked(bool seal_all) {
   for (const std::shared_ptr<HotFamily>& hot : write_path_.FinishedHot()) {
-    RETURN_IF_ERROR(Fold(*hot));
+    const absl::Status status = Fold(*hot);
+    if (!absl::IsAborted(status)) RETURN_IF_ERROR(status);
   }
   RETURN_IF_ERROR(MergeGenerations(seal_all));
   return write_path_.DropRetired();

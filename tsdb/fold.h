@@ -53,7 +53,8 @@ class Folder {
         store_(store),
         head_(head),
         write_path_(write_path),
-        counters_(counters) {}
+        counters_(counters),
+        late_window_(options.out_of_order_window) {}
 
   // Folds the hot families that are finished, merges generations, seals buckets that have closed,
   // and deletes what nobody needs any more. Cancelled if Stop() was called.
@@ -63,13 +64,15 @@ class Folder {
   // Folds what is finished and writes the generations again that have samples deleted up to log
   // `sequence`.
   absl::Status Clean(uint64_t sequence) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Buckets close only once they are out of reach of late samples.
+  void SetLateWindow(DurationMs window) { late_window_.store(window, std::memory_order_relaxed); }
   // Makes the pass at work end at its next series; what it has not published is done again later.
   void Stop() { stopped_.store(true, std::memory_order_relaxed); }
 
  private:
   absl::Status RunLocked(bool seal_all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Fold(const HotFamily& hot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status FoldBucket(HotCursor& cursor, TableChange& change)
+  absl::Status FoldBucket(const HotFamily& hot, HotCursor& cursor, TableChange& change)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Publishes `change`, or deletes the generations it would have added.
   absl::Status Publish(const TableChange& change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -92,6 +95,7 @@ class Folder {
   WritePath& write_path_;
   AtomicCounters& counters_;
 
+  std::atomic<DurationMs> late_window_;
   std::atomic<bool> stopped_ = false;
   Mutex mutex_;
   std::string scratch_ ABSL_GUARDED_BY(mutex_);

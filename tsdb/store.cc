@@ -10,6 +10,7 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/options.h>
+#include <rocksdb/rate_limiter.h>
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/checkpoint.h>
 #include <spdlog/spdlog.h>
@@ -32,6 +33,8 @@ namespace {
 constexpr uint64_t kWalBytesMax = 128 << 20;
 // Compactions of hot families and flushes together.
 constexpr int kBackgroundJobsMax = 2;
+// Of folding and sealing: what they write in a burst would make WAL syncs wait for the disk.
+constexpr int64_t kTableBytesPerSecondMax = 32 << 20;
 constexpr int kLevel0FilesUnlimited = 1 << 30;
 
 constexpr std::array kFixedFamilies = {kMetaFamily,       kSeriesFamily,    kHeadFamily,
@@ -179,6 +182,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
   auto store = std::unique_ptr<Store>(new Store);
   store->options_ = options;
   store->block_cache_ = rocksdb::NewLRUCache(options.block_cache_bytes);
+  store->table_rate_limiter_.reset(rocksdb::NewGenericRateLimiter(kTableBytesPerSecondMax));
   const rocksdb::DBOptions database = DatabaseOptions(options);
 
   std::vector<std::string> names;
@@ -293,7 +297,11 @@ absl::Status Store::Scan(const Family& family, std::string_view from, const Visi
 std::unique_ptr<rocksdb::SstFileWriter> Store::NewTableWriter(const Family& family) const {
   const rocksdb::Options options(db_->GetDBOptions(),
                                  FamilyOptions(family.name(), options_, block_cache_));
-  return std::make_unique<rocksdb::SstFileWriter>(rocksdb::EnvOptions(), options, family.handle());
+  rocksdb::EnvOptions file;
+  file.rate_limiter = table_rate_limiter_.get();
+  return std::make_unique<rocksdb::SstFileWriter>(file, options, family.handle(),
+                                                  /*invalidate_page_cache=*/true,
+                                                  rocksdb::Env::IO_LOW);
 }
 
 absl::Status Store::Ingest(const std::vector<Tables>& tables) {

@@ -7,6 +7,7 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 #include <rocksdb/db.h>
+#include <rocksdb/rate_limiter.h>
 #include <rocksdb/sst_file_writer.h>
 #include <rocksdb/write_batch.h>
 
@@ -122,6 +123,7 @@ class Store {
 
   StoreOptions options_;
   std::shared_ptr<rocksdb::Cache> block_cache_;
+  std::shared_ptr<rocksdb::RateLimiter> table_rate_limiter_;
   std::shared_ptr<rocksdb::DB> db_;
   std::map<std::string_view, FamilyPtr> fixed_;
   std::map<std::string, FamilyPtr> numbered_;  // Not taken yet.
