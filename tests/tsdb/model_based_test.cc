@@ -14,6 +14,7 @@
 
 #include "tests/tsdb/test_values.h"
 #include "tsdb/db.h"
+#include "tsdb/head.h"
 
 namespace varve {
 namespace {
@@ -27,7 +28,9 @@ struct ModelSample {
 
 class Model {
  public:
-  explicit Model(uint64_t seed) : random_(seed), db_(MustOpen(Options(), clock_)) {}
+  // `late_window`: the out-of-order window, 0 = none.
+  Model(uint64_t seed, DurationMs late_window)
+      : random_(seed), late_window_(late_window), db_(MustOpen(Options(), clock_)) {}
 
   void Step() {
     const uint64_t what = random_() % 100;
@@ -67,6 +70,7 @@ class Model {
   DbOptions Options() {
     return {.path = dir_.path(),
             .retention = 0,
+            .out_of_order_window = late_window_,
             .log_epoch_bytes = 4000,
             .hot_epoch = 20 * kMinute,
             .bucket_size = kHour * static_cast<DurationMs>(1 + random_() % 6),
@@ -80,7 +84,11 @@ class Model {
 
   void AppendBatch() {
     const auto appender = db_->NewAppender();
-    const TimestampMs window = newest_.has_value() ? *newest_ - kHour : kMinTimestamp;
+    AppendWindow window;
+    if (newest_.has_value()) {
+      window.min = *newest_ - kHour;
+      if (late_window_ > 0) window.late_min = *newest_ - late_window_;
+    }
     std::map<std::string, std::map<TimestampMs, ModelSample>> batch;
     for (size_t i = random_() % 30; i-- > 0;) {
       const Labels labels = RandomLabels();
@@ -88,6 +96,12 @@ class Model {
       TimestampMs time = clock_.Now() + static_cast<TimestampMs>(random_() % (2 * kMinute));
       if (random_() % 10 == 0) time -= static_cast<TimestampMs>(random_() % (2 * kHour));
       if (random_() % 20 == 0) time += 9 * kMinute + static_cast<TimestampMs>(random_() % kMinute);
+      // Which of two samples at one time stays is not said, if one is late.
+      if (late_window_ > 0 && IsThere(labels.ToString(), time, batch)) continue;
+      if (late_window_ > 0 && window.late_min == kMaxTimestamp &&
+          time <= clock_.Now() + 10 * kMinute) {
+        window.late_min = time - late_window_;
+      }
       const AppendError expected = Judge(labels, time, sample, window, batch);
       const auto result =
           sample.is_histogram
@@ -118,25 +132,37 @@ class Model {
 
   // What the rules say; adds the sample to `batch` if it is to be stored.
   AppendError Judge(const Labels& labels, TimestampMs time, const ModelSample& sample,
-                    TimestampMs window,
+                    const AppendWindow& window,
                     std::map<std::string, std::map<TimestampMs, ModelSample>>& batch) {
     const std::string key = labels.ToString();
-    if (time > clock_.Now() + 10 * kMinute || time < window) return AppendError::kOutOfBounds;
+    if (time > clock_.Now() + 10 * kMinute) return AppendError::kOutOfBounds;
     const auto& in_batch = batch[key];
     const auto& stored = samples_[key];
-    const auto& last_in = in_batch.empty() ? stored : in_batch;
-    if (!last_in.empty()) {
-      const auto& [last_time, last] = *last_in.rbegin();
-      if (time < last_time) return AppendError::kOutOfOrder;
-      if (time == last_time) {
-        const bool same = last.is_histogram == sample.is_histogram &&
-                          (sample.is_histogram ? last.histogram == sample.histogram
-                                               : BitsOf(last.value) == BitsOf(sample.value));
-        return same ? AppendError::kNone : AppendError::kDuplicateTimestamp;
-      }
+    const bool batch_is_newer =
+        !in_batch.empty() && (stored.empty() || in_batch.rbegin()->first > stored.rbegin()->first);
+    const auto& last_in = batch_is_newer ? in_batch : stored;
+    const bool in_order = time >= window.min && (last_in.empty() || time > last_in.rbegin()->first);
+    if (!in_order && time >= window.min && time == last_in.rbegin()->first) {
+      const ModelSample& last = last_in.rbegin()->second;
+      const bool same = last.is_histogram == sample.is_histogram &&
+                        (sample.is_histogram ? last.histogram == sample.histogram
+                                             : BitsOf(last.value) == BitsOf(sample.value));
+      return same ? AppendError::kNone : AppendError::kDuplicateTimestamp;
+    }
+    if (!in_order && window.late_min != kMaxTimestamp) {
+      if (time < window.late_min) return AppendError::kTooOld;
+    } else if (!in_order) {
+      return time < window.min ? AppendError::kOutOfBounds : AppendError::kOutOfOrder;
     }
     batch[key][time] = sample;
     return AppendError::kNone;
+  }
+
+  bool IsThere(const std::string& labels, TimestampMs time,
+               const std::map<std::string, std::map<TimestampMs, ModelSample>>& batch) {
+    const auto in_batch = batch.find(labels);
+    return samples_[labels].contains(time) ||
+           (in_batch != batch.end() && in_batch->second.contains(time));
   }
 
   void CompareRange(TimestampMs min, TimestampMs max) {
@@ -164,6 +190,7 @@ class Model {
   TempDir dir_;
   ManualClock clock_{kBegin};
   std::mt19937_64 random_;
+  const DurationMs late_window_;
   std::unique_ptr<Db> db_;
   std::map<std::string, std::map<TimestampMs, ModelSample>> samples_;
   std::optional<TimestampMs> newest_;
@@ -173,7 +200,7 @@ TEST_CASE("storage against a map of samples") {
   const uint64_t seed = TestSeed();
   for (uint64_t round = 0; round < 4; ++round) {
     CAPTURE(seed + round);
-    Model model(seed + round);
+    Model model(seed + round, round % 2 == 0 ? 0 : 90 * kMinute);
     for (int step = 0; step < 600; ++step) {
       CAPTURE(step);
       model.Step();
