@@ -21,7 +21,7 @@ std::vector<Matcher> Named(const char* name) {
   return {*Matcher::Create(MatchType::kEqual, "__name__", name)};
 }
 
-struct Fixture {
+struct DeleteFixture {
   TempDir dir;
   ManualClock clock{kBegin};
   DbOptions options{
@@ -54,7 +54,7 @@ struct Fixture {
   }
 };
 
-TEST_CASE_FIXTURE(Fixture, "deleted samples are gone, later ones stay") {
+TEST_CASE_FIXTURE(DeleteFixture, "deleted samples are gone, later ones stay") {
   auto db = MustOpen(options, clock);
   Append(*db, 0, 300);
   CHECK(db->DeleteSeries({Named("a")}, kBegin + 100 * kStep, kMaxTimestamp).ok());
@@ -97,7 +97,7 @@ TEST_CASE_FIXTURE(Fixture, "deleted samples are gone, later ones stay") {
   CHECK(left() == 0);
 }
 
-TEST_CASE_FIXTURE(Fixture, "late samples from before a delete go, those from after stay") {
+TEST_CASE_FIXTURE(DeleteFixture, "late samples from before a delete go, those from after stay") {
   auto db = MustOpen(options, clock);
   Append(*db, 0, 10);
   Append(*db, 20, 30);
@@ -117,7 +117,7 @@ TEST_CASE_FIXTURE(Fixture, "late samples from before a delete go, those from aft
   CHECK(ReadAll(*db)[kA.ToString()] == expected);
 }
 
-TEST_CASE_FIXTURE(Fixture, "spans deleted one after another are all gone") {
+TEST_CASE_FIXTURE(DeleteFixture, "spans deleted one after another are all gone") {
   auto db = MustOpen(options, clock);
   Append(*db, 0, 10);
   for (const int i : {2, 5, 7}) {
@@ -132,7 +132,7 @@ TEST_CASE_FIXTURE(Fixture, "spans deleted one after another are all gone") {
   CHECK(ReadAll(*db)[kB.ToString()] == Texts(0, 10));
 }
 
-TEST_CASE_FIXTURE(Fixture, "a series without samples left is not selected") {
+TEST_CASE_FIXTURE(DeleteFixture, "a series without samples left is not selected") {
   auto db = MustOpen(options, clock);
   Append(*db, 0, 10);
   db->SetOutOfOrderWindow(0);
@@ -152,7 +152,7 @@ TEST_CASE_FIXTURE(Fixture, "a series without samples left is not selected") {
   CHECK_FALSE(db->DeleteSeries({Named("b")}, kMinTimestamp, kMaxTimestamp).ok());
 }
 
-TEST_CASE_FIXTURE(Fixture, "a snapshot is a data directory of its own") {
+TEST_CASE_FIXTURE(DeleteFixture, "a snapshot is a data directory of its own") {
   auto db = MustOpen(options, clock);
   Append(*db, 0, 150);
   CHECK(db->Seal().ok());

@@ -22,7 +22,7 @@
 namespace varve {
 namespace {
 
-struct Fixture {
+struct FoldFixture {
   TempDir dir;
   ManualClock clock{kBegin};
   DbOptions options{.path = dir.path(), .retention = 0, .background = false};
@@ -84,7 +84,7 @@ struct Fixture {
   }
 };
 
-TEST_CASE_FIXTURE(Fixture, "fold: the same answers from columns as from chunks") {
+TEST_CASE_FIXTURE(FoldFixture, "fold: the same answers from columns as from chunks") {
   auto db = MustOpen(options, clock);
   Feed(*db, 5 * kHour, "a");
   CHECK(db->Stored().generations == 0);
@@ -117,7 +117,7 @@ TEST_CASE_FIXTURE(Fixture, "fold: the same answers from columns as from chunks")
   CHECK(db->Stored().generations == db->Stored().buckets);
 }
 
-TEST_CASE_FIXTURE(Fixture, "fold: a pass that is stopped at any step is done again") {
+TEST_CASE_FIXTURE(FoldFixture, "fold: a pass that is stopped at any step is done again") {
   auto db = MustOpen(options, clock);
   Feed(*db, 2 * kHour, "a");
   std::vector<std::string> steps;
@@ -183,7 +183,7 @@ TEST_CASE_FIXTURE(Fixture, "fold: a pass that is stopped at any step is done aga
   }
 }
 
-TEST_CASE_FIXTURE(Fixture, "fold: a damaged block costs what lies in it, once") {
+TEST_CASE_FIXTURE(FoldFixture, "fold: a damaged block costs what lies in it, once") {
   auto db = MustOpen(options, clock);
   Feed(*db, 5 * kHour, "a", 60);
   REQUIRE(db->Close().ok());
@@ -223,7 +223,7 @@ TEST_CASE_FIXTURE(Fixture, "fold: a damaged block costs what lies in it, once") 
   CHECK(ReadAll(*db) == found);
 }
 
-TEST_CASE_FIXTURE(Fixture, "fold: late samples make further generations") {
+TEST_CASE_FIXTURE(FoldFixture, "fold: late samples make further generations") {
   auto db = MustOpen(options, clock);
   FeedHours(*db, 3, "a");
   // A series that starts half an hour behind the others, after their samples were folded.
@@ -245,7 +245,7 @@ TEST_CASE_FIXTURE(Fixture, "fold: late samples make further generations") {
   CHECK(db->Stored().generations == db->Stored().buckets);
 }
 
-TEST_CASE_FIXTURE(Fixture, "seal: a bucket that has closed becomes one generation by itself") {
+TEST_CASE_FIXTURE(FoldFixture, "seal: a bucket that has closed becomes one generation by itself") {
   options.bucket_size = 6 * kHour;
   auto db = MustOpen(options, clock);
   uint64_t generations_max = 0;
@@ -263,7 +263,7 @@ TEST_CASE_FIXTURE(Fixture, "seal: a bucket that has closed becomes one generatio
   CHECK(ReadAll(*db) == fed);
 }
 
-TEST_CASE_FIXTURE(Fixture, "seal: what a series may go on with is not forgotten") {
+TEST_CASE_FIXTURE(FoldFixture, "seal: what a series may go on with is not forgotten") {
   auto db = MustOpen(options, clock);
   const Labels labels = Labels::Of({{"a", "b"}});
   MustAppend(*db, labels, clock.Now(), 1);
@@ -309,7 +309,7 @@ TEST_CASE("merging takes runs of generations of like size") {
   CHECK(rewritten < 10 * 1000 * 10);
 }
 
-TEST_CASE_FIXTURE(Fixture, "series that ended leave memory, not the answers") {
+TEST_CASE_FIXTURE(FoldFixture, "series that ended leave memory, not the answers") {
   auto db = MustOpen(options, clock);
   for (const char* run : {"a", "b", "c", "d", "e"}) FeedHours(*db, 2, run);
   FeedHours(*db, 3, "f");
@@ -345,7 +345,7 @@ TEST_CASE_FIXTURE(Fixture, "series that ended leave memory, not the answers") {
   CHECK(run_a.size() == 12);
 }
 
-TEST_CASE_FIXTURE(Fixture, "matchers on stored series") {
+TEST_CASE_FIXTURE(FoldFixture, "matchers on stored series") {
   auto db = MustOpen(options, clock);
   std::vector<Labels> series;
   for (int i = 0; i < 60; ++i) {
@@ -390,7 +390,7 @@ TEST_CASE_FIXTURE(Fixture, "matchers on stored series") {
                make(MatchType::kNotEqual, "i", "0")}) == 29);
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(FoldFixture,
                   "a series set reads what it pinned, through folds, seals and retention") {
   options.retention = 6 * kHour;
   auto db = MustOpen(options, clock);
@@ -433,7 +433,7 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(table_bytes() < pinned);
 }
 
-TEST_CASE_FIXTURE(Fixture, "readers see every sample while chunks move to columns") {
+TEST_CASE_FIXTURE(FoldFixture, "readers see every sample while chunks move to columns") {
   options.hot_epoch = 10 * kMinute;
   options.bucket_size = kHour;
   auto db = MustOpen(options, clock);
