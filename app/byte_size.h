@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Numbers of bytes as flags and configuration write them: `512MB`, `1.5GiB`. All units are powers of
-// 1024, as in Prometheus.
+// Numbers of bytes as flags and configuration write them: `512MB`, `1.5GiB`. All units are powers
+// of 1024, as in Prometheus.
 #pragma once
 
 #include <absl/status/statusor.h>

@@ -112,8 +112,8 @@ class DbImpl : public Db {
         HeadOptions{.bucket_size = options_.bucket_size, .series_max = options.series_max});
     state_->write_path = std::make_unique<WritePath>(options_, clock_, *store_, *state_->head,
                                                      exemplars_, counters_);
-    folder_ = std::make_unique<Folder>(options_, *store_, *state_->head, *state_->write_path,
-                                       counters_);
+    folder_ =
+        std::make_unique<Folder>(options_, *store_, *state_->head, *state_->write_path, counters_);
   }
 
   ~DbImpl() override {

@@ -147,7 +147,8 @@ class Head {
   void SetBucketTable(BucketTable table) { bucket_table_ = std::move(table); }
   void DropBucketsBefore(TimestampMs time);
 
-  // WRITER: time of the newest sample of a series in memory; nothing if it is not there or has none.
+  // WRITER: time of the newest sample of a series in memory; nothing if it is not there or has
+  // none.
   std::optional<TimestampMs> LastTimeOf(uint64_t id) const;
   // WRITER: the series' late samples become chunks. Returns whether there were any.
   bool CloseLateOf(uint64_t id);
@@ -183,8 +184,8 @@ class Head {
   void RestoreUnknownEntry(uint64_t id, uint32_t hot_epoch);
   // WRITER: applies the samples of log record `sequence`, but for those of series that already
   // `is_contained` them; counts samples of unknown series in `unknown`.
-  void Replay(const LogRecord& record, uint64_t sequence, absl::FunctionRef<bool(uint64_t id)> is_contained,
-              uint64_t& unknown);
+  void Replay(const LogRecord& record, uint64_t sequence,
+              absl::FunctionRef<bool(uint64_t id)> is_contained, uint64_t& unknown);
   // Ids up to this one are never given out again.
   void RaiseLastId(uint64_t id);
   uint64_t last_id() const { return last_id_.load(std::memory_order_relaxed); }

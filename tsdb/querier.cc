@@ -3,8 +3,8 @@
 // Reading. A series set notes the time of each series' last sample when it is made and never
 // returns later ones, and it pins a bucket table: samples of a series come in order, so this is a
 // consistent view without copying anything. The head is looked at before the table is pinned, and a
-// read copies what memory holds before it asks for the table of now, so that a chunk on its way from
-// memory to a hot family to a generation is seen somewhere; samples at times already seen are
+// read copies what memory holds before it asks for the table of now, so that a chunk on its way
+// from memory to a hot family to a generation is seen somewhere; samples at times already seen are
 // skipped.
 #include "tsdb/querier.h"
 
@@ -161,10 +161,10 @@ class StoredSeriesSet : public SeriesSet {
     const Head::OpenSamples open = state_->head->CopyOpen(source.id);
     const std::shared_ptr<const TombstoneSet> all_deleted = state_->write_path->tombstones();
     const absl::Span<const Tombstone> deleted = all_deleted->Of(source.id);
-    const bool all_open = open.newest_late < min &&
-                          (!open.closed.empty()
-                               ? open.closed.front()->key.first_time <= min
-                               : !open.open.empty() && open.open_first_time <= min);
+    const bool all_open =
+        open.newest_late < min &&
+        (!open.closed.empty() ? open.closed.front()->key.first_time <= min
+                              : !open.open.empty() && open.open_first_time <= min);
     if (!all_open) {
       RETURN_IF_ERROR(
           read_set_.Read(source.id, state_->write_path->hot_set(), deleted, min, max, samples));
@@ -323,8 +323,7 @@ class StoredQuerier : public Querier {
     const Head& head = *state_->head;
     Matching matching;
     for (const std::vector<Matcher>& matchers : matcher_sets) {
-      const std::vector<uint64_t> ids =
-          IdsOf(head.View(head.index().Select(matchers), min_, max_));
+      const std::vector<uint64_t> ids = IdsOf(head.View(head.index().Select(matchers), min_, max_));
       matching.ids.insert(matching.ids.end(), ids.begin(), ids.end());
     }
     SortIds(matching.ids);

@@ -133,8 +133,8 @@ class WritePath {
   // --------------------------------------------------------------------- deleting (delete.cc)
 
   // Makes samples of [min, max] of the selected series invisible, up to what is committed now.
-  absl::Status DeleteSeries(const std::vector<std::vector<Matcher>>& matcher_sets,
-                            TimestampMs min, TimestampMs max) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  absl::Status DeleteSeries(const std::vector<std::vector<Matcher>>& matcher_sets, TimestampMs min,
+                            TimestampMs max) ABSL_LOCKS_EXCLUDED(commit_mutex_);
   std::shared_ptr<const TombstoneSet> tombstones() const { return tombstones_.set(); }
   // Forgets the tombstones up to log `sequence` that end before `time`: no sample needs them.
   absl::Status ForgetTombstones(uint64_t sequence, TimestampMs time)
