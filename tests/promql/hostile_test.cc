@@ -60,12 +60,13 @@ std::string Nested(std::string_view before, std::string_view inner, std::string_
 }
 
 TEST_CASE("hostile: nesting ends at the limit, for every kind of nesting") {
-  for (const auto& [before, after] : {std::pair{"(", ")"},
-                                      {"abs(", ")"},
-                                      {"sum(", ")"},
-                                      {"-(", ")"},
-                                      {"max_over_time(", "[1m:])"}}) {
-    CAPTURE(before);
+  for (const auto& nest : {std::pair{"(", ")"},
+                           {"abs(", ")"},
+                           {"sum(", ")"},
+                           {"-(", ")"},
+                           {"max_over_time(", "[1m:])"}}) {
+    const auto [before, after] = nest;
+    CAPTURE(nest.first);
     CHECK(Fails(Nested(before, "m", after, kNestingMax + 1)).type == QueryErrorType::kBadData);
     CHECK(Fails(Nested(before, "m", after, 50'000)).type == QueryErrorType::kBadData);
   }
