@@ -22,13 +22,13 @@ namespace fs = std::filesystem;
 const Labels kUp = Labels::Of({{"__name__", "up"}, {"job", "x"}});
 const Labels kDown = Labels::Of({{"__name__", "down"}, {"job", "x"}});
 
-struct Fixture {
+struct DbFixture {
   TempDir dir;
   ManualClock clock{kBegin};
   DbOptions options{.path = dir.path(), .background = false};
 };
 
-TEST_CASE_FIXTURE(Fixture, "append: what is accepted and what is refused") {
+TEST_CASE_FIXTURE(DbFixture, "append: what is accepted and what is refused") {
   auto db = MustOpen(options, clock);
   // The first sample may be of any time up to the clock's limit.
   CHECK(TryAppend(*db, kUp, kBegin - kDay, 1) == AppendError::kNone);
@@ -69,7 +69,7 @@ TEST_CASE_FIXTURE(Fixture, "append: what is accepted and what is refused") {
         std::vector<std::string>{SampleText(kBegin - kDay, 1, 0), SampleText(kBegin, 1, 0)});
 }
 
-TEST_CASE_FIXTURE(Fixture, "append: the rules hold within a batch") {
+TEST_CASE_FIXTURE(DbFixture, "append: the rules hold within a batch") {
   auto db = MustOpen(options, clock);
   const auto appender = db->NewAppender();
   REQUIRE(appender->Append(kNoSeries, kUp, 1000, 1).ok());
@@ -91,7 +91,7 @@ TEST_CASE_FIXTURE(Fixture, "append: the rules hold within a batch") {
                                  SampleText(4000, 4, 0), SampleText(3000, histogram, 0)});
 }
 
-TEST_CASE_FIXTURE(Fixture, "append: of two appenders the one that commits first wins") {
+TEST_CASE_FIXTURE(DbFixture, "append: of two appenders the one that commits first wins") {
   auto db = MustOpen(options, clock);
   const auto first = db->NewAppender();
   const auto second = db->NewAppender();
@@ -106,7 +106,8 @@ TEST_CASE_FIXTURE(Fixture, "append: of two appenders the one that commits first 
   CHECK(ReadAll(*db) == expected);
 }
 
-TEST_CASE_FIXTURE(Fixture, "append: nothing of a batch is there before Commit or after Rollback") {
+TEST_CASE_FIXTURE(DbFixture,
+                  "append: nothing of a batch is there before Commit or after Rollback") {
   auto db = MustOpen(options, clock);
   {
     const auto appender = db->NewAppender();
@@ -122,7 +123,7 @@ TEST_CASE_FIXTURE(Fixture, "append: nothing of a batch is there before Commit or
   CHECK(ReadAll(*db).size() == 1);
 }
 
-TEST_CASE_FIXTURE(Fixture, "append: a ref is found again, an unknown one falls back to labels") {
+TEST_CASE_FIXTURE(DbFixture, "append: a ref is found again, an unknown one falls back to labels") {
   auto db = MustOpen(options, clock);
   const auto appender = db->NewAppender();
   const auto ref = appender->Append(kNoSeries, kUp, 1000, 1);
@@ -134,7 +135,7 @@ TEST_CASE_FIXTURE(Fixture, "append: a ref is found again, an unknown one falls b
   CHECK(db->Head().series == 1);
 }
 
-TEST_CASE_FIXTURE(Fixture, "append: a ref needs no labels, also for a series no log has named") {
+TEST_CASE_FIXTURE(DbFixture, "append: a ref needs no labels, also for a series no log has named") {
   auto db = MustOpen(options, clock);
   SeriesRef ref = kNoSeries;
   {
@@ -156,7 +157,7 @@ TEST_CASE_FIXTURE(Fixture, "append: a ref needs no labels, also for a series no 
   CHECK(ReadAll(*db)[kUp.ToString()].size() == 1);
 }
 
-TEST_CASE_FIXTURE(Fixture, "append: the limit of series") {
+TEST_CASE_FIXTURE(DbFixture, "append: the limit of series") {
   options.series_max = 2;
   auto db = MustOpen(options, clock);
   MustAppend(*db, Labels::Of({{"a", "1"}}), 1000, 1);
@@ -165,7 +166,7 @@ TEST_CASE_FIXTURE(Fixture, "append: the limit of series") {
   CHECK(TryAppend(*db, Labels::Of({{"a", "1"}}), 2000, 1) == AppendError::kNone);
 }
 
-TEST_CASE_FIXTURE(Fixture, "histograms: stored, validated, ended by a stale histogram") {
+TEST_CASE_FIXTURE(DbFixture, "histograms: stored, validated, ended by a stale histogram") {
   auto db = MustOpen(options, clock);
   std::mt19937_64 random(7);
   Histogram histogram = RandomHistogram(random);
@@ -198,7 +199,7 @@ TEST_CASE_FIXTURE(Fixture, "histograms: stored, validated, ended by a stale hist
   CHECK(ReadAll(*db) == expected);
 }
 
-TEST_CASE_FIXTURE(Fixture, "a day of samples: chunks are cut and everything reads back") {
+TEST_CASE_FIXTURE(DbFixture, "a day of samples: chunks are cut and everything reads back") {
   options.log_epoch_bytes = 1 << 20;
   auto db = MustOpen(options, clock);
   std::map<std::string, std::vector<std::string>> expected;
@@ -245,7 +246,7 @@ TEST_CASE_FIXTURE(Fixture, "a day of samples: chunks are cut and everything read
   CHECK(ReadAll(*db, 0, kBegin - kDay - 1).empty());
 }
 
-TEST_CASE_FIXTURE(Fixture, "a series set is a view of the moment it was made") {
+TEST_CASE_FIXTURE(DbFixture, "a series set is a view of the moment it was made") {
   auto db = MustOpen(options, clock);
   MustAppend(*db, kUp, 1000, 1);
   const auto querier = db->OpenQuerier(kMinTimestamp, kMaxTimestamp);
@@ -262,7 +263,7 @@ TEST_CASE_FIXTURE(Fixture, "a series set is a view of the moment it was made") {
   CHECK(samples.times.size() == 1);
 }
 
-TEST_CASE_FIXTURE(Fixture, "selection: sorted, limited, labels by matcher") {
+TEST_CASE_FIXTURE(DbFixture, "selection: sorted, limited, labels by matcher") {
   auto db = MustOpen(options, clock);
   for (const char* job : {"c", "a", "b"}) {
     MustAppend(*db, Labels::Of({{"__name__", "up"}, {"job", job}}), 1000, 1);
@@ -284,7 +285,7 @@ TEST_CASE_FIXTURE(Fixture, "selection: sorted, limited, labels by matcher") {
   CHECK((*db->OpenQuerier(0, 600))->LabelNames({}, 0)->texts == Texts{"__name__", "zone"});
 }
 
-TEST_CASE_FIXTURE(Fixture, "exemplars: order, duplicates, limits, restart") {
+TEST_CASE_FIXTURE(DbFixture, "exemplars: order, duplicates, limits, restart") {
   options.exemplars_max = 3;
   auto db = MustOpen(options, clock);
   MustAppend(*db, kUp, 1000, 1);
@@ -324,7 +325,7 @@ TEST_CASE_FIXTURE(Fixture, "exemplars: order, duplicates, limits, restart") {
   CHECK_FALSE(appender->AppendExemplar(kNoSeries, kDown, {Labels(), 1, 1, true}).ok());
 }
 
-TEST_CASE_FIXTURE(Fixture, "a commit after Close fails and says so") {
+TEST_CASE_FIXTURE(DbFixture, "a commit after Close fails and says so") {
   auto db = MustOpen(options, clock);
   const auto appender = db->NewAppender();
   REQUIRE(appender->Append(kNoSeries, kUp, 1000, 1).ok());
@@ -333,14 +334,14 @@ TEST_CASE_FIXTURE(Fixture, "a commit after Close fails and says so") {
   CHECK(db->Close().ok());
 }
 
-TEST_CASE_FIXTURE(Fixture, "open: a locked directory") {
+TEST_CASE_FIXTURE(DbFixture, "open: a locked directory") {
   auto db = MustOpen(options, clock);
   const auto second = Db::Open(options, clock);
   CHECK(absl::IsUnavailable(second.status()));
   CHECK(second.status().ToString().find("in use by another process") != std::string::npos);
 }
 
-TEST_CASE_FIXTURE(Fixture, "open: a path that is a file") {
+TEST_CASE_FIXTURE(DbFixture, "open: a path that is a file") {
   options.path = dir.path() + "/file";
   std::ofstream(options.path) << "x";
   const auto opened = Db::Open(options, clock);
@@ -348,7 +349,7 @@ TEST_CASE_FIXTURE(Fixture, "open: a path that is a file") {
   CHECK(opened.status().ToString().find(options.path) != std::string::npos);
 }
 
-TEST_CASE_FIXTURE(Fixture, "open: a newer format is refused by name and left alone") {
+TEST_CASE_FIXTURE(DbFixture, "open: a newer format is refused by name and left alone") {
   MustOpen(options, clock).reset();
   const std::string path = dir.path() + "/varve";
   const auto put_version = [&](uint64_t version) {
@@ -377,7 +378,7 @@ TEST_CASE_FIXTURE(Fixture, "open: a newer format is refused by name and left alo
   CHECK(Db::Open(options, clock).ok());
 }
 
-TEST_CASE_FIXTURE(Fixture, "open: Prometheus' data is named and left untouched") {
+TEST_CASE_FIXTURE(DbFixture, "open: Prometheus' data is named and left untouched") {
   const fs::path block = fs::path(dir.path()) / "01HZX5Q9G4Y8N3J2K1M0P7R6TV";
   fs::create_directories(block);
   fs::create_directories(fs::path(dir.path()) / "wal");
@@ -394,7 +395,7 @@ TEST_CASE_FIXTURE(Fixture, "open: Prometheus' data is named and left untouched")
   CHECK(ReadAll(*db).size() == 1);
 }
 
-TEST_CASE_FIXTURE(Fixture, "head time stored too far in the future does not keep today out") {
+TEST_CASE_FIXTURE(DbFixture, "head time stored too far in the future does not keep today out") {
   options.lookahead_limit = 0;
   auto db = MustOpen(options, clock);
   MustAppend(*db, kUp, kBegin + 365 * kDay, 1);
@@ -405,7 +406,7 @@ TEST_CASE_FIXTURE(Fixture, "head time stored too far in the future does not keep
   CHECK(TryAppend(*db, kDown, kBegin, 1) == AppendError::kNone);
 }
 
-TEST_CASE_FIXTURE(Fixture, "statistics") {
+TEST_CASE_FIXTURE(DbFixture, "statistics") {
   auto db = MustOpen(options, clock);
   CHECK(db->Head().min_time == kMaxTimestamp);
   MustAppend(*db, kUp, 1000, 1);

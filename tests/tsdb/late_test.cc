@@ -15,7 +15,7 @@ namespace {
 const Labels kLate = Labels::Of({{"__name__", "late"}});
 const Labels kOther = Labels::Of({{"__name__", "other"}});
 
-struct Fixture {
+struct LateFixture {
   TempDir dir;
   ManualClock clock{kBegin};
   DbOptions options{
@@ -33,7 +33,7 @@ struct Fixture {
   }
 };
 
-TEST_CASE_FIXTURE(Fixture, "late samples: what is accepted and what is refused") {
+TEST_CASE_FIXTURE(LateFixture, "late samples: what is accepted and what is refused") {
   auto db = MustOpen(options, clock);
   Append(*db, kLate, 0);
   struct Case {
@@ -71,7 +71,8 @@ TEST_CASE_FIXTURE(Fixture, "late samples: what is accepted and what is refused")
   CHECK(TryAppend(*db, kLate, kBegin - 2, 1) == AppendError::kOutOfOrder);
 }
 
-TEST_CASE_FIXTURE(Fixture, "late samples: the rules hold within a batch and between appenders") {
+TEST_CASE_FIXTURE(LateFixture,
+                  "late samples: the rules hold within a batch and between appenders") {
   auto db = MustOpen(options, clock);
   auto appender = db->NewAppender();
   for (const DurationMs after : {100, 50, 150, 120, 50}) {
@@ -98,7 +99,7 @@ TEST_CASE_FIXTURE(Fixture, "late samples: the rules hold within a batch and betw
   CHECK(ReadAll(*db)[kLate.ToString()] == Texts({0, 20, 50, 100, 120, 150, 200}));
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(LateFixture,
                   "late samples are read in order from memory, chunks and after restarts") {
   auto db = MustOpen(options, clock);
   std::vector<DurationMs> times;

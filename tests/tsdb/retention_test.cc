@@ -11,7 +11,7 @@
 namespace varve {
 namespace {
 
-struct Fixture {
+struct RetentionFixture {
   TempDir dir;
   ManualClock clock{kBegin};
   DbOptions options{.path = dir.path(), .retention = kHour, .background = false};
@@ -44,7 +44,7 @@ struct Fixture {
   std::mt19937_64 random{5};
 };
 
-TEST_CASE_FIXTURE(Fixture, "an hour's retention deletes files") {
+TEST_CASE_FIXTURE(RetentionFixture, "an hour's retention deletes files") {
   auto db = MustOpen(options, clock);
   Run(*db, 2 * kHour, "a");
   const uint64_t before = TableBytes();
@@ -67,7 +67,7 @@ TEST_CASE_FIXTURE(Fixture, "an hour's retention deletes files") {
   CHECK(ReadAll(*db) == contents);
 }
 
-TEST_CASE_FIXTURE(Fixture, "a limit of size deletes the oldest samples") {
+TEST_CASE_FIXTURE(RetentionFixture, "a limit of size deletes the oldest samples") {
   options.retention = 0;
   options.hot_epoch = kHour;
   options.bucket_size = 6 * kHour;
@@ -109,7 +109,7 @@ TEST_CASE_FIXTURE(Fixture, "a limit of size deletes the oldest samples") {
   CHECK(ReadAll(*db, time, time).size() == 50);
 }
 
-TEST_CASE_FIXTURE(Fixture, "series without samples leave memory and their ids stay used") {
+TEST_CASE_FIXTURE(RetentionFixture, "series without samples leave memory and their ids stay used") {
   auto db = MustOpen(options, clock);
   Run(*db, kHour, "a", 50);
   Run(*db, 5 * kHour, "b", 50);
@@ -132,7 +132,7 @@ TEST_CASE_FIXTURE(Fixture, "series without samples leave memory and their ids st
         1);
 }
 
-TEST_CASE_FIXTURE(Fixture, "an appender keeps the series it is about to write") {
+TEST_CASE_FIXTURE(RetentionFixture, "an appender keeps the series it is about to write") {
   auto db = MustOpen(options, clock);
   const Labels labels = Labels::Of({{"a", "b"}});
   MustAppend(*db, labels, clock.Now(), 1);
@@ -145,7 +145,7 @@ TEST_CASE_FIXTURE(Fixture, "an appender keeps the series it is about to write") 
   CHECK(contents.begin()->second.back() == SampleText(kBegin + 1, 2, 0));
 }
 
-TEST_CASE_FIXTURE(Fixture, "a series set outlives the files it reads") {
+TEST_CASE_FIXTURE(RetentionFixture, "a series set outlives the files it reads") {
   auto db = MustOpen(options, clock);
   Run(*db, kHour, "a", 5);
   Run(*db, 75 * kMinute, "b", 5);  // By now all of "a" lies in files.
@@ -162,7 +162,7 @@ TEST_CASE_FIXTURE(Fixture, "a series set outlives the files it reads") {
   CHECK(SampleTexts(after) == SampleTexts(before));
 }
 
-TEST_CASE_FIXTURE(Fixture, "the log is trimmed by checkpoints") {
+TEST_CASE_FIXTURE(RetentionFixture, "the log is trimmed by checkpoints") {
   options.retention = 0;
   options.log_epoch_bytes = 50'000;
   auto db = MustOpen(options, clock);

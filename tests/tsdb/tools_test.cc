@@ -15,7 +15,7 @@
 namespace varve {
 namespace {
 
-struct Fixture {
+struct ToolsFixture {
   TempDir dir;
   ManualClock clock{kBegin};
   DbOptions options{.path = dir.path(), .retention = 0, .lookahead_limit = 0, .background = false};
@@ -41,7 +41,7 @@ struct Fixture {
   }
 };
 
-TEST_CASE_FIXTURE(Fixture, "seal: the same samples, in columns") {
+TEST_CASE_FIXTURE(ToolsFixture, "seal: the same samples, in columns") {
   const Contents before = Fill();
   const auto text = SealData(dir.path());
   REQUIRE_MESSAGE(text.ok(), text.status().ToString());
@@ -56,7 +56,7 @@ TEST_CASE_FIXTURE(Fixture, "seal: the same samples, in columns") {
   CHECK(SealData(dir.path()).ok());
 }
 
-TEST_CASE_FIXTURE(Fixture, "verify: reads everything, names what is damaged") {
+TEST_CASE_FIXTURE(ToolsFixture, "verify: reads everything, names what is damaged") {
   Fill();
   auto report = VerifyData(dir.path());
   REQUIRE(report.ok());
@@ -92,7 +92,7 @@ TEST_CASE_FIXTURE(Fixture, "verify: reads everything, names what is damaged") {
   CHECK(report->ToText().find(" problems") != std::string::npos);
 }
 
-TEST_CASE_FIXTURE(Fixture, "analyze: bytes by metric and encoding") {
+TEST_CASE_FIXTURE(ToolsFixture, "analyze: bytes by metric and encoding") {
   Fill();
   REQUIRE(SealData(dir.path()).ok());
   const auto text = AnalyzeData(dir.path(), 2);
