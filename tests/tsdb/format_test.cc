@@ -77,10 +77,18 @@ TEST_CASE("bucket table: buckets never overlap, whatever their sizes") {
   REQUIRE(bucket != nullptr);
   CHECK(table.FindStart(0, kDay + 1) == nullptr);
   bucket->sealed = true;
-  bucket->generations = {{.number = 3, .min_time = kDay, .max_time = kDay + 7, .series = 2,
-                          .samples = 300, .bytes = 5000},
-                         {.number = 4, .min_time = kDay + 5, .max_time = kDay + 9, .series = 1,
-                          .samples = 1, .bytes = 50}};
+  bucket->generations = {{.number = 3,
+                          .min_time = kDay,
+                          .max_time = kDay + 7,
+                          .series = 2,
+                          .samples = 300,
+                          .bytes = 5000},
+                         {.number = 4,
+                          .min_time = kDay + 5,
+                          .max_time = kDay + 9,
+                          .series = 1,
+                          .samples = 1,
+                          .bytes = 50}};
 
   const auto decoded = BucketTable::Decode(table.Encode());
   REQUIRE(decoded.ok());
