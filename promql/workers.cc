@@ -24,8 +24,8 @@ Workers::~Workers() {
 
 std::unique_ptr<Workers::Loop> Workers::Start(size_t count, std::function<void(size_t)> body) {
   auto loop = std::make_unique<Loop>();
-  loop->body = std::move(body);
-  loop->count = count;
+  loop->body_ = std::move(body);
+  loop->count_ = count;
   if (threads_max_ == 0) return loop;
   MutexLock lock(mutex_);
   while (threads_.size() < threads_max_) threads_.emplace_back([this] { Work(); });
@@ -35,7 +35,7 @@ std::unique_ptr<Workers::Loop> Workers::Start(size_t count, std::function<void(s
 }
 
 void Workers::RunPieces(Loop& loop) {
-  for (size_t i = loop.next++; i < loop.count; i = loop.next++) loop.body(i);
+  for (size_t i = loop.next_++; i < loop.count_; i = loop.next_++) loop.body_(i);
 }
 
 void Workers::Finish(Loop& loop) {
@@ -44,31 +44,31 @@ void Workers::Finish(Loop& loop) {
 }
 
 void Workers::Cancel(Loop& loop) {
-  loop.next = loop.count;
+  loop.next_ = loop.count_;
   Leave(loop);
 }
 
 void Workers::Leave(Loop& loop) {
   MutexLock lock(mutex_);
   loops_.erase(std::remove(loops_.begin(), loops_.end(), &loop), loops_.end());
-  while (loop.running > 0) left_.Wait(mutex_);
+  while (loop.running_ > 0) left_.Wait(mutex_);
 }
 
 void Workers::Work() {
   MutexLock lock(mutex_);
   while (!stopping_) {
     const auto found = std::find_if(loops_.begin(), loops_.end(),
-                                    [](const Loop* loop) { return loop->next < loop->count; });
+                                    [](const Loop* loop) { return loop->next_ < loop->count_; });
     if (found == loops_.end()) {
       work_.Wait(mutex_);
       continue;
     }
     Loop& loop = **found;
-    ++loop.running;
+    ++loop.running_;
     mutex_.Unlock();
     RunPieces(loop);
     mutex_.Lock();
-    --loop.running;
+    --loop.running_;
     left_.NotifyAll();
   }
 }

@@ -23,10 +23,10 @@ class Workers {
   class Loop {
    private:
     friend class Workers;
-    std::function<void(size_t)> body;  // Constant after construction.
-    size_t count = 0;                  // Likewise.
-    std::atomic<size_t> next{0};
-    size_t running = 0;  // Workers inside `body`; guarded by Workers::mutex_.
+    std::function<void(size_t)> body_;  // Constant after construction.
+    size_t count_ = 0;                  // Likewise.
+    std::atomic<size_t> next_{0};
+    size_t running_ = 0;  // Workers inside `body_`; guarded by Workers::mutex_.
   };
 
   // `threads` may be 0. They are started when the first loop is.

@@ -15,23 +15,23 @@ RefCache::Key RefCache::KeyOf(std::string_view raw_labels) {
 RefCache::Cursor RefCache::Begin() const {
   Cursor cursor;
   MutexLock lock(mutex_);
-  cursor.table = table_;
+  cursor.table_ = table_;
   return cursor;
 }
 
 SeriesRef RefCache::Find(Cursor& cursor, const Key& key) {
-  Table& table = *cursor.table;
-  if (cursor.next < table.size.load(std::memory_order_acquire)) {
-    const Entry& entry = table.At(cursor.next);
+  Table& table = *cursor.table_;
+  if (cursor.next_ < table.size.load(std::memory_order_acquire)) {
+    const Entry& entry = table.At(cursor.next_);
     if (entry.key == key) {
-      ++cursor.next;
+      ++cursor.next_;
       return SeriesRef{entry.ref.load(std::memory_order_relaxed)};
     }
   }
   MutexLock lock(table.mutex);
   const auto found = table.index.find(key);
   if (found == table.index.end()) return kNoSeries;
-  cursor.next = *found + 1;
+  cursor.next_ = *found + 1;
   return SeriesRef{table.At(*found).ref.load(std::memory_order_relaxed)};
 }
 

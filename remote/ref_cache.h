@@ -39,8 +39,8 @@ class RefCache {
   class Cursor {
    private:
     friend class RefCache;
-    std::shared_ptr<Table> table;
-    uint32_t next = 0;
+    std::shared_ptr<Table> table_;
+    uint32_t next_ = 0;
   };
   Cursor Begin() const ABSL_LOCKS_EXCLUDED(mutex_);
 

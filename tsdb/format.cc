@@ -20,6 +20,7 @@ namespace varve {
 namespace {
 
 constexpr uint8_t kBucketTableVersion = 2;
+constexpr uint8_t kBucketTableVersionBeforeFolding = 1;
 constexpr uint8_t kSealedFlag = 1;
 
 absl::Status Damaged(std::string_view what) {
@@ -284,14 +285,16 @@ absl::StatusOr<BucketTable::Generation> ReadGeneration(ByteReader& reader) {
   return generation;
 }
 
-absl::StatusOr<BucketTable::Bucket> ReadBucket(ByteReader& reader) {
+absl::StatusOr<BucketTable::Bucket> ReadBucket(ByteReader& reader, uint8_t version) {
   BucketTable::Bucket bucket;
   const uint64_t partition = reader.Varint();
   if (partition > std::numeric_limits<PartitionId>::max()) return Damaged("bucket table");
   bucket.partition = static_cast<PartitionId>(partition);
   bucket.start = reader.SignedVarint();
   bucket.end = reader.SignedVarint();
-  bucket.sealed = (reader.Byte() & kSealedFlag) != 0;
+  if (version != kBucketTableVersionBeforeFolding) {
+    bucket.sealed = (reader.Byte() & kSealedFlag) != 0;
+  }
   const size_t generations = reader.Count(7);
   for (size_t i = 0; i < generations; ++i) {
     ASSIGN_OR_RETURN(const BucketTable::Generation generation, ReadGeneration(reader));
@@ -309,11 +312,15 @@ absl::StatusOr<BucketTable::Bucket> ReadBucket(ByteReader& reader) {
 absl::StatusOr<BucketTable> BucketTable::Decode(std::string_view value) {
   ByteReader reader(value);
   BucketTable table;
-  if (reader.Byte() != kBucketTableVersion) return Damaged("bucket table");
-  table.hot_folded_below_ = reader.Varint();
-  const size_t count = reader.Count(5);
+  const uint8_t version = reader.Byte();
+  if (version == kBucketTableVersion) {
+    table.hot_folded_below_ = reader.Varint();
+  } else if (version != kBucketTableVersionBeforeFolding) {
+    return Damaged("bucket table");
+  }
+  const size_t count = reader.Count(4);
   for (size_t i = 0; i < count; ++i) {
-    ASSIGN_OR_RETURN(Bucket bucket, ReadBucket(reader));
+    ASSIGN_OR_RETURN(Bucket bucket, ReadBucket(reader, version));
     const bool sorted = table.buckets_.empty() ||
                         table.buckets_.back().partition < bucket.partition ||
                         (table.buckets_.back().partition == bucket.partition &&

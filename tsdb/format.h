@@ -164,6 +164,7 @@ absl::StatusOr<Exemplar> DecodeExemplar(std::string_view value);
 //     flags      u8       1 sealed
 //     count      varint   live generations, numbers rising:
 //       number, min time zigzag, max time zigzag, series, samples, bytes, sequence: varints
+// Version 1, from before there were generations, has neither `folded` nor `flags`.
 //
 // Of samples at the same time, the one in the lowest generation counts, then hot families by
 // number, then the head.

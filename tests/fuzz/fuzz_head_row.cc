@@ -29,7 +29,7 @@ void Run(std::string_view bytes) {
     record.floats = {{entry.id, 1'700'000'000'000, 1, 0}};
     uint64_t unknown = 0;
     head.Replay(
-        record, [](uint64_t) { return false; }, unknown);
+        record, /*sequence=*/1, [](uint64_t) { return false; }, unknown);
     INVARIANT(unknown == 0);
     const Head::OpenSamples open = head.CopyOpen(entry.id);
     if (open.open.empty()) continue;

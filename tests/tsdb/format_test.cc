@@ -104,6 +104,17 @@ TEST_CASE("bucket table: buckets never overlap, whatever their sizes") {
   CHECK(table.DropEmptyBefore(2 * kDay) == 1);
 }
 
+TEST_CASE("bucket table: one from before folding is read") {
+  // Version 1; one bucket of partition 0 from 0 to 24 h without generations.
+  const std::string bytes = std::string("\x01\x01\x00\x00", 4) +
+                            std::string("\x80\xf0\xb2\x52", 4) + std::string("\x00", 1);
+  const auto table = BucketTable::Decode(bytes);
+  REQUIRE(table.ok());
+  REQUIRE(table->buckets().size() == 1);
+  CHECK(table->buckets()[0] == BucketTable::Bucket{.start = 0, .end = kDay});
+  CHECK(table->hot_folded_below() == 0);
+}
+
 TEST_CASE("hot ranges widen to whole steps") {
   HotRange range;
   CHECK(WidenHotRange(range, 5, 7));
