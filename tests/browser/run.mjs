@@ -13,8 +13,8 @@ import { createRequire } from 'node:module';
 import { parseArgs, stripVTControlCharacters } from 'node:util';
 import { cases } from './cases.mjs';
 
-const WAIT_MS = 15_000;
-const CASE_MS = 90_000;
+const WAIT_MS = 60_000;
+const CASE_MS = 240_000;
 
 const { values: args } = parseArgs({
   options: {

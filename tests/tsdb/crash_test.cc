@@ -148,7 +148,8 @@ TEST_CASE("kill -9: everything acknowledged is there, nothing is invented") {
   const TempDir dir;
   int commits = 0;  // Those found after the last start.
   uint64_t folded = 0;
-  for (int generation = 0; generation < 18; ++generation) {
+  const int rounds = TestRounds(18);
+  for (int generation = 0; generation < rounds; ++generation) {
     CAPTURE(generation);
     int reports = -1;
     const int fold_step = generation % 2 == 0 ? static_cast<int>(random() % 200) : -1;

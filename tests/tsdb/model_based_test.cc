@@ -198,7 +198,7 @@ class Model {
 
 TEST_CASE("storage against a map of samples") {
   const uint64_t seed = TestSeed();
-  for (uint64_t round = 0; round < 4; ++round) {
+  for (int round = 0; round < TestRounds(4); ++round) {
     CAPTURE(seed + round);
     Model model(seed + round, round % 2 == 0 ? 0 : 90 * kMinute);
     for (int step = 0; step < 600; ++step) {

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <filesystem>
@@ -15,6 +16,12 @@ namespace varve {
 uint64_t TestSeed() {
   const char* text = std::getenv("TEST_SEED");
   return text == nullptr ? 20260101 : std::strtoull(text, nullptr, 10);
+}
+
+int TestRounds(int rounds) {
+  const char* text = std::getenv("TEST_EFFORT");
+  const int percent = text == nullptr ? 100 : std::atoi(text);
+  return std::max(rounds * percent / 100, 1);
 }
 
 TempDir::TempDir() {

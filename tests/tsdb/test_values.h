@@ -25,6 +25,9 @@ inline constexpr TimestampMs kBegin = 1'700'000'000'000;
 // The seed of random tests: $TEST_SEED if set, else fixed. Use with CAPTURE.
 uint64_t TestSeed();
 
+// `rounds` of a long test, or the percentage $TEST_EFFORT of them, but at least one.
+int TestRounds(int rounds);
+
 // A fresh directory, removed with the object.
 class TempDir {
  public:
