@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "app/byte_size.h"
 #include "app/config_reader.h"
 #include "net/credentials.h"
 
@@ -65,17 +66,6 @@ void Number(Emitter& out, std::string_view key, uint64_t value) {
   if (value > 0) out << YAML::Key << std::string(key) << YAML::Value << value;
 }
 
-std::string BytesText(uint64_t bytes) {
-  constexpr std::array<std::string_view, 7> kUnits = {"B",   "KiB", "MiB", "GiB",
-                                                      "TiB", "PiB", "EiB"};
-  size_t unit = 0;
-  while (unit + 1 < kUnits.size() && bytes >= 1024 && bytes % 1024 == 0) {
-    bytes /= 1024;
-    ++unit;
-  }
-  return fmt::format("{}{}", bytes, kUnits[unit]);
-}
-
 void TextList(Emitter& out, std::string_view key, const std::vector<std::string>& texts) {
   if (texts.empty()) return;
   out << YAML::Key << std::string(key) << YAML::Value << YAML::BeginSeq;
@@ -97,7 +87,8 @@ void Protocols(Emitter& out, const std::vector<ScrapeProtocol>& protocols) {
 }
 
 void Limits(Emitter& out, const ScrapeLimits& limits) {
-  if (limits.body_size_bytes > 0) Text(out, "body_size_limit", BytesText(limits.body_size_bytes));
+  if (limits.body_size_bytes > 0)
+    Text(out, "body_size_limit", FormatByteSize(limits.body_size_bytes));
   Number(out, "sample_limit", limits.samples);
   Number(out, "target_limit", limits.targets);
   Number(out, "label_limit", limits.labels);

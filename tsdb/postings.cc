@@ -167,8 +167,19 @@ std::vector<const PostingsBuilder::Pairs::value_type*> PostingsBuilder::Sorted()
 }
 
 void IntersectIds(std::vector<uint64_t>& ids, absl::Span<const uint64_t> with) {
-  ids.erase(std::set_intersection(ids.begin(), ids.end(), with.begin(), with.end(), ids.begin()),
-            ids.end());
+  auto out = ids.begin();
+  if (with.size() / 16 > ids.size()) {  // Few among many: search instead of merging.
+    const uint64_t* from = with.data();
+    const uint64_t* end = with.data() + with.size();
+    for (const uint64_t id : ids) {
+      from = std::lower_bound(from, end, id);
+      if (from == end) break;
+      if (*from == id) *out++ = id;
+    }
+  } else {
+    out = std::set_intersection(ids.begin(), ids.end(), with.begin(), with.end(), ids.begin());
+  }
+  ids.erase(out, ids.end());
 }
 
 void SubtractIds(std::vector<uint64_t>& ids, absl::Span<const uint64_t> without) {

@@ -13,6 +13,7 @@
 
 #include "model/check.h"
 #include "tsdb/coding.h"
+#include "tsdb/postings.h"
 
 namespace varve {
 
@@ -50,31 +51,6 @@ void PutLabelText(std::string& out, std::string_view text) {
     }
   }
   out.append(text);
-}
-
-void Intersect(std::vector<uint64_t>& ids, absl::Span<const uint64_t> with) {
-  auto out = ids.begin();
-  if (with.size() / 16 > ids.size()) {  // Few among many: search instead of merging.
-    const uint64_t* from = with.data();
-    const uint64_t* end = with.data() + with.size();
-    for (const uint64_t id : ids) {
-      from = std::lower_bound(from, end, id);
-      if (from == end) break;
-      if (*from == id) *out++ = id;
-    }
-  } else {
-    out = std::set_intersection(ids.begin(), ids.end(), with.begin(), with.end(), ids.begin());
-  }
-  ids.erase(out, ids.end());
-}
-
-void Subtract(std::vector<uint64_t>& ids, absl::Span<const uint64_t> without) {
-  if (without.empty()) return;
-  std::vector<uint64_t> rest;
-  rest.reserve(ids.size());
-  std::set_difference(ids.begin(), ids.end(), without.begin(), without.end(),
-                      std::back_inserter(rest));
-  ids = std::move(rest);
 }
 
 LabelTexts Sorted(std::vector<std::string> texts, uint64_t limit) {
@@ -385,9 +361,9 @@ void SeriesIndex::Narrow(const Matcher& matcher, std::vector<uint64_t>& ids) con
   }
   if (ids.size() <= name->by_text.size()) return FilterByLabel(matcher, *name, ids);
   if (matcher.MatchesEmpty()) {
-    Subtract(ids, IdsByValue(matcher, *name, false));
+    SubtractIds(ids, IdsByValue(matcher, *name, false));
   } else {
-    Intersect(ids, IdsByValue(matcher, *name, true));
+    IntersectIds(ids, IdsByValue(matcher, *name, true));
   }
 }
 
@@ -413,7 +389,7 @@ std::vector<uint64_t> SeriesIndex::Select(const std::vector<Matcher>& matchers) 
   size_t used = 0;
   if (!exact.empty()) {
     ids.assign(exact[0]->ids().begin(), exact[0]->ids().end());
-    for (size_t i = 1; i < exact.size() && !ids.empty(); ++i) Intersect(ids, exact[i]->ids());
+    for (size_t i = 1; i < exact.size() && !ids.empty(); ++i) IntersectIds(ids, exact[i]->ids());
   } else if (!rest.empty() && !rest[0]->MatchesEmpty()) {
     const Name* name = FindName(rest[0]->name());
     if (name == nullptr) return {};
