@@ -25,7 +25,7 @@ struct FreeDecompressor {
 };
 
 ZSTD_CCtx* Compressor() {
-  thread_local const std::unique_ptr<ZSTD_CCtx, FreeCompressor> context = [] {
+  thread_local std::unique_ptr<ZSTD_CCtx, FreeCompressor> context = [] {
     std::unique_ptr<ZSTD_CCtx, FreeCompressor> made(ZSTD_createCCtx());
     INVARIANT(made != nullptr);
     ZSTD_CCtx_setParameter(made.get(), ZSTD_c_compressionLevel, kLevel);
@@ -37,7 +37,7 @@ ZSTD_CCtx* Compressor() {
 }
 
 ZSTD_DCtx* Decompressor() {
-  thread_local const std::unique_ptr<ZSTD_DCtx, FreeDecompressor> context(ZSTD_createDCtx());
+  thread_local std::unique_ptr<ZSTD_DCtx, FreeDecompressor> context(ZSTD_createDCtx());
   INVARIANT(context != nullptr);
   return context.get();
 }
