@@ -2,6 +2,10 @@
 """Whole-server benchmarks: Varve beside Debian's Prometheus and VictoriaMetrics, same load, same run.
 
 usage: run.py NAME [--targets N] [--hours H] [--seconds S] [--servers varve,prometheus,victoria]
+              [--data DIR]
+
+--data keeps the servers' data of `query` below DIR; the next run with as many targets and hours does
+not send the load again.
 
 Figures are those of one run on one machine: compare the ratios. `./dev bench` lists the names:
 """
@@ -31,7 +35,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Server:
     """One server under test on a free loopback port, with a data directory of its own."""
 
-    def __init__(self, name: str, scrape_config: str | None = None):
+    def __init__(self, name: str, scrape_config: str | None = None, data: pathlib.Path | None = None):
         self.name = name
         self.port = harness.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -39,7 +43,7 @@ class Server:
         self.config = self.dir / "prometheus.yml"
         self.config.write_text(scrape_config or "scrape_configs: []\n")
         self.scrapes = scrape_config is not None
-        self.data = self.dir / "data"
+        self.data = data or self.dir / "data"
         self.process = None
 
     def command(self) -> list:
@@ -48,7 +52,7 @@ class Server:
                        "-retentionPeriod=100y", f"-httpListenAddr=127.0.0.1:{self.port}",
                        "-search.latencyOffset=0s", "-search.disableCache"]
             return command + ([f"-promscrape.config={self.config}"] if self.scrapes else [])
-        binary = peers.path("prometheus") if self.name == "prometheus" else BUILD / "varve"
+        binary = peers.path("prometheus") if self.name == "prometheus" else harness.BINARY
         return [binary, f"--config.file={self.config}", f"--storage.tsdb.path={self.data}",
                 "--storage.tsdb.retention.time=3650d", f"--web.listen-address=127.0.0.1:{self.port}",
                 "--web.enable-remote-write-receiver"]
@@ -79,7 +83,7 @@ class Server:
     def seal(self) -> int:
         """Brings the data of a stopped server into its final form; returns its bytes."""
         before = os.times()
-        subprocess.run([BUILD / "varve", "tsdb", "seal", self.data], check=True)
+        subprocess.run([harness.BINARY, "tsdb", "seal", self.data], check=True)
         after = os.times()
         cpu = after.children_user + after.children_system - before.children_user - before.children_system
         print(f"{self.name}: sealed in {after.elapsed - before.elapsed:.1f} s, {cpu:.1f} CPU s", flush=True)
@@ -137,8 +141,14 @@ def bench_storage(options) -> None:
 
 
 def bench_query(options) -> None:
-    servers = [Server(name) for name in sorted(options.servers, key=lambda n: n != "prometheus")]
-    for server in servers:
+    servers = []
+    for name in sorted(options.servers, key=lambda n: n != "prometheus"):
+        kept = options.data and options.data / f"{name}-{options.targets}-{options.hours:g}"
+        server = Server(name, data=kept)
+        servers.append(server)
+        if kept and kept.exists():
+            server.start()
+            continue
         server.start()
         samples, seconds = push(server, options.targets, options.hours)
         print(f"{server.name}: {samples} samples in {seconds:.0f} s", flush=True)
@@ -146,6 +156,8 @@ def bench_query(options) -> None:
     names = [f"{s.name}={s.url},{s.process.pid}" for s in servers]
     subprocess.run([sys.executable, ROOT / "bench" / "querybench.py", str(START), str(end), *names],
                    check=False)
+    for server in servers:
+        server.stop()
 
 
 def bench_scrape(options) -> None:
@@ -177,6 +189,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=24)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--servers", default="varve,prometheus,victoria")
+    parser.add_argument("--data", type=pathlib.Path)
     options = parser.parse_args()
     options.servers = options.servers.split(",")
     options.targets = options.targets or (1000 if options.name == "scrape" else 10)

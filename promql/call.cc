@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <numbers>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "promql/info.h"
 #include "promql/plan.h"
 #include "promql/range_function.h"
+#include "promql/rewrite.h"
 #include "promql/selector.h"
 #include "promql/vector_function.h"
 
@@ -92,9 +94,16 @@ class CallPlanner {
     return absl::OkStatus();
   }
 
+  bool HasConstantScalars() const {
+    return std::all_of(call_.args.begin(), call_.args.end(), [](const ExprPtr& arg) {
+      return arg->type != ValueType::kScalar || ConstantValue(*arg).has_value();
+    });
+  }
+
   absl::StatusOr<OperatorPtr> RangeCall(const RangeFunctionEntry& function) const {
     RangeCallArguments arguments;
     bool first_scalar = true;
+    const bool constant = HasConstantScalars();
     for (size_t i = 0; i < call_.args.size(); ++i) {
       if (ArgExpr(i).type == ValueType::kMatrix) {
         arguments.position = Position(i);
@@ -111,6 +120,13 @@ class CallPlanner {
       }
       if (first_scalar) arguments.scalar_position = Position(i);
       first_scalar = false;
+      if (constant) {
+        const double value = *ConstantValue(ArgExpr(i));
+        Row& param = arguments.params.emplace_back();
+        param.Reset(grid_.count);
+        for (size_t step = 0; step < grid_.count; ++step) param.SetFloat(step, value);
+        continue;
+      }
       ASSIGN_OR_RETURN(OperatorPtr scalar, Arg(i));
       arguments.scalars.push_back(std::move(scalar));
     }

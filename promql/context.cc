@@ -259,13 +259,22 @@ std::vector<std::pair<TimestampMs, uint64_t>> QueryContext::queryable_per_step()
 }
 
 absl::Status QueryContext::Hold(uint64_t samples) {
-  const uint64_t held = held_ += samples;
+  uint64_t held = held_ += samples;
+  // Rows that were only kept so as not to be read again go first.
+  if (held > setup_.engine.max_samples && leaves_.Discard()) held = held_;
   if (held > setup_.engine.max_samples) {
     return ExecutionError(
         "query processing would load too many samples into memory in query execution");
   }
   if (held > peak_) peak_ = held;
   return absl::OkStatus();
+}
+
+bool QueryContext::HoldIfRoom(uint64_t samples, uint64_t room) {
+  if (held_ + samples > room) return false;
+  const uint64_t held = held_ += samples;
+  if (held > peak_) peak_ = held;
+  return true;
 }
 
 }  // namespace varve::promql

@@ -4,6 +4,7 @@
 // statistics.
 #pragma once
 
+#include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
 #include <absl/status/status.h>
 
@@ -21,6 +22,8 @@
 #include "promql/ast.h"
 #include "promql/engine.h"
 #include "promql/explain.h"
+#include "promql/leaf_share.h"
+#include "promql/shared_operator.h"
 #include "promql/workers.h"
 
 namespace varve::promql {
@@ -108,11 +111,35 @@ class QueryContext {
     return histogram_stats_.contains(&selector);
   }
 
+  // Whether rows of `selector` may be made from samples that another leaf has read.
+  bool shares(const VectorSelector& selector) const {
+    return setup_.engine.rewrites && !counts_per_step() && !NeedsResetHints(selector);
+  }
+
   // The parts of the query that give the same at every step.
   void set_step_invariant(absl::flat_hash_set<const Expr*> parts) {
     step_invariant_ = std::move(parts);
   }
   bool IsStepInvariant(const Expr& expr) const { return step_invariant_.contains(&expr); }
+
+  // What the rewrites found (rewrite.h).
+  void set_repeated(absl::flat_hash_map<const Expr*, size_t> parts) {
+    repeated_ = std::move(parts);
+  }
+  // The number of a part that occurs several times, else 0.
+  size_t RepeatedPart(const Expr& expr) const {
+    const auto found = repeated_.find(&expr);
+    return found == repeated_.end() ? 0 : found->second;
+  }
+  void set_carried(absl::flat_hash_map<const VectorSelector*, std::vector<Matcher>> matchers) {
+    carried_ = std::move(matchers);
+  }
+  // The selector's matchers and those carried to it. Lives as long as the context and the selector.
+  const std::vector<Matcher>& MatchersOf(const VectorSelector& selector) const {
+    const auto found = carried_.find(&selector);
+    return found == carried_.end() ? selector.matchers : found->second;
+  }
+  SharedOperators& shared_operators() { return shared_operators_; }
 
   // Below which node operators that are planned now belong; null if nothing is to be explained.
   ExplainNode* explain() const { return explain_; }
@@ -125,11 +152,16 @@ class QueryContext {
   // REQUIRES: WillRead() was called, and OpenStorage() succeeded.
   const Querier& querier() const { return *querier_; }
 
+  // The leaves of the plan.
+  LeafShares& leaves() { return leaves_; }
+
   // Fails once the query is canceled or its time is up. Call it for every series.
   absl::Status Check() const;
 
   // Accounts for samples held in memory. TooManySamples once over the limit.
   absl::Status Hold(uint64_t samples);
+  // Accounts for them unless more than `room` would then be held.
+  bool HoldIfRoom(uint64_t samples, uint64_t room);
   void Release(uint64_t samples) { held_ -= samples; }
   void CountRead(uint64_t samples) { read_ += samples; }
   void CountQueryable(uint64_t samples) { queryable_ += samples; }
@@ -149,6 +181,10 @@ class QueryContext {
   AnnotationCollector annotations_;
   absl::flat_hash_set<const VectorSelector*> histogram_stats_;
   absl::flat_hash_set<const Expr*> step_invariant_;
+  absl::flat_hash_map<const Expr*, size_t> repeated_;
+  absl::flat_hash_map<const VectorSelector*, std::vector<Matcher>> carried_;
+  SharedOperators shared_operators_;
+  LeafShares leaves_;
   ExplainNode* explain_ = nullptr;
   bool reads_ = false;
   TimestampMs min_time_ = 0;

@@ -27,6 +27,7 @@
 #include "promql/parser.h"
 #include "promql/plan.h"
 #include "promql/range_function.h"
+#include "promql/rewrite.h"
 #include "promql/workers.h"
 
 namespace varve::promql {
@@ -320,6 +321,13 @@ absl::Status Engine::Impl::Evaluate(QueryContext& context, const Queryable& stor
   }
   context.set_histogram_stats(HistogramStatsSelectors(expr));
   context.set_step_invariant(StepInvariantParts(expr));
+  if (options.rewrites) {
+    // Statistics per step and overlaps of start times count every part of its own.
+    if (!context.counts_per_step() && !options.features.use_start_timestamps) {
+      context.set_repeated(RepeatedParts(expr));
+    }
+    context.set_carried(CarriedMatchers(expr));
+  }
   if (expr.type == ValueType::kMatrix) return EvaluateRange(context, storage, expr, grid, result);
   ExplainNode explained;  // Its only child is the root's node.
   if (context.setup().query.explain) context.set_explain(&explained);

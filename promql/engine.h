@@ -45,6 +45,8 @@ struct EngineOptions {
   // Threads that help the queries' own; -1 = one less than there are processors. Answers do not
   // depend on it.
   int worker_threads = -1;
+  // Whether plans are rewritten to do less work (docs/queries.md). Answers do not depend on it.
+  bool rewrites = true;
   EngineFeatures features;
   // Step of subqueries that name none. Empty = one minute. Thread-safe; may change over time (it
   // is the configuration's evaluation interval).

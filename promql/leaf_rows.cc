@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Two batches: the consumer takes rows of one while the workers fill the other.
+// Two batches: the consumer takes rows of one while the workers fill the other. Everything that
+// decides who reads what happens on the consumer's side, in series order.
 #include "promql/leaf_rows.h"
 
 #include <algorithm>
 #include <utility>
 
+#include "model/check.h"
 #include "model/status_macros.h"
+#include "promql/interpolate.h"
+#include "promql/selector.h"
 
 namespace varve::promql {
 namespace {
@@ -17,32 +21,90 @@ constexpr uint64_t kSamplesForThreads = 20'000;
 constexpr size_t kRowsPerThread = 8;
 // Steps of all rows of a batch: rows that are made ahead count in no limit.
 constexpr size_t kBatchStepsMax = 1 << 20;
+// How much of the sample limit given rows may take.
+constexpr uint64_t kGivenShare = 8;
 
-}  // namespace
-
+// How many samples a series may have in `span`: a guess.
 uint64_t ExpectedSamples(DurationMs span) {
   constexpr DurationMs kUsualInterval = 15 * kSecond;
   return static_cast<uint64_t>(std::max<DurationMs>(span, 0) / kUsualInterval) + 1;
 }
 
-LeafRows::LeafRows(QueryContext& context, const Shape& shape, Make make)
+}  // namespace
+
+LeafRows::LeafRows(QueryContext& context, LeafPlan plan)
     : context_(context),
-      series_(shape.series),
-      make_(std::move(make)),
+      plan_(std::move(plan)),
       current_(std::make_unique<Batch>()),
       ahead_(std::make_unique<Batch>()) {
-  const size_t threads = context.workers().threads() + 1;
-  if (threads == 1 || series_ < 2) return;
-  if (shape.samples_expected < kSamplesForThreads / series_) return;
-  batch_rows_ = std::min({threads * kRowsPerThread, (series_ + 1) / 2,
-                          std::max<size_t>(1, kBatchStepsMax / std::max<size_t>(shape.steps, 1))});
+  context_.WillRead(plan_.hints.start_ms, plan_.hints.end_ms);
+  context_.leaves().Add(*this);
 }
 
 LeafRows::~LeafRows() {
   for (const auto& batch : {&current_, &ahead_}) {
     if ((*batch)->loop != nullptr) context_.workers().Cancel(*(*batch)->loop);
   }
+  DiscardGiven();
   context_.Release(held_);
+  context_.leaves().Remove(*this);
+}
+
+absl::StatusOr<std::vector<Labels>> LeafRows::Open() {
+  group_ = &context_.leaves().GroupOf(*this);
+  if (group_->series == nullptr) {
+    SelectHints hints = plan_.hints;
+    hints.start_ms = group_->start;
+    hints.end_ms = group_->end;
+    if (group_->leaves.size() > 1) {
+      // What one of them will not look at the others may.
+      hints.function.clear();
+      hints.grouping.clear();
+    }
+    ASSIGN_OR_RETURN(group_->series, Select(context_, matchers(), hints));
+  }
+  series_ = group_->series->size();
+  DecideThreads();
+  std::vector<Labels> labels;
+  labels.reserve(series_);
+  for (size_t i = 0; i < series_; ++i) labels.push_back(group_->series->labels(i));
+  return labels;
+}
+
+void LeafRows::DecideThreads() {
+  const size_t threads = context_.workers().threads() + 1;
+  if (threads == 1 || series_ < 2) return;
+  if (ExpectedSamples(group_->end - group_->start) < kSamplesForThreads / series_) return;
+  batch_rows_ = std::min({threads * kRowsPerThread, (series_ + 1) / 2,
+                          std::max<size_t>(1, kBatchStepsMax / std::max<size_t>(plan_.steps, 1))});
+}
+
+absl::Status LeafRows::MakeRows(Batch& batch, size_t i, LeafScratch& scratch) const {
+  const size_t index = batch.first + i;
+  SeriesSamples& samples = scratch.samples;
+  absl::Status read = group_->series->Read(index, group_->start, group_->end, samples);
+  if (!read.ok()) return ExecutionError(MessageOf(read));
+  LeafRow& own = batch.rows[i];
+  own.read = samples.times.size() + samples.histograms.size();
+  if (context_.NeedsResetHints(plan_.selector)) DetectResetHints(samples);
+  const Labels& labels = group_->series->labels(index);
+  std::vector<LeafRowPtr>& gifts = batch.gifts[i];
+  gifts.clear();
+  for (size_t taker = 0; taker < batch.takers.size(); ++taker) {
+    gifts.push_back(std::make_unique<LeafRow>());
+  }
+  // Those that want to see the markers come before these are taken out.
+  for (const bool markers : {true, false}) {
+    if (!markers) RemoveStale(samples);
+    if (plan_.stale_markers == markers) RETURN_IF_ERROR(plan_.make(labels, scratch, own));
+    for (size_t taker = 0; taker < batch.takers.size(); ++taker) {
+      const LeafPlan& plan = batch.takers[taker]->plan_;
+      if (plan.stale_markers != markers) continue;
+      RETURN_IF_ERROR(plan.make(labels, scratch, *gifts[taker]));
+    }
+    if (plan_.stale_markers && batch.takers.empty()) break;
+  }
+  return absl::OkStatus();
 }
 
 void LeafRows::MakeOne(Batch& batch, size_t i) {
@@ -58,17 +120,28 @@ void LeafRows::MakeOne(Batch& batch, size_t i) {
   LeafRow& out = batch.rows[i];
   out.read = out.held = out.queryable = 0;
   batch.statuses[i] = context_.Check();
-  if (batch.statuses[i].ok()) batch.statuses[i] = make_(batch.first + i, *scratch, out);
+  if (batch.statuses[i].ok()) batch.statuses[i] = MakeRows(batch, i, *scratch);
   MutexLock lock(mutex_);
   idle_.push_back(std::move(scratch));
+}
+
+// Leaves that nobody has read from.
+void LeafRows::FindTakers(Batch& batch) const {
+  batch.takers.clear();
+  if (group_->closed) return;
+  for (LeafRows* leaf : group_->leaves) {
+    if (leaf != this && leaf->planned_ == 0) batch.takers.push_back(leaf);
+  }
 }
 
 void LeafRows::Begin(Batch& batch) {
   batch.first = planned_;
   batch.count = std::min(batch_rows_, series_ - planned_);
   planned_ += batch.count;
+  FindTakers(batch);
   // Collectors of annotations do not move, so rows are made once.
   if (batch.rows.empty()) batch.rows = std::vector<LeafRow>(batch_rows_);
+  batch.gifts.resize(batch_rows_);
   batch.statuses.assign(batch.count, absl::OkStatus());
   if (batch_rows_ == 1) return MakeOne(batch, 0);
   batch.loop =
@@ -86,19 +159,54 @@ void LeafRows::Advance() {
   current_->loop.reset();
 }
 
-absl::Status LeafRows::Next(Row& row) {
-  if (next_ == current_->count) Advance();
-  LeafRow& made = current_->rows[next_];
-  const absl::Status& status = current_->statuses[next_++];
-  context_.Release(std::exchange(held_, 0));
-  RETURN_IF_ERROR(status);
+// In series order, so that what fits does not depend on the workers. A leaf that has been read
+// from, or that lacks a row in between, takes nothing.
+void LeafRows::GiveAway(std::vector<LeafRowPtr>& gifts, size_t index) {
+  for (size_t i = 0; i < gifts.size(); ++i) {
+    LeafRows& taker = *current_->takers[i];
+    if (group_->closed || taker.planned_ != 0 || taker.given_.size() != index) continue;
+    LeafRow& made = *gifts[i];
+    made.held = std::max<uint64_t>(made.row.Weight(), made.row.steps() / 2);
+    if (!context_.HoldIfRoom(made.held, context_.setup().engine.max_samples / kGivenShare)) {
+      group_->closed = true;
+      break;
+    }
+    taker.given_.push_back(std::move(gifts[i]));
+  }
+}
+
+bool LeafRows::DiscardGiven() {
+  const bool any = !given_.empty();
+  for (const LeafRowPtr& made : given_) context_.Release(made->held);
+  given_.clear();
+  return any;
+}
+
+absl::Status LeafRows::HandOut(LeafRow& made, Row& row) {
   context_.CountRead(made.read);
-  held_ = made.held;
-  RETURN_IF_ERROR(context_.Hold(held_));
   context_.CountQueryable(made.queryable);
   context_.annotations().Take(made.annotations);
   std::swap(row, made.row);
   return absl::OkStatus();
+}
+
+absl::Status LeafRows::Next(Row& row) {
+  context_.Release(std::exchange(held_, 0));
+  if (!given_.empty()) {
+    const LeafRowPtr made = std::move(given_.front());
+    given_.pop_front();
+    ++planned_;
+    held_ = made->held;
+    return HandOut(*made, row);
+  }
+  if (next_ == current_->count) Advance();
+  const size_t i = next_++;
+  LeafRow& made = current_->rows[i];
+  RETURN_IF_ERROR(current_->statuses[i]);
+  held_ = made.held;
+  RETURN_IF_ERROR(context_.Hold(held_));
+  GiveAway(current_->gifts[i], current_->first + i);
+  return HandOut(made, row);
 }
 
 }  // namespace varve::promql

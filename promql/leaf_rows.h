@@ -4,17 +4,26 @@
 // several are read and worked on at a time, some ahead of the consumer; they are handed out in
 // order, and what they account for and annotate counts when they are, so that neither answers nor
 // limits depend on timing or on the number of threads.
+//
+// Leaves of one query that select the same series over about the same time read them together: the
+// first to be read makes the rows of the others from the same samples and gives them away. The
+// given rows are held until they are taken, up to a share of the sample limit; what does not fit is
+// read again by whoever needs it.
 #pragma once
 
 #include <absl/status/status.h>
 
+#include <deque>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "model/mutex.h"
 #include "model/storage.h"
+#include "promql/ast.h"
 #include "promql/context.h"
+#include "promql/leaf_share.h"
 #include "promql/row.h"
 #include "promql/window_kernel.h"
 #include "promql/workers.h"
@@ -25,7 +34,7 @@ namespace varve::promql {
 struct LeafRow {
   Row row;
   uint64_t read = 0;       // Samples read from storage.
-  uint64_t held = 0;       // Their weight in the sample limit while the row is made.
+  uint64_t held = 0;       // Their weight in the sample limit while the row is made or kept.
   uint64_t queryable = 0;  // Samples looked at, once per step.
   AnnotationCollector annotations;
 };
@@ -36,52 +45,73 @@ struct LeafScratch {
   FloatWindows windows;
 };
 
-// How many samples a series may have in `span`: a guess, for LeafRows.
-uint64_t ExpectedSamples(DurationMs span);
+// What a leaf reads, and how it makes rows of it.
+struct LeafPlan {
+  // Makes the row of a series from its samples, which may reach beyond the leaf's own times.
+  // Called by several threads; must not touch the context but for CountQueryableAt().
+  using Make =
+      std::function<absl::Status(const Labels& labels, LeafScratch& scratch, LeafRow& out)>;
+
+  const VectorSelector& selector;  // Outlives the leaf.
+  SelectHints hints;
+  size_t steps = 1;            // Of a row.
+  bool stale_markers = false;  // Whether `make` wants to see them.
+  // Whether `make` may be called before Open(), on samples read for another leaf.
+  bool shareable = false;
+  Make make;
+};
 
 // Not thread-safe; its threads are its own affair.
 class LeafRows {
  public:
-  // Makes the row of series `index`. Called by several threads; must not touch the context but for
-  // CountQueryableAt().
-  using Make = std::function<absl::Status(size_t index, LeafScratch& scratch, LeafRow& out)>;
-
-  // Rows have `steps` steps; `samples_expected` of a series decides whether threads pay. The
-  // context outlives the rows.
-  struct Shape {
-    size_t series = 0;
-    size_t steps = 0;
-    uint64_t samples_expected = 0;
-  };
-  LeafRows(QueryContext& context, const Shape& shape, Make make);
+  // Tells the context which times will be read. The context outlives the rows.
+  LeafRows(QueryContext& context, LeafPlan plan);
   ~LeafRows();
   LeafRows(const LeafRows&) = delete;
   LeafRows& operator=(const LeafRows&) = delete;
 
+  const LeafPlan& plan() const { return plan_; }
+  const std::vector<Matcher>& matchers() const { return context_.MatchersOf(plan_.selector); }
+
+  // Selects the series and returns their labels.
+  absl::StatusOr<std::vector<Labels>> Open();
   // Overwrites `row` with that of the next series. REQUIRES: a series remains.
   absl::Status Next(Row& row);
 
  private:
+  friend class LeafShares;
+
+  using LeafRowPtr = std::unique_ptr<LeafRow>;
   struct Batch {
     size_t first = 0;
     size_t count = 0;
     std::vector<LeafRow> rows;
     std::vector<absl::Status> statuses;
-    std::unique_ptr<Workers::Loop> loop;  // Null once all rows are made.
+    std::vector<LeafRows*> takers;               // Whose rows are made on the way.
+    std::vector<std::vector<LeafRowPtr>> gifts;  // By row and taker.
+    std::unique_ptr<Workers::Loop> loop;         // Null once all rows are made.
   };
 
+  void DecideThreads();
   void Advance();
   void Begin(Batch& batch);
+  void FindTakers(Batch& batch) const;
   void MakeOne(Batch& batch, size_t i) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status MakeRows(Batch& batch, size_t i, LeafScratch& scratch) const;
+  void GiveAway(std::vector<LeafRowPtr>& gifts, size_t index);
+  absl::Status HandOut(LeafRow& made, Row& row);
+  bool DiscardGiven();
 
   QueryContext& context_;
-  const size_t series_;
-  const Make make_;
+  const LeafPlan plan_;
+  LeafGroup* group_ = nullptr;  // Since Open().
+  size_t series_ = 0;
   size_t batch_rows_ = 1;  // 1: without threads.
-  size_t planned_ = 0;     // Series given to a batch.
+  size_t planned_ = 0;     // Series given to a batch, or taken from `given_`.
   std::unique_ptr<Batch> current_;
   size_t next_ = 0;               // Row of current_.
   std::unique_ptr<Batch> ahead_;  // Being made, or to be used again.
+  std::deque<LeafRowPtr> given_;  // By another leaf: the rows from planned_ on.
   uint64_t held_ = 0;
 
   Mutex mutex_;

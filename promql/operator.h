@@ -13,6 +13,7 @@
 #include "model/labels.h"
 #include "model/storage.h"
 #include "model/time.h"
+#include "promql/ast.h"
 #include "promql/row.h"
 
 namespace varve::promql {
@@ -55,6 +56,12 @@ struct RangeSeries {
   bool drop_name = false;
 };
 
+// What of the storage a range vector consists of.
+struct RangeSelection {
+  const VectorSelector& selector;
+  SelectHints hints;
+};
+
 // A range vector: raw samples of a selector, or the steps of a subquery.
 class RangeSource {
  public:
@@ -64,10 +71,9 @@ class RangeSource {
   // Overwrites `series` with the next series' samples. REQUIRES: a series remains.
   virtual absl::Status Next(RangeSeries& series) = 0;
 
-  // A source whose series can be read in any order, by several threads at a time, says so and reads
-  // with ReadAt() what Next() would, but accounts for nothing.
-  virtual bool readable_at() const { return false; }
-  virtual absl::Status ReadAt(size_t index, SeriesSamples& samples) const;
+  // Not null if the series are those of the storage, staleness markers taken out: whoever reads
+  // them there need not open the source.
+  virtual const RangeSelection* selection() const { return nullptr; }
 };
 
 using RangeSourcePtr = std::unique_ptr<RangeSource>;

@@ -14,6 +14,7 @@
 #include "promql/aggregate.h"
 #include "promql/binary.h"
 #include "promql/call.h"
+#include "promql/rewrite.h"
 #include "promql/selector.h"
 #include "promql/subquery.h"
 #include "promql/traced.h"
@@ -265,16 +266,32 @@ Labels AbsentLabels(const Expr& expr) {
   return builder.Build();
 }
 
+namespace {
+
+absl::StatusOr<OperatorPtr> PlanPart(QueryContext& context, const Grid& grid, const Expr& expr) {
+  const auto plan = [&] { return PlanNode(context, grid, expr); };
+  const size_t part = context.RepeatedPart(expr);
+  if (part == 0) return PlanTraced(context, expr, plan);
+  return PlanTraced(context, expr,
+                    [&] { return context.shared_operators().Plan(context, part, grid, plan); });
+}
+
+}  // namespace
+
 absl::StatusOr<OperatorPtr> Plan(QueryContext& context, const Grid& grid, const Expr& expr) {
   const Expr& inner = Unparen(expr);
-  if (grid.count > 1 && inner.kind != ExprKind::kNumberLiteral && context.IsStepInvariant(inner)) {
+  if (const std::optional<double> constant = ConstantValue(inner)) {
+    return PlanTraced(context, inner, [&]() -> absl::StatusOr<OperatorPtr> {
+      return MakeConstant(grid, *constant);
+    });
+  }
+  if (grid.count > 1 && context.IsStepInvariant(inner)) {
     Grid one = grid;
     one.count = 1;
-    ASSIGN_OR_RETURN(OperatorPtr input,
-                     PlanTraced(context, inner, [&] { return PlanNode(context, one, inner); }));
+    ASSIGN_OR_RETURN(OperatorPtr input, PlanPart(context, one, inner));
     return MakeStepInvariant(grid, std::move(input));
   }
-  return PlanTraced(context, inner, [&] { return PlanNode(context, grid, inner); });
+  return PlanPart(context, grid, inner);
 }
 
 absl::StatusOr<RangeSourcePtr> PlanRange(QueryContext& context, const Grid& grid,

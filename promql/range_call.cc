@@ -5,7 +5,6 @@
 
 #include <utility>
 
-#include "model/check.h"
 #include "model/status_macros.h"
 #include "promql/interpolate.h"
 #include "promql/leaf_rows.h"
@@ -34,11 +33,6 @@ void RangeCall::NoteBounds(bool reconciled, std::string_view operation) const {
   if (reconciled) {
     Info(fmt::format("mismatched custom buckets were reconciled during {}", operation));
   }
-}
-
-absl::Status RangeSource::ReadAt(size_t, SeriesSamples&) const {
-  INVARIANT(readable_at());
-  return absl::OkStatus();
 }
 
 RangeWindow WindowSlider::At(size_t step) {
@@ -86,28 +80,38 @@ class RangeCallOperator : public Operator {
         kernel_(FindFloatKernel(function.id)),
         source_(std::move(arguments.source)),
         scalars_(std::move(arguments.scalars)),
+        params_(std::move(arguments.params)),
         position_(arguments.position),
-        scalar_position_(arguments.scalar_position) {}
+        scalar_position_(arguments.scalar_position) {
+    const RangeSelection* selection = source_->selection();
+    if (selection == nullptr) return;
+    const RangeSpec& spec = source_->spec();
+    rows_ = std::make_unique<LeafRows>(
+        context_,
+        LeafPlan{.selector = selection->selector,
+                 .hints = selection->hints,
+                 .steps = spec.grid.count,
+                 .stale_markers = false,
+                 .shareable = context_.shares(selection->selector) && scalars_.empty() &&
+                              !spec.anchored && !spec.smoothed,
+                 .make = [this](const Labels& labels, LeafScratch& scratch, LeafRow& out) {
+                   out.held = SampleWeight(scratch.samples);
+                   return Apply(labels, scratch, out);
+                 }});
+  }
 
   absl::StatusOr<std::vector<Labels>> Open() override {
     for (OperatorPtr& scalar : scalars_) {
       RETURN_IF_ERROR(scalar->Open().status());
       RETURN_IF_ERROR(scalar->Next(params_.emplace_back()));
     }
-    ASSIGN_OR_RETURN(labels_, source_->Open());
-    if (source_->readable_at()) {
-      const RangeSpec& spec = source_->spec();
-      const DurationMs span = spec.EndAt(spec.grid.count - 1) - spec.EndAt(0) + spec.range;
-      rows_ = std::make_unique<LeafRows>(
-          context_, LeafRows::Shape{labels_.size(), spec.grid.count, ExpectedSamples(span)},
-          [this](size_t index, LeafScratch& scratch, LeafRow& out) -> absl::Status {
-            RETURN_IF_ERROR(source_->ReadAt(index, scratch.samples));
-            out.read = scratch.samples.times.size() + scratch.samples.histograms.size();
-            out.held = SampleWeight(scratch.samples);
-            return Apply(labels_[index], scratch, out);
-          });
+    std::vector<Labels> labels;
+    if (rows_ != nullptr) {
+      ASSIGN_OR_RETURN(labels, rows_->Open());
+    } else {
+      ASSIGN_OR_RETURN(labels_, source_->Open());
+      labels = labels_;
     }
-    std::vector<Labels> labels = labels_;
     if (!function_.keeps_name && !context_.delayed_name_removal()) {
       for (Labels& set : labels) set = WithoutName(set);
     }
@@ -115,7 +119,6 @@ class RangeCallOperator : public Operator {
   }
 
   absl::Status Next(Row& row) override {
-    const size_t index = next_++;
     bool drop_name = !function_.keeps_name && context_.delayed_name_removal();
     if (rows_ != nullptr) {
       RETURN_IF_ERROR(rows_->Next(row));
@@ -124,7 +127,7 @@ class RangeCallOperator : public Operator {
       drop_name |= series_.drop_name;
       std::swap(scratch_.samples, series_.samples);
       made_.queryable = 0;
-      RETURN_IF_ERROR(Apply(labels_[index], scratch_, made_));
+      RETURN_IF_ERROR(Apply(labels_[next_++], scratch_, made_));
       context_.CountQueryable(made_.queryable);
       context_.annotations().Take(made_.annotations);
       std::swap(row, made_.row);
@@ -190,15 +193,17 @@ class RangeCallOperator : public Operator {
   const FloatKernel kernel_;  // May be null.
   RangeSourcePtr source_;
   std::vector<OperatorPtr> scalars_;
+  std::vector<Row> params_;
   const int position_;
   const int scalar_position_;
-  std::vector<Row> params_;
+  // Of a source that gives one series after another.
   std::vector<Labels> labels_;
   size_t next_ = 0;
-  std::unique_ptr<LeafRows> rows_;  // Null if the source gives one series after another.
   RangeSeries series_;
   LeafScratch scratch_;
   LeafRow made_;
+  // Of a source that is a selection, else null. Last: what it runs looks at the rest.
+  std::unique_ptr<LeafRows> rows_;
 };
 
 class AbsentOverTimeOperator : public Operator {

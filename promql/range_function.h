@@ -113,6 +113,7 @@ struct RangeCallArguments {
   RangeSourcePtr source;
   int position = 0;                  // Of the range vector.
   std::vector<OperatorPtr> scalars;  // The other arguments, in order.
+  std::vector<Row> params;           // Instead of them, if they are known already.
   int scalar_position = 0;           // Of the first of them.
 };
 OperatorPtr MakeRangeCall(QueryContext& context, const RangeFunctionEntry& function,

@@ -13,15 +13,15 @@ namespace {
 
 class RangeSelector : public RangeSource {
  public:
-  RangeSelector(QueryContext& context, const RangeSpec& spec, const VectorSelector& selector,
-                SelectHints hints)
-      : context_(context), spec_(spec), selector_(selector), hints_(std::move(hints)) {}
+  RangeSelector(QueryContext& context, const RangeSpec& spec, RangeSelection selection)
+      : context_(context), spec_(spec), selection_(std::move(selection)) {}
   ~RangeSelector() override { context_.Release(held_); }
 
   const RangeSpec& spec() const override { return spec_; }
+  const RangeSelection* selection() const override { return &selection_; }
 
   absl::StatusOr<std::vector<Labels>> Open() override {
-    ASSIGN_OR_RETURN(series_, Select(context_, selector_.matchers, hints_));
+    ASSIGN_OR_RETURN(series_, Select(context_, selection_.selector.matchers, selection_.hints));
     std::vector<Labels> labels;
     labels.reserve(series_->size());
     for (size_t i = 0; i < series_->size(); ++i) labels.push_back(series_->labels(i));
@@ -31,27 +31,21 @@ class RangeSelector : public RangeSource {
   absl::Status Next(RangeSeries& series) override {
     RETURN_IF_ERROR(context_.Check());
     series.drop_name = false;
-    RETURN_IF_ERROR(ReadAt(next_++, series.samples));
+    absl::Status read =
+        series_->Read(next_++, selection_.hints.start_ms, selection_.hints.end_ms, series.samples);
+    if (!read.ok()) return ExecutionError(MessageOf(read));
+    if (context_.NeedsResetHints(selection_.selector)) DetectResetHints(series.samples);
+    RemoveStale(series.samples);
     context_.Release(held_);
     held_ = SampleWeight(series.samples);
     context_.CountRead(series.samples.times.size() + series.samples.histograms.size());
     return context_.Hold(held_);
   }
 
-  bool readable_at() const override { return true; }
-  absl::Status ReadAt(size_t index, SeriesSamples& samples) const override {
-    absl::Status read = series_->Read(index, hints_.start_ms, hints_.end_ms, samples);
-    if (!read.ok()) return ExecutionError(MessageOf(read));
-    if (context_.NeedsResetHints(selector_)) DetectResetHints(samples);
-    RemoveStale(samples);
-    return absl::OkStatus();
-  }
-
  private:
   QueryContext& context_;
   const RangeSpec spec_;
-  const VectorSelector& selector_;
-  const SelectHints hints_;
+  const RangeSelection selection_;
   std::unique_ptr<SeriesSet> series_;
   size_t next_ = 0;
   uint64_t held_ = 0;
@@ -87,8 +81,8 @@ absl::StatusOr<RangeSourcePtr> MakeRangeSelector(QueryContext& context, const Gr
   select.grouping = hints.grouping;
   select.grouping_by = hints.grouping_by;
   context.WillRead(select.start_ms, select.end_ms);
-  return RangeSourcePtr(
-      std::make_unique<RangeSelector>(context, spec, *selector.selector, std::move(select)));
+  return RangeSourcePtr(std::make_unique<RangeSelector>(
+      context, spec, RangeSelection{*selector.selector, std::move(select)}));
 }
 
 }  // namespace varve::promql

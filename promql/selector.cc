@@ -35,35 +35,27 @@ class SelectorOperator : public Operator {
  public:
   SelectorOperator(QueryContext& context, const InstantSpec& spec, const VectorSelector& selector,
                    SelectHints hints)
-      : context_(context), spec_(spec), selector_(selector), hints_(std::move(hints)) {}
+      : context_(context),
+        spec_(spec),
+        selector_(selector),
+        rows_(context, {.selector = selector,
+                        .hints = std::move(hints),
+                        .steps = spec.output_steps,
+                        .stale_markers = !spec.smoothed,
+                        .shareable = context.shares(selector) && !spec.smoothed,
+                        .make = [this](const Labels& labels, LeafScratch& scratch, LeafRow& out) {
+                          return MakeRow(labels, scratch.samples, out);
+                        }}) {}
 
-  absl::StatusOr<std::vector<Labels>> Open() override {
-    ASSIGN_OR_RETURN(series_, Select(context_, selector_.matchers, hints_));
-    std::vector<Labels> labels;
-    labels.reserve(series_->size());
-    for (size_t i = 0; i < series_->size(); ++i) labels.push_back(series_->labels(i));
-    rows_ = std::make_unique<LeafRows>(
-        context_,
-        LeafRows::Shape{series_->size(), spec_.output_steps,
-                        ExpectedSamples(hints_.end_ms - hints_.start_ms)},
-        [this](size_t index, LeafScratch& scratch, LeafRow& out) {
-          return MakeRow(index, scratch.samples, out);
-        });
-    return labels;
-  }
-
-  absl::Status Next(Row& row) override { return rows_->Next(row); }
+  absl::StatusOr<std::vector<Labels>> Open() override { return rows_.Open(); }
+  absl::Status Next(Row& row) override { return rows_.Next(row); }
 
  private:
-  absl::Status MakeRow(size_t index, SeriesSamples& samples, LeafRow& out) const {
-    absl::Status read = series_->Read(index, hints_.start_ms, hints_.end_ms, samples);
-    if (!read.ok()) return ExecutionError(MessageOf(read));
-    out.read = samples.times.size() + samples.histograms.size();
-    if (context_.NeedsResetHints(selector_)) DetectResetHints(samples);
+  absl::Status MakeRow(const Labels& labels, const SeriesSamples& samples, LeafRow& out) const {
     Row& row = out.row;
     row.Reset(spec_.output_steps);
     if (spec_.smoothed) {
-      FillSmoothed(series_->labels(index), samples, out);
+      FillSmoothed(labels, samples, out);
     } else if (samples.histograms.empty() && spec_.part == SelectedPart::kValue) {
       FillFloats(samples, row);
     } else {
@@ -154,8 +146,7 @@ class SelectorOperator : public Operator {
     }
   }
 
-  void FillSmoothed(const Labels& labels, SeriesSamples& samples, LeafRow& out) const {
-    RemoveStale(samples);
+  void FillSmoothed(const Labels& labels, const SeriesSamples& samples, LeafRow& out) const {
     Row& row = out.row;
     const std::string metric(labels.Get(kMetricName));
     for (size_t step = 0; step < StepsToFill(); ++step) {
@@ -190,9 +181,7 @@ class SelectorOperator : public Operator {
   QueryContext& context_;
   const InstantSpec spec_;
   const VectorSelector& selector_;
-  const SelectHints hints_;
-  std::unique_ptr<SeriesSet> series_;
-  std::unique_ptr<LeafRows> rows_;
+  LeafRows rows_;  // Last: what it runs looks at the rest.
 };
 
 }  // namespace
@@ -261,7 +250,6 @@ absl::StatusOr<OperatorPtr> MakeSelector(QueryContext& context, const Grid& grid
   select.function = hints.function;
   select.grouping = hints.grouping;
   select.grouping_by = hints.grouping_by;
-  context.WillRead(select.start_ms, select.end_ms);
   return OperatorPtr(
       std::make_unique<SelectorOperator>(context, spec, selector, std::move(select)));
 }

@@ -191,6 +191,64 @@ std::string QueryGenerator::RangeCall(int depth) {
                      after);
 }
 
+// A selector with a matcher that may be carried to what it is joined with.
+std::string QueryGenerator::Narrowed() {
+  static constexpr const char* kSelectors[] = {"b{job=\"x\"}", "a_total{inst=~\"1|2\"}",
+                                               "mix{job!=\"y\",inst=\"2\"}", "h{inst=\"1\"}",
+                                               "b{none=\"\"}"};
+  return Pick(kSelectors);
+}
+
+std::string QueryGenerator::Repeating(int depth) {
+  static constexpr const char* kOps[] = {"+", "/", ">", "== bool", "and", "unless", "or"};
+  static constexpr const char* kFolds[] = {"sum", "count", "group", "max", "avg", "stdvar"};
+  switch (Below(6)) {
+    case 0: {
+      const std::string part = Vector(depth - 1);
+      return fmt::format("({} {} {})", part, Pick(kOps), part);
+    }
+    case 1: {
+      const std::string part = Vector(depth - 1);
+      const std::string grouping = Grouping();
+      return fmt::format("({}{} ({}) {} {}{} ({}))", Pick(kFolds), grouping, part, Pick(kOps),
+                         Pick(kFolds), grouping, part);
+    }
+    case 2: {
+      // One selector in several windows.
+      static constexpr const char* kNames[] = {"rate",           "max_over_time",   "sum_over_time",
+                                               "last_over_time", "count_over_time", "deriv"};
+      static constexpr const char* kRanges[] = {"2m30s", "4m", "5m", "20m"};
+      const std::string selector = Selector();
+      return fmt::format("({}({}[{}]) {} {}({}[{}]) {} {}{})", Pick(kNames), selector,
+                         Pick(kRanges), Pick(kOps), Pick(kNames), selector, Pick(kRanges),
+                         Pick(kOps), selector, Modifiers());
+    }
+    case 3: {
+      const std::string part = Vector(depth - 1);
+      return fmt::format("(max_over_time({}[5m:20s]) {} min_over_time({}[{}:20s]))", part,
+                         Pick(kOps), part, Chance(50) ? "5m" : "7m");
+    }
+    case 4: {
+      static constexpr const char* kMatching[] = {"", "on (job, inst)", "ignoring (inst)",
+                                                  "on (inst)", "on (none)"};
+      static constexpr const char* kSets[] = {"and", "unless", "or"};
+      const std::string left = Chance(50) ? Narrowed() : Selector();
+      const std::string right =
+          Chance(30) ? fmt::format("{}{} ({})", Pick(kFolds), Grouping(), Selector()) : Narrowed();
+      return Chance(50) ? fmt::format("({} {} {} {})", left, Pick(kSets), Pick(kMatching), right)
+                        : fmt::format("({} {} {} {})", right, Pick(kSets), Pick(kMatching), left);
+    }
+    default: {
+      static constexpr const char* kJoins[] = {"on (job) group_left ()", "on (job, inst)",
+                                               "on (inst) group_left ()", "on (job)"};
+      const std::string one =
+          fmt::format("{} by ({}) ({})", Pick(kFolds), Chance(50) ? "job" : "inst",
+                      Chance(50) ? Narrowed() : Selector());
+      return fmt::format("({} * {} {})", Chance(50) ? Narrowed() : Selector(), Pick(kJoins), one);
+    }
+  }
+}
+
 std::string SampleText(double value, const Histogram* histogram, int digits) {
   if (histogram != nullptr) {
     std::string text = fmt::format(
@@ -222,6 +280,23 @@ std::vector<StepTexts> TextsByStep(const Matrix& matrix, int digits) {
     }
   }
   return by_step;
+}
+
+std::string AnswerText(const QueryResult& result) {
+  std::string text;
+  for (const MatrixSeries& series : std::get<Matrix>(result.value)) {
+    text += series.labels.ToString() + ":";
+    for (const FloatSample& sample : series.floats) {
+      text += fmt::format(" {}={}", sample.time, SampleText(sample.value, nullptr, 17));
+    }
+    for (const HistogramSample& sample : series.histograms) {
+      text += fmt::format(" {}={}", sample.time, SampleText(0, sample.histogram.get(), 17));
+    }
+    text += "\n";
+  }
+  for (const std::string& warning : result.annotations.warnings()) text += warning + "\n";
+  for (const std::string& info : result.annotations.infos()) text += info + "\n";
+  return text;
 }
 
 }  // namespace varve::promql

@@ -36,6 +36,8 @@ class QueryGenerator {
   std::string Vector(int depth);
   // A function over a range selector or a subquery, up to `depth` levels deep.
   std::string RangeCall(int depth);
+  // An expression in which parts or selectors occur several times, or selectors are joined.
+  std::string Repeating(int depth);
 
  private:
   size_t Below(size_t bound) {
@@ -50,6 +52,7 @@ class QueryGenerator {
                   const char* inst);
   double Gauge();
   std::string Selector();
+  std::string Narrowed();
   std::string Modifiers();
   std::string Grouping();
   std::string Scalar(int depth);
@@ -62,5 +65,8 @@ std::string SampleText(double value, const Histogram* histogram, int digits);
 // What each step of kTestGrid shows: samples as text by labels as text.
 using StepTexts = std::map<std::string, std::string>;
 std::vector<StepTexts> TextsByStep(const Matrix& matrix, int digits);
+
+// A range query's series and annotations, to the last digit.
+std::string AnswerText(const QueryResult& result);
 
 }  // namespace varve::promql

@@ -48,21 +48,8 @@ TEST_CASE("workers: a canceled loop runs no further piece") {
 // All of a result but the times it took.
 std::string ResultText(const absl::StatusOr<QueryResult>& result) {
   if (!result.ok()) return MessageOf(result.status());
-  std::string text;
-  for (const MatrixSeries& series : std::get<Matrix>(result->value)) {
-    text += series.labels.ToString() + ":";
-    for (const FloatSample& sample : series.floats) {
-      text += " " + SampleText(sample.value, nullptr, 17);
-    }
-    for (const HistogramSample& sample : series.histograms) {
-      text += " " + SampleText(0, sample.histogram.get(), 17);
-    }
-    text += "\n";
-  }
-  for (const std::string& warning : result->annotations.warnings()) text += warning + "\n";
-  for (const std::string& info : result->annotations.infos()) text += info + "\n";
   const QueryStats& stats = result->stats;
-  return text + std::to_string(stats.samples_read) + " " +
+  return AnswerText(*result) + std::to_string(stats.samples_read) + " " +
          std::to_string(stats.total_queryable_samples) + " " + std::to_string(stats.peak_samples);
 }
 
@@ -79,8 +66,10 @@ TEST_CASE("engine: neither answers nor annotations nor counts depend on the numb
   for (int round = 0; round < TestRounds(4); ++round) {
     MemoryStorage storage;
     generator.Fill(storage);
-    for (int i = 0; i < 25; ++i) {
-      const std::string query = i % 2 == 0 ? generator.RangeCall(1) : generator.Vector(2);
+    for (int i = 0; i < 30; ++i) {
+      const std::string query = i % 3 == 0   ? generator.RangeCall(1)
+                                : i % 3 == 1 ? generator.Vector(2)
+                                             : generator.Repeating(2);
       CAPTURE(query);
       // So many steps that reading is worth threads.
       const TimestampMs end = 9000 * kTestGrid.step;

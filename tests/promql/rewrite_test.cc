@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Goal: rewritten plans do less, and only that. Method: how many samples are read and held with and
+// without rewrites; that answers are equal is checked here where it is at risk, and by
+// reference_test.cc over random queries.
+#include "promql/rewrite.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "model/clock.h"
+#include "model/status_macros.h"
+#include "promql/engine.h"
+#include "promql/parser.h"
+#include "tests/memory_storage.h"
+#include "tests/promql/query_generator.h"
+
+namespace varve::promql {
+namespace {
+
+constexpr TimestampMs kEnd = 100 * kMinute;
+
+// m_total{s="0"} to m_total{s="9"} and n{s="0",p="0"} to n{s="9",p="1"}, a sample a minute.
+const MemoryStorage& Minutes() {
+  static const MemoryStorage* const storage = [] {
+    auto* filled = new MemoryStorage;
+    for (int s = 0; s < 10; ++s) {
+      const std::string text = std::to_string(s);
+      for (int i = 0; i <= kEnd / kMinute; ++i) {
+        filled->AddFloat(Labels::Of({{kMetricName, "m_total"}, {"s", text}}), i * kMinute, i * s);
+        for (const char* p : {"0", "1"}) {
+          filled->AddFloat(Labels::Of({{kMetricName, "n"}, {"s", text}, {"p", p}}), i * kMinute, s);
+        }
+      }
+    }
+    return filled;
+  }();
+  return *storage;
+}
+
+Engine NewEngine(bool rewrites, uint64_t max_samples = 50'000'000) {
+  EngineOptions options;
+  options.features.experimental_functions = true;
+  options.rewrites = rewrites;
+  options.max_samples = max_samples;
+  return Engine(options, RealClock());
+}
+
+QueryResult Run(bool rewrites, std::string_view query, TimestampMs start = 20 * kMinute) {
+  Engine engine = NewEngine(rewrites);
+  auto result = engine.Range(Minutes(), query, start, kEnd, kMinute);
+  REQUIRE(result.ok());
+  return *std::move(result);
+}
+
+// Samples read without and with rewrites; the answers must be equal.
+struct Read {
+  uint64_t plain = 0;
+  uint64_t rewritten = 0;
+};
+Read ReadBy(std::string_view query) {
+  const QueryResult plain = Run(false, query);
+  const QueryResult rewritten = Run(true, query);
+  CHECK(AnswerText(rewritten) == AnswerText(plain));
+  CHECK(!std::get<Matrix>(plain.value).empty());
+  return {plain.stats.samples_read, rewritten.stats.samples_read};
+}
+
+TEST_CASE("rewrites: a selector is read once, whatever its uses do") {
+  for (const std::string query : {
+           "m_total / on (s) m_total",
+           "m_total / on () group_left () sum(m_total)",
+           "rate(m_total[5m]) - rate(m_total[5m])",
+           "max_over_time(m_total[5m]) - min_over_time(m_total[5m])",
+           "quantile_over_time(0.9, m_total[5m]) - quantile_over_time(0.1 + 0.1, m_total[5m])",
+           "sum(rate(m_total[5m])) / count(rate(m_total[5m]))",
+           "m_total offset 2m >= m_total{} offset 2m",
+           "max_over_time(sum(m_total)[10m:1m]) - min_over_time(sum(m_total)[10m:1m])",
+           "sum(m_total @ 3000) + avg(m_total @ 3000)",
+       }) {
+    CAPTURE(query);
+    const Read read = ReadBy(query);
+    CHECK(read.rewritten > 0);
+    CHECK(read.plain == 2 * read.rewritten);
+  }
+}
+
+TEST_CASE("rewrites: windows that mostly overlap are read together, others are not") {
+  // 85 and 90 minutes are less than three quarters of both together; 85 minutes twice, an hour
+  // apart, are not.
+  const Read ranges = ReadBy("rate(m_total[5m]) / rate(m_total[10m])");
+  CHECK(ranges.plain == 10 * (85 + 90));
+  CHECK(ranges.rewritten == 10 * 90);
+  const Read shifted = ReadBy("rate(m_total[5m]) / rate(m_total[5m] offset 1h)");
+  CHECK(shifted.rewritten == shifted.plain);
+  const Read different = ReadBy("m_total + ignoring (p) group_right () n");
+  CHECK(different.rewritten == different.plain);
+}
+
+TEST_CASE("rewrites: samples looked at count for every use") {
+  for (const std::string query : {"m_total / on (s) m_total", "sum(m_total) / sum(m_total)",
+                                  "sum(rate(m_total[5m])) / sum(rate(m_total[5m]))"}) {
+    CAPTURE(query);
+    CHECK(Run(true, query).stats.total_queryable_samples ==
+          Run(false, query).stats.total_queryable_samples);
+  }
+}
+
+// The least sample limit under which `query` has an answer.
+uint64_t LimitNeeded(bool rewrites, std::string_view query) {
+  uint64_t low = 0;
+  uint64_t high = 1'000'000;
+  while (high - low > 1) {
+    const uint64_t middle = (low + high) / 2;
+    Engine engine = NewEngine(rewrites, middle);
+    (engine.Range(Minutes(), query, 20 * kMinute, kEnd, kMinute).ok() ? high : low) = middle;
+  }
+  return high;
+}
+
+TEST_CASE("rewrites: rows kept for another use take no room a query needs") {
+  for (const char* query :
+       {"m_total / on () group_left () sum(m_total)", "m_total / on (s) m_total",
+        "max_over_time(n[5m]) - min_over_time(n[5m])"}) {
+    CAPTURE(query);
+    CHECK(LimitNeeded(true, query) <= LimitNeeded(false, query));
+  }
+}
+
+TEST_CASE("rewrites: joined selectors narrow one another where that hides nothing") {
+  struct Case {
+    std::string query;
+    uint64_t plain;  // Series read.
+    uint64_t rewritten;
+  };
+  constexpr uint64_t kSamples = 85;  // Of each series: the lookback is five minutes.
+  // A join reads no further than to the last series that has a partner.
+  for (const Case& c : std::vector<Case>{
+           {"n and on (s) m_total{s=\"1\"}", 21, 3},
+           {"n{s=~\"1|2\"} and on (s) m_total", 14, 6},
+           {"n{s=\"1\"} unless on (s) m_total{s!=\"1\"}", 11, 2},
+           {"m_total unless on (s) n{s=\"1\"}", 12, 12},
+           {"n{s=\"1\",p=\"1\"} and on (s) count by (s) (m_total)", 11, 2},
+           {"n{s=\"1\",p=\"1\"} and on (s) sum by (s) (m_total)", 11, 11},
+           {"n * on (s) group_left () sum by (s) (m_total{s=\"1\"})", 13, 3},
+           {"n{s=\"1\"} * on (s) group_left () count by (s) (m_total)", 12, 3},
+           // Several series of a match group are an error, wanted or not.
+           {"n * on (s) group_left () m_total{s=\"1\"}", 13, 13},
+           {"n{s=\"1\"} or on (s) m_total", 12, 12},
+           {"m_total{s=\"1\"} and on (p) n{p=\"\"} or n{p=\"1\"}", 11, 11},
+       }) {
+    CAPTURE(c.query);
+    const Read read = ReadBy(c.query);
+    CHECK(read.plain == c.plain * kSamples);
+    CHECK(read.rewritten == c.rewritten * kSamples);
+  }
+}
+
+TEST_CASE("rewrites: a join's error stays where no partner is wanted") {
+  for (bool rewrites : {false, true}) {
+    Engine engine = NewEngine(rewrites);
+    const auto result = engine.Instant(Minutes(), "m_total{s=\"1\"} * on (s) n{s!=\"1\"}", kEnd);
+    REQUIRE(!result.ok());
+    CHECK(MessageOf(result.status()).find("found duplicate series") == 0);
+  }
+}
+
+std::optional<double> Constant(std::string_view query) {
+  const auto expr = Parse(query, {});
+  REQUIRE(expr.ok());
+  return ConstantValue(**expr);
+}
+
+TEST_CASE("rewrites: constants") {
+  CHECK(Constant("2 * (3 + -4) ^ 2") == 2);
+  CHECK(Constant("-(2 ^ 2)") == -4);
+  CHECK(Constant("1 > bool 2") == 0);
+  CHECK(Constant("7 % 4") == 3);
+  CHECK(Constant("pi() / pi()") == 1);
+  CHECK(!Constant("time()").has_value());
+  CHECK(!Constant("1 + scalar(m)").has_value());
+  CHECK(!Constant("vector(1)").has_value());
+}
+
+}  // namespace
+}  // namespace varve::promql
