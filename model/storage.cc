@@ -61,6 +61,15 @@ void SeriesSamples::Clear() {
   histogram_start_times.clear();
 }
 
+size_t Appender::AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused) {
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const KnownSample& sample = samples[i];
+    refused = Append(sample.ref, Labels(), sample.time, sample.value, sample.start_time).status();
+    if (!refused.ok()) return i;
+  }
+  return samples.size();
+}
+
 std::string_view MetricTypeText(MetricType type) {
   switch (type) {
     case MetricType::kUnknown:

@@ -7,6 +7,7 @@
 
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
+#include <absl/types/span.h>
 
 #include <cstdint>
 #include <memory>
@@ -163,6 +164,14 @@ absl::Status AppendErrorStatus(AppendError error, std::string_view detail = "");
 // What a status of AppendErrorStatus() says; kNone for any other status.
 AppendError AppendErrorOf(const absl::Status& status);
 
+// A float sample of a series that was appended to before.
+struct KnownSample {
+  SeriesRef ref = kNoSeries;
+  TimestampMs time = 0;
+  double value = 0;
+  TimestampMs start_time = 0;
+};
+
 // One batch of writes (a scrape, a remote-write request, a rule's result): all of it is committed
 // at once or nothing is. Not thread-safe; several appenders may be in use at the same time.
 // Destroying an appender that was not committed rolls it back.
@@ -177,6 +186,9 @@ class Appender {
   // `start_time` is the sample's start timestamp, 0 = unknown.
   virtual absl::StatusOr<SeriesRef> Append(SeriesRef ref, const Labels& labels, TimestampMs time,
                                            double value, TimestampMs start_time = 0) = 0;
+  // Appends the samples one after the other, as Append() without labels would, and returns how many
+  // it appended: all, or those before the first one refused, whose error is then in `refused`.
+  virtual size_t AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused);
   virtual absl::StatusOr<SeriesRef> AppendHistogram(SeriesRef ref, const Labels& labels,
                                                     TimestampMs time, const Histogram& histogram,
                                                     TimestampMs start_time = 0) = 0;

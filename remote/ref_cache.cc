@@ -19,23 +19,35 @@ RefCache::Cursor RefCache::Begin() const {
   return cursor;
 }
 
+SeriesRef RefCache::FindNext(Cursor& cursor, std::string_view message, size_t& label_bytes) {
+  Table& table = *cursor.table_;
+  if (cursor.next_ >= table.size.load(std::memory_order_acquire)) return kNoSeries;
+  const Entry& entry = table.At(cursor.next_);
+  label_bytes = entry.length();
+  if (label_bytes > message.size() || KeyOf(message.substr(0, label_bytes)) != entry.key) {
+    return kNoSeries;
+  }
+  ++cursor.next_;
+  return entry.ref();
+}
+
 SeriesRef RefCache::Find(Cursor& cursor, const Key& key) {
   Table& table = *cursor.table_;
   if (cursor.next_ < table.size.load(std::memory_order_acquire)) {
     const Entry& entry = table.At(cursor.next_);
     if (entry.key == key) {
       ++cursor.next_;
-      return SeriesRef{entry.ref.load(std::memory_order_relaxed)};
+      return entry.ref();
     }
   }
   MutexLock lock(table.mutex);
   const auto found = table.index.find(key);
   if (found == table.index.end()) return kNoSeries;
   cursor.next_ = *found + 1;
-  return SeriesRef{table.At(*found).ref.load(std::memory_order_relaxed)};
+  return table.At(*found).ref();
 }
 
-void RefCache::Insert(absl::Span<const std::pair<Key, SeriesRef>> learned) {
+void RefCache::Insert(absl::Span<const Learned> learned) {
   if (learned.empty()) return;
   MutexLock lock(mutex_);
   if (table_->size.load(std::memory_order_relaxed) + learned.size() > kCachedSeriesMax) {
@@ -43,10 +55,13 @@ void RefCache::Insert(absl::Span<const std::pair<Key, SeriesRef>> learned) {
   }
   Table& table = *table_;
   MutexLock table_lock(table.mutex);
-  for (const auto& [key, ref] : learned) {
+  for (const auto& [key, label_bytes, ref] : learned) {
+    const auto id = static_cast<uint64_t>(ref);
+    if (label_bytes >> kLengthBits != 0 || id >> (64 - kLengthBits) != 0) continue;
+    const uint64_t ref_and_length = id << kLengthBits | label_bytes;
     const auto found = table.index.find(key);
     if (found != table.index.end()) {
-      table.At(*found).ref.store(static_cast<uint64_t>(ref), std::memory_order_relaxed);
+      table.At(*found).ref_and_length.store(ref_and_length, std::memory_order_relaxed);
       continue;
     }
     const uint32_t index = table.size.load(std::memory_order_relaxed);
@@ -55,7 +70,7 @@ void RefCache::Insert(absl::Span<const std::pair<Key, SeriesRef>> learned) {
     if (block == nullptr) block = std::make_unique<Entry[]>(Table::kBlockEntries);
     Entry& entry = block[index % Table::kBlockEntries];
     entry.key = key;
-    entry.ref.store(static_cast<uint64_t>(ref), std::memory_order_relaxed);
+    entry.ref_and_length.store(ref_and_length, std::memory_order_relaxed);
     table.size.store(index + 1, std::memory_order_release);
     table.index.insert(index);
   }

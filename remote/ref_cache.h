@@ -5,7 +5,8 @@
 // Senders repeat themselves: request after request holds the same series in the same order. Entries
 // therefore lie in the order in which series were first seen, and a request looks at the one after
 // the last it found before it asks the index: most look-ups read memory in sequence and take no
-// lock.
+// lock. An entry knows how long its labels are, so that a message that begins with them need not be
+// taken apart to find where they end.
 #pragma once
 
 #include <absl/container/flat_hash_set.h>
@@ -44,16 +45,34 @@ class RefCache {
   };
   Cursor Begin() const ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Of the labels that `message` begins with, if they are those expected next; else kNoSeries.
+  // `label_bytes` is their length. What follows may belong to the labels too.
+  static SeriesRef FindNext(Cursor& cursor, std::string_view message, size_t& label_bytes);
+
   // kNoSeries if it is not known.
   static SeriesRef Find(Cursor& cursor, const Key& key);
 
+  struct Learned {
+    Key key;
+    size_t label_bytes = 0;
+    SeriesRef ref = kNoSeries;
+  };
   // Remembers the series of a request, in its order.
-  void Insert(absl::Span<const std::pair<Key, SeriesRef>> learned) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Insert(absl::Span<const Learned> learned) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  // Longer labels, and refs above 2^44, are not remembered.
+  static constexpr unsigned kLengthBits = 20;
   struct Entry {
     Key key;
-    std::atomic<uint64_t> ref = 0;
+    std::atomic<uint64_t> ref_and_length = 0;
+
+    SeriesRef ref() const {
+      return SeriesRef{ref_and_length.load(std::memory_order_relaxed) >> kLengthBits};
+    }
+    size_t length() const {
+      return ref_and_length.load(std::memory_order_relaxed) & ((size_t{1} << kLengthBits) - 1);
+    }
   };
   // Entries are only added; those below `size` may be read without the lock.
   struct Table {

@@ -10,6 +10,7 @@
 #include <spdlog/spdlog.h>
 
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -146,26 +147,24 @@ class WriteReceiverImpl : public WriteReceiver {
     WriteAnswer answer;
     RefCache::Cursor cursor;
     Labels labels;
-    std::vector<std::pair<RefCache::Key, SeriesRef>> learned;
+    WriteSeries series;
+    std::vector<RefCache::Learned> learned;
+    // Samples of series that are known, not appended yet, and the message each is from.
+    std::vector<KnownSample> known;
+    std::vector<std::string_view> known_from;
   };
 
   WriteAnswer Store(std::string_view message) {
     Batch batch{.reader = WriteRequestReader(message),
                 .appender = appendable_.NewAppender(),
                 .cursor = refs_.Begin()};
-    WriteSeries series;
-    absl::Status status;
-    while (status.ok()) {
-      const absl::StatusOr<bool> more = batch.reader.Next(series);
-      if (more.ok() && !*more) break;
-      status = more.ok() ? AppendSeries(batch, series) : more.status();
-    }
-    if (!status.ok()) {
+    if (const absl::Status status = AppendAll(batch); !status.ok()) {
       batch.appender->Rollback();
       return Refusal(status);
     }
-    status = batch.appender->Commit();
-    if (!status.ok()) return Refusal(status);
+    if (const absl::Status status = batch.appender->Commit(); !status.ok()) {
+      return Refusal(status);
+    }
     refs_.Insert(batch.learned);
     return batch.answer;
   }
@@ -183,7 +182,55 @@ class WriteReceiverImpl : public WriteReceiver {
     }
   }
 
-  absl::Status AppendSeries(Batch& batch, WriteSeries& series) {
+  absl::Status AppendAll(Batch& batch) {
+    for (;;) {
+      ASSIGN_OR_RETURN(const std::optional<std::string_view> message, batch.reader.Next());
+      if (!message.has_value()) return FlushKnown(batch);
+      if (CollectKnown(batch, *message)) continue;
+      RETURN_IF_ERROR(FlushKnown(batch));
+      RETURN_IF_ERROR(AppendSeries(batch, *message));
+    }
+  }
+
+  // False if it is not the series expected next, or has more than float samples.
+  static bool CollectKnown(Batch& batch, std::string_view message) {
+    size_t label_bytes = 0;
+    const SeriesRef ref = RefCache::FindNext(batch.cursor, message, label_bytes);
+    if (ref == kNoSeries) return false;
+    const size_t before = batch.known.size();
+    if (!WriteRequestReader::ReadSamples(message.substr(label_bytes), ref, batch.known)) {
+      batch.known.resize(before);
+      return false;
+    }
+    batch.known_from.resize(batch.known.size(), message);
+    return true;
+  }
+
+  absl::Status FlushKnown(Batch& batch) {
+    absl::Span<const KnownSample> left = batch.known;
+    while (!left.empty()) {
+      absl::Status refused;
+      const size_t appended = batch.appender->AppendKnown(left, refused);
+      batch.answer.samples += appended;
+      left.remove_prefix(appended);
+      if (left.empty()) break;
+      if (!absl::IsNotFound(refused)) return refused;
+      // Storage has forgotten the series, which its first sample shows.
+      const std::string_view message = batch.known_from[batch.known.size() - left.size()];
+      RETURN_IF_ERROR(AppendSeries(batch, message));
+      while (!left.empty() &&
+             batch.known_from[batch.known.size() - left.size()].data() == message.data()) {
+        left.remove_prefix(1);
+      }
+    }
+    batch.known.clear();
+    batch.known_from.clear();
+    return absl::OkStatus();
+  }
+
+  absl::Status AppendSeries(Batch& batch, std::string_view message) {
+    WriteSeries& series = batch.series;
+    RETURN_IF_ERROR(WriteRequestReader::Read(message, series));
     if (series.raw_labels.empty()) return AppendDecoded(batch, series, nullptr);
     const RefCache::Key key = RefCache::KeyOf(series.raw_labels);
     const SeriesRef ref = RefCache::Find(batch.cursor, key);
@@ -216,7 +263,9 @@ class WriteReceiverImpl : public WriteReceiver {
         ++batch.answer.exemplars;
       }
     }
-    if (key != nullptr && ref != kNoSeries) batch.learned.emplace_back(*key, ref);
+    if (key != nullptr && ref != kNoSeries) {
+      batch.learned.push_back({*key, series.raw_labels.size(), ref});
+    }
     return absl::OkStatus();
   }
 

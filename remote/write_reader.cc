@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <protozero/pbf_reader.hpp>
 
 #include "model/status_macros.h"
@@ -18,6 +19,10 @@ namespace {
 using LabelPair = std::pair<std::string_view, std::string_view>;
 
 std::string_view View(const protozero::data_view& view) { return {view.data(), view.size()}; }
+
+absl::Status Malformed(const protozero::exception& error) {
+  return absl::InvalidArgumentError(fmt::format("malformed protobuf: {}", error.what()));
+}
 
 LabelPair ReadLabel(protozero::pbf_reader label) {
   LabelPair pair;
@@ -292,7 +297,7 @@ absl::Status ReadSeries(protozero::pbf_reader message, WriteSeries& series) {
 
 }  // namespace
 
-absl::StatusOr<bool> WriteRequestReader::Next(WriteSeries& series) {
+absl::StatusOr<std::optional<std::string_view>> WriteRequestReader::Next() {
   try {
     protozero::pbf_reader request(rest_.data(), rest_.size());
     while (request.next()) {
@@ -301,16 +306,40 @@ absl::StatusOr<bool> WriteRequestReader::Next(WriteSeries& series) {
         request.skip();
         continue;
       }
-      const protozero::data_view message = request.get_view();
-      const size_t used = static_cast<size_t>(message.data() + message.size() - rest_.data());
-      rest_.remove_prefix(used);
-      RETURN_IF_ERROR(ReadSeries(protozero::pbf_reader(message), series));
-      return true;
+      const std::string_view message = View(request.get_view());
+      rest_.remove_prefix(static_cast<size_t>(message.data() + message.size() - rest_.data()));
+      return message;
     }
     rest_ = {};
-    return false;
+    return std::nullopt;
   } catch (const protozero::exception& error) {
-    return absl::InvalidArgumentError(fmt::format("malformed protobuf: {}", error.what()));
+    return Malformed(error);
+  }
+}
+
+absl::Status WriteRequestReader::Read(std::string_view message, WriteSeries& series) {
+  try {
+    return ReadSeries(protozero::pbf_reader(message.data(), message.size()), series);
+  } catch (const protozero::exception& error) {
+    return Malformed(error);
+  }
+}
+
+bool WriteRequestReader::ReadSamples(std::string_view rest, SeriesRef ref,
+                                     std::vector<KnownSample>& samples) {
+  try {
+    protozero::pbf_reader message(rest.data(), rest.size());
+    while (message.next()) {
+      if (message.tag_and_type() !=
+          protozero::tag_and_type(2, protozero::pbf_wire_type::length_delimited)) {
+        return false;
+      }
+      const FloatSample sample = ReadSample(message.get_message());
+      samples.push_back({.ref = ref, .time = sample.time, .value = sample.value});
+    }
+    return true;
+  } catch (const protozero::exception&) {
+    return false;
   }
 }
 
@@ -321,7 +350,7 @@ absl::StatusOr<bool> WriteRequestReader::DecodeLabels(const WriteSeries& series,
       pairs_.push_back(ReadLabel(protozero::pbf_reader(label.data(), label.size())));
     }
   } catch (const protozero::exception& error) {
-    return absl::InvalidArgumentError(fmt::format("malformed protobuf: {}", error.what()));
+    return Malformed(error);
   }
   const auto by_name = [](const LabelPair& a, const LabelPair& b) { return a.first < b.first; };
   if (!std::is_sorted(pairs_.begin(), pairs_.end(), by_name)) {

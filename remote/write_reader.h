@@ -6,6 +6,7 @@
 
 #include <absl/status/statusor.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -43,9 +44,16 @@ class WriteRequestReader {
  public:
   explicit WriteRequestReader(std::string_view message) : rest_(message) {}
 
-  // Reads the next series into `series`; false at the end. InvalidArgument if the bytes are no such
-  // message. Labels are only delimited.
-  absl::StatusOr<bool> Next(WriteSeries& series);
+  // The bytes of the next series, which may be empty; nothing at the end. InvalidArgument if the
+  // bytes of the request are no such message.
+  absl::StatusOr<std::optional<std::string_view>> Next();
+
+  // Takes a series' message apart. InvalidArgument if it is none. Labels are only delimited.
+  static absl::Status Read(std::string_view message, WriteSeries& series);
+
+  // Appends the samples in `rest`, a series' message behind its labels, to `samples` as samples of
+  // `ref`. False, with some of them appended, if there is anything else in it, or damage.
+  static bool ReadSamples(std::string_view rest, SeriesRef ref, std::vector<KnownSample>& samples);
 
   // Decodes the labels of `series` into `labels`; false if they cannot be stored: no metric name,
   // a name twice or empty, a text that is not UTF-8. InvalidArgument as Next().

@@ -56,6 +56,23 @@ class HeadAppender : public Appender {
     return Result(found, error);
   }
 
+  size_t AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused) override {
+    INVARIANT(!finished_);
+    size_t done = 0;
+    while (done < samples.size()) {
+      done += head_.WithKnown(samples.subspan(done), [&](size_t i, SeriesRecord& record) {
+        return AcceptKnown(samples[done + i], record);
+      });
+      if (done == samples.size()) break;
+      // One that needs a closer look.
+      const KnownSample& sample = samples[done];
+      refused = Append(sample.ref, Labels(), sample.time, sample.value, sample.start_time).status();
+      if (!refused.ok()) break;
+      ++done;
+    }
+    return done;
+  }
+
   absl::StatusOr<SeriesRef> AppendHistogram(SeriesRef ref, const Labels& labels, TimestampMs time,
                                             const Histogram& histogram,
                                             TimestampMs start_time) override {
@@ -191,6 +208,21 @@ class HeadAppender : public Appender {
     return error;
   }
 
+  // Accepts the sample if it is simply the next one of a series that a log record names.
+  bool AcceptKnown(const KnownSample& sample, SeriesRecord& record) {
+    if (!record.logged || !record.has_samples || tails_.has_value() || window_.late_window != 0 ||
+        record.pending.load(std::memory_order_relaxed) != 0 || record.last_is_histogram ||
+        sample.time <= record.chunk.last_time || sample.time < window_.min ||
+        sample.time > window_.max || sample.time > kStoredTimeMax) {
+      return false;
+    }
+    record.AddPending(1);
+    batch_.record.floats.push_back({static_cast<uint64_t>(sample.ref), sample.time, sample.value,
+                                    KnownStart(sample.start_time)});
+    batch_.float_series.push_back(&record);
+    return true;
+  }
+
   AppendError AcceptHistogram(uint64_t id, const Labels& labels, SeriesRecord& record,
                               const LastSample& last, TimestampMs time, const Histogram& histogram,
                               TimestampMs start_time) {
@@ -219,7 +251,7 @@ class HeadAppender : public Appender {
 
   // Keeps the record from leaving, and has the log name its series if none did.
   void Claim(uint64_t id, const Labels& labels, SeriesRecord& record) {
-    record.pending.fetch_add(1, std::memory_order_relaxed);
+    record.AddPending(1);
     if (record.logged || !named_.insert(id).second) return;
     batch_.record.series.push_back({id, labels.bytes()});
   }

@@ -44,11 +44,13 @@ AppendError Head::CheckOrder(const LastSample& last, const AppendWindow& window,
 }
 
 void Head::Release(const Batch& batch) {
-  for (SeriesRecord* record : batch.float_series) {
-    record->pending.fetch_sub(1, std::memory_order_release);
+  for (size_t i = 0; i < batch.float_series.size(); ++i) {
+    MutexLock lock(shards_[ShardOf(batch.record.floats[i].id)].mutex);
+    batch.float_series[i]->DropPending();
   }
-  for (SeriesRecord* record : batch.histogram_series) {
-    record->pending.fetch_sub(1, std::memory_order_release);
+  for (size_t i = 0; i < batch.histogram_series.size(); ++i) {
+    MutexLock lock(shards_[ShardOf(batch.record.histograms[i].id)].mutex);
+    batch.histogram_series[i]->DropPending();
   }
 }
 
@@ -115,7 +117,7 @@ Head::SweepResult Head::Sweep(size_t shard_number, TimestampMs idle_before, uint
     for (auto& [number, slot] : shard.blocks) {
       for (uint64_t i = 0; i < kBlockSeries; ++i) {
         SeriesRecord& record = (*slot.records)[i];
-        if (!record.present || record.pending.load(std::memory_order_acquire) > 0 ||
+        if (!record.present || record.pending.load(std::memory_order_relaxed) > 0 ||
             (record.has_samples && record.chunk.last_time >= idle_before)) {
           continue;
         }

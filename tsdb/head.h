@@ -49,6 +49,7 @@ struct SeriesRecord {
   TimestampMs min_time = kMaxTimestamp;  // Of the oldest sample, as far as known.
   uint32_t hot_epoch = 0;                // Newest hot family with a chunk of it; 0 = none.
   // Samples accepted into batches that are neither committed nor rolled back: the record stays.
+  // Changed under the shard's lock only; read without it.
   std::atomic<uint32_t> pending = 0;
   uint8_t chunk_limit = 0;  // Samples at which the open chunk is cut.
   bool present = false;     // The slot has a series.
@@ -56,6 +57,12 @@ struct SeriesRecord {
   bool saved = false;       // So does a row of `series`.
   bool has_samples = false;
   bool last_is_histogram = false;
+
+  // An addition that locks nothing, as the shard's lock is held.
+  void AddPending(uint32_t count) {
+    pending.store(pending.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+  }
+  void DropPending() { AddPending(~uint32_t{0}); }
 };
 
 // A chunk on its way from memory to a hot family.
@@ -116,6 +123,11 @@ class Head {
   // labels, ResourceExhausted (kLimit) past the series limit.
   template <typename Use>
   absl::Status WithSeries(uint64_t id, const Labels& labels, Use use);
+
+  // Calls use(i, record) for each of `samples`, under the shard's lock, until it returns false or a
+  // series is unknown. Returns how many calls returned true. Neighbouring ids cost little.
+  template <typename Use>
+  size_t WithKnown(absl::Span<const KnownSample> samples, Use use);
 
   // The rule for a sample after `last`. `same` is set if it is there already, with this value.
   static AppendError CheckOrder(const LastSample& last, const AppendWindow& window,
@@ -328,6 +340,28 @@ absl::Status Head::WithSeries(uint64_t id, const Labels& labels, Use use) {
     id = *found;
     searched = true;
   }
+}
+
+// The lock of a shard is kept over samples of one block, which the analysis cannot follow.
+template <typename Use>
+size_t Head::WithKnown(absl::Span<const KnownSample> samples,
+                       Use use) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  size_t i = 0;
+  while (i < samples.size()) {
+    const uint64_t number = static_cast<uint64_t>(samples[i].ref) / kBlockSeries;
+    Shard& shard = shards_[ShardOf(number * kBlockSeries)];
+    MutexLock lock(shard.mutex);
+    const auto slot = shard.blocks.find(number);
+    if (slot == shard.blocks.end()) return i;
+    Block& block = *slot->second.records;
+    for (; i < samples.size(); ++i) {
+      const auto id = static_cast<uint64_t>(samples[i].ref);
+      if (id / kBlockSeries != number) break;
+      SeriesRecord& record = block[id % kBlockSeries];
+      if (!record.present || !use(i, record)) return i;
+    }
+  }
+  return i;
 }
 
 }  // namespace varve

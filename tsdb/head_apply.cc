@@ -62,7 +62,7 @@ size_t Head::Recheck(Batch& batch, StorageCounters& refused) {
   std::vector<bool> drop_histogram(batch.record.histograms.size());
   size_t dropped = 0;
   const AppendWindow anything{.late_min = batch.late_min};
-  const auto check = [&](SeriesRecord& record, TimestampMs time, double value,
+  const auto check = [&](uint64_t id, SeriesRecord& record, TimestampMs time, double value,
                          const Histogram* histogram) {
     const bool alone = record.pending.load(std::memory_order_relaxed) == 1;
     if (alone && (!record.has_samples || time > record.chunk.last_time)) return true;
@@ -76,7 +76,8 @@ size_t Head::Recheck(Batch& batch, StorageCounters& refused) {
       if (!alone && newest) tails[&record] = {true, histogram != nullptr, time, value, histogram};
       return true;
     }
-    record.pending.fetch_sub(1, std::memory_order_release);
+    MutexLock lock(shards_[ShardOf(id)].mutex);
+    record.DropPending();
     ++dropped;
     return false;
   };
@@ -85,11 +86,14 @@ size_t Head::Recheck(Batch& batch, StorageCounters& refused) {
       [&](size_t i) {
         FetchRecordAhead(batch.float_series, i);
         const LogRecord::Float& sample = batch.record.floats[i];
-        drop_float[i] = !check(*batch.float_series[i], sample.time, sample.value, nullptr);
+        SeriesRecord& record = *batch.float_series[i];
+        FetchStream(record);  // Apply() comes next.
+        drop_float[i] = !check(sample.id, record, sample.time, sample.value, nullptr);
       },
       [&](size_t i) {
         const LogRecord::HistogramEntry& sample = batch.record.histograms[i];
-        drop_histogram[i] = !check(*batch.histogram_series[i], sample.time, 0, &sample.histogram);
+        drop_histogram[i] =
+            !check(sample.id, *batch.histogram_series[i], sample.time, 0, &sample.histogram);
       });
   if (dropped > 0) {
     EraseMarked(batch.record.floats, drop_float);
@@ -327,13 +331,13 @@ void Head::ApplyAll(const Batch& batch) ABSL_NO_THREAD_SAFETY_ANALYSIS {
         const LogRecord::Float& sample = batch.record.floats[i];
         SeriesRecord& record = *batch.float_series[i];
         ApplyFloat(hold(sample.id), record, sample);
-        record.pending.fetch_sub(1, std::memory_order_release);
+        record.DropPending();
       },
       [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS {
         const LogRecord::HistogramEntry& sample = batch.record.histograms[i];
         SeriesRecord& record = *batch.histogram_series[i];
         ApplyHistogram(hold(sample.id), record, sample);
-        record.pending.fetch_sub(1, std::memory_order_release);
+        record.DropPending();
       });
   if (held != nullptr) held->mutex.Unlock();
 }

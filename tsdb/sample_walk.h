@@ -28,10 +28,16 @@ inline void FetchRecordAhead(absl::Span<SeriesRecord* const> series, size_t i) {
   __builtin_prefetch(record + sizeof(SeriesRecord) - 1);
 }
 
+// The end of the record's stream, where the next sample goes.
+inline void FetchStream(const SeriesRecord& record) {
+  if (record.chunk.data != nullptr) {
+    __builtin_prefetch(record.chunk.data + record.chunk.bits / 8, 1);
+  }
+}
+
 inline void FetchStreamAhead(absl::Span<SeriesRecord* const> series, size_t i) {
   if (i + kStreamsAhead >= series.size() || series[i + kStreamsAhead] == nullptr) return;
-  const OpenXorChunk& chunk = series[i + kStreamsAhead]->chunk;
-  if (chunk.data != nullptr) __builtin_prefetch(chunk.data + chunk.bits / 8, 1);
+  FetchStream(*series[i + kStreamsAhead]);
 }
 
 // Calls on_float(i) and on_histogram(i) for every sample of the record such that samples of one

@@ -14,9 +14,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   varve::WriteSeries series;
   size_t count = 0;
   while (true) {
-    const absl::StatusOr<bool> more = reader.Next(series);
-    if (!more.ok() || !*more) break;
+    const absl::StatusOr<std::optional<std::string_view>> message = reader.Next();
+    if (!message.ok() || !message->has_value()) break;
     INVARIANT(++count <= size);
+    if (!varve::WriteRequestReader::Read(**message, series).ok()) break;
+    // What the short cut takes is what the long way finds.
+    std::vector<varve::KnownSample> known;
+    if (!series.raw_labels.empty() &&
+        varve::WriteRequestReader::ReadSamples((*message)->substr(series.raw_labels.size()),
+                                               varve::SeriesRef{1}, known)) {
+      INVARIANT(known.size() == series.samples.size());
+      INVARIANT(series.histograms.empty() && series.exemplars.empty());
+    }
     varve::Labels labels;
     const absl::StatusOr<bool> valid = reader.DecodeLabels(series, labels);
     if (valid.ok() && *valid) {

@@ -62,6 +62,44 @@ TEST_CASE("write: series that storage has forgotten are found again by their lab
         "x{job=\"a\"} 1@1000 2@2000 3@3000\ny 1@1000 2@2000 3@3000\nz 0@1000 0@2000 0@3000\n");
 }
 
+TEST_CASE("write: a series whose labels begin with those of another one is its own") {
+  Fixture fixture;
+  for (int time = 1; time <= 2; ++time) {
+    WriteRequestBuilder request;
+    request.Series({{"__name__", "x"}}).Sample(time, time * 1000);
+    request.Series({{"__name__", "x"}, {"a", "1"}}).Sample(time * 10, time * 1000);
+    CHECK(fixture.Write(request.Compressed()).samples == 2);
+    // The next one expects the short labels first.
+    WriteRequestBuilder other;
+    other.Series({{"__name__", "x"}, {"b", "1"}}).Sample(time * 100, time * 1000);
+    CHECK(fixture.Write(other.Compressed()).samples == 1);
+  }
+  CHECK(fixture.storage.Dump() ==
+        "x 1@1000 2@2000\nx{a=\"1\"} 10@1000 20@2000\nx{b=\"1\"} 100@1000 200@2000\n");
+}
+
+TEST_CASE("write: a forgotten series brings several samples") {
+  Fixture fixture;
+  WriteRequestBuilder first;
+  first.Series({{"__name__", "x"}}).Sample(1, 1000);
+  first.Series({{"__name__", "y"}}).Sample(1, 1000);
+  CHECK(fixture.Write(first.Compressed()).status == 204);
+  fixture.storage.ForgetRefs();
+  WriteRequestBuilder again;
+  again.Series({{"__name__", "x"}}).Sample(2, 2000).Sample(3, 3000);
+  again.Series({{"__name__", "y"}}).Sample(2, 2000).Sample(3, 3000);
+  const WriteAnswer answer = fixture.Write(again.Compressed());
+  CHECK(answer.status == 204);
+  CHECK(answer.samples == 4);
+  CHECK(fixture.storage.Dump() == "x 1@1000 2@2000 3@3000\ny 1@1000 2@2000 3@3000\n");
+
+  WriteRequestBuilder refused;
+  refused.Series({{"__name__", "x"}}).Sample(4, 4000);
+  refused.Series({{"__name__", "y"}}).Sample(4, 4000).Sample(0, 500);
+  CHECK(fixture.Write(refused.Compressed()).status == 400);
+  CHECK(fixture.storage.Dump() == "x 1@1000 2@2000 3@3000\ny 1@1000 2@2000 3@3000\n");
+}
+
 TEST_CASE("write: staleness markers and special values keep their bits") {
   Fixture fixture;
   WriteRequestBuilder request;
