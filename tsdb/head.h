@@ -188,8 +188,10 @@ class Head {
   // WRITER: the row's write succeeded (or not: then it is dirty again).
   void RowSaved(uint64_t row, const CapturedRow& captured, const absl::Status& status);
 
-  // WRITER: a series known from disk. Returns false if there is one of this id.
-  bool RestoreSeries(uint64_t id, const Labels& labels, bool saved);
+  // WRITER: a series that the log names. Returns false if there is one of this id.
+  bool RestoreSeries(uint64_t id, const Labels& labels);
+  // WRITER: series that have rows of `series`. REQUIRES: none of them is there.
+  void RestoreSaved(absl::Span<const SeriesIndex::NewSeries> series);
   // WRITER: its state. DataLoss if the chunk is damaged; the series is then empty.
   absl::Status RestoreEntry(const HeadRowEntry& entry);
   // WRITER: state for a saved series without a head entry: it may have chunks anywhere.

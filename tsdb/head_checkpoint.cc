@@ -76,19 +76,31 @@ void Head::RowSaved(uint64_t row, const CapturedRow& captured, const absl::Statu
   }
 }
 
-bool Head::RestoreSeries(uint64_t id, const Labels& labels, bool saved) {
+bool Head::RestoreSeries(uint64_t id, const Labels& labels) {
   RaiseLastId(id);
   {
     Shard& shard = shards_[ShardOf(id)];
     MutexLock lock(shard.mutex);
     if (FindRecord(shard, id) != nullptr) return false;
-    SeriesRecord& record = InsertRecord(shard, id);
-    record.logged = true;
-    record.saved = saved;
+    InsertRecord(shard, id).logged = true;
   }
   index_.Add(id, labels);
-  if (!saved) MarkDirty(id);
+  MarkDirty(id);
   return true;
+}
+
+void Head::RestoreSaved(absl::Span<const SeriesIndex::NewSeries> series) {
+  uint64_t highest = 0;
+  for (const SeriesIndex::NewSeries& restored : series) {
+    highest = std::max(highest, restored.id);
+    Shard& shard = shards_[ShardOf(restored.id)];
+    MutexLock lock(shard.mutex);
+    SeriesRecord& record = InsertRecord(shard, restored.id);
+    record.logged = true;
+    record.saved = true;
+  }
+  index_.AddAll(series);
+  RaiseLastId(highest);
 }
 
 absl::Status Head::RestoreEntry(const HeadRowEntry& entry) {
@@ -167,10 +179,13 @@ void Head::Replay(const LogRecord& record, uint64_t sequence,
     const uint64_t id = record.histograms[i].id;
     if (!is_contained(id)) histogram_series[i] = find(id);
   }
+  for (size_t i = 0; i < float_series.size(); ++i) {
+    FetchRecordAhead(float_series, i);
+    if (float_series[i] != nullptr) FetchStream(*float_series[i]);
+  }
   ForEachSample(
       record,
       [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-        FetchRecordAhead(float_series, i);
         FetchStreamAhead(float_series, i);
         const LogRecord::Float& sample = record.floats[i];
         if (float_series[i] == nullptr) return;

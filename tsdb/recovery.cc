@@ -12,6 +12,8 @@
 #include "model/log_line.h"
 #include "model/status_macros.h"
 #include "tsdb/log_reader.h"
+#include "tsdb/postings.h"
+#include "tsdb/series_loader.h"
 #include "tsdb/write_path.h"
 
 namespace varve {
@@ -110,26 +112,27 @@ absl::Status WritePath::RecoverHotFamilies() {
 }
 
 absl::Status WritePath::RecoverSeries() {
+  SeriesLoader loader(head_);
   const absl::Status status =
       store_.Scan(store_.series(), {},
                   [&](std::string_view key, std::string_view value)
                       ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::StatusOr<bool> {
                         const absl::StatusOr<uint64_t> id = DecodeIdKey(key);
-                        const absl::StatusOr<Labels> labels = Labels::FromBytes(value);
-                        if (!id.ok() || *id == 0 || !labels.ok()) {
+                        absl::StatusOr<Labels> labels = Labels::FromBytes(value);
+                        if (!id.ok() || *id == 0 || *id > kSeriesIdMax || !labels.ok()) {
                           CountCorruption("series", id.ok() ? labels.status() : id.status());
                           return true;
                         }
-                        head_.RestoreSeries(*id, *labels, /*saved=*/true);
+                        loader.Add(*id, *std::move(labels));
                         return true;
                       });
+  loader.Finish();
   if (!status.ok()) CountCorruption("series", status);
   return absl::OkStatus();
 }
 
 absl::Status WritePath::RecoverHead() {
-  absl::flat_hash_set<uint64_t> without_entry;
-  for (const uint64_t id : head_.index().Select({})) without_entry.insert(id);
+  std::vector<uint64_t> with_entry;  // Rows come by id, and so do their entries.
   const absl::Status status =
       store_.Scan(store_.head(), {},
                   [&](std::string_view key, std::string_view value)
@@ -145,13 +148,15 @@ absl::Status WritePath::RecoverHead() {
                         row_sequences_[*first_id / kHeadRowSeries] = row->sequence;
                         last_sequence_ = std::max(last_sequence_, row->sequence);
                         for (const HeadRowEntry& entry : row->entries) {
-                          without_entry.erase(entry.id);
+                          with_entry.push_back(entry.id);
                           const absl::Status restored = head_.RestoreEntry(entry);
                           if (!restored.ok()) CountCorruption("head", restored);
                         }
                         return true;
                       });
   if (!status.ok()) CountCorruption("head", status);
+  std::vector<uint64_t> without_entry = head_.index().Select({});
+  SubtractIds(without_entry, with_entry);
   for (const uint64_t id : without_entry) {
     head_.RestoreUnknownEntry(id, static_cast<uint32_t>(hot_.back()->number));
   }
@@ -161,11 +166,11 @@ absl::Status WritePath::RecoverHead() {
 void WritePath::ReplayRecord(uint64_t sequence, const LogRecord& record) {
   for (const LogRecord::Series& series : record.series) {
     const absl::StatusOr<Labels> labels = Labels::FromBytes(series.label_bytes);
-    if (!labels.ok() || series.id == 0) {
+    if (!labels.ok() || series.id == 0 || series.id > kSeriesIdMax) {
       CountCorruption("log", labels.status());
       continue;
     }
-    head_.RestoreSeries(series.id, *labels, /*saved=*/false);
+    head_.RestoreSeries(series.id, *labels);
   }
   // Neighbouring samples are mostly of one row.
   uint64_t last_row = ~uint64_t{0};

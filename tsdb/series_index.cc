@@ -104,7 +104,9 @@ std::vector<std::string> LiteralAlternatives(std::string_view pattern) {
 
 const uint8_t* SeriesIndex::CodeOf(uint64_t id) const {
   const auto it = pages_.find(id / kPageSeries);
-  return it == pages_.end() ? nullptr : it->second->codes[id % kPageSeries].get();
+  if (it == pages_.end()) return nullptr;
+  const uint32_t begin = it->second->begins[id % kPageSeries];
+  return begin == 0 ? nullptr : it->second->codes.data() + begin - 1;
 }
 
 bool SeriesIndex::Matches(const uint8_t* code, const Labels& labels) const {
@@ -132,22 +134,11 @@ Labels SeriesIndex::Decode(const uint8_t* code) const {
   return *std::move(labels);
 }
 
-uint64_t SeriesIndex::FindLocked(const Labels& labels, uint64_t hash) const {
-  const auto it = by_hash_.find(hash);
-  if (it == by_hash_.end()) return 0;
-  if (Matches(CodeOf(it->second), labels)) return it->second;
-  const auto others = same_hash_.find(hash);
-  if (others == same_hash_.end()) return 0;
-  for (const uint64_t id : others->second) {
-    if (Matches(CodeOf(id), labels)) return id;
-  }
-  return 0;
-}
-
 uint64_t SeriesIndex::Find(const Labels& labels) const {
   const uint64_t hash = labels.Hash();
   ReaderLock lock(mutex_);
-  return FindLocked(labels, hash);
+  const auto it = by_labels_.find(Probe{labels, hash});
+  return it == by_labels_.end() ? 0 : IdOf(*it);
 }
 
 bool SeriesIndex::Has(uint64_t id) const {
@@ -177,27 +168,37 @@ const SeriesIndex::Name* SeriesIndex::FindName(std::string_view name) const {
   return it == name_numbers_.end() ? nullptr : &names_[it->second];
 }
 
-const IdSet* SeriesIndex::FindValue(std::string_view name, std::string_view value) const {
-  const Name* entry = FindName(name);
-  if (entry == nullptr) return nullptr;
-  const auto it = entry->by_text.find(value);
-  return it == entry->by_text.end() ? nullptr : &entry->values[it->second].ids;
+SeriesIndex::ExactValue SeriesIndex::FindValue(std::string_view name,
+                                               std::string_view value) const {
+  const auto number = name_numbers_.find(name);
+  if (number == name_numbers_.end()) return {};
+  const Name& entry = names_[number->second];
+  const auto it = entry.by_text.find(value);
+  if (it == entry.by_text.end()) return {};
+  return {number->second, it->second, &entry.values[it->second].ids};
 }
 
 // ------------------------------------------------------------------------------ adding, removing
 
-uint32_t SeriesIndex::NameNumber(std::string_view name) {
+uint32_t SeriesIndex::NameNumber(std::string_view name, size_t position) {
+  if (position >= recent_names_.size()) recent_names_.resize(position + 1);
+  uint32_t& recent = recent_names_[position];
+  if (recent < names_.size() && names_[recent].text == name) return recent;
   const auto it = name_numbers_.find(name);
-  if (it != name_numbers_.end()) return it->second;
-  const auto number = static_cast<uint32_t>(names_.size());
+  if (it != name_numbers_.end()) return recent = it->second;
+  recent = static_cast<uint32_t>(names_.size());
   names_.emplace_back().text = name;
-  name_numbers_.emplace(name, number);
-  return number;
+  name_numbers_.emplace(name, recent);
+  return recent;
 }
 
 uint32_t SeriesIndex::ValueNumber(Name& name, std::string_view value) {
+  if (name.recent < name.values.size()) {
+    const Value& recent = name.values[name.recent];
+    if (!recent.ids.empty() && recent.text == value) return name.recent;
+  }
   const auto it = name.by_text.find(value);
-  if (it != name.by_text.end()) return it->second;
+  if (it != name.by_text.end()) return name.recent = it->second;
   uint32_t number = 0;
   if (name.free_numbers.empty()) {
     number = static_cast<uint32_t>(name.values.size());
@@ -208,59 +209,84 @@ uint32_t SeriesIndex::ValueNumber(Name& name, std::string_view value) {
   }
   name.values[number].text = value;
   name.by_text.emplace(name.values[number].text, number);
-  return number;
+  return name.recent = number;
 }
 
 void SeriesIndex::Add(uint64_t id, const Labels& labels) {
   const uint64_t hash = labels.Hash();
-  std::string pairs;
   WriterLock lock(mutex_);
-  INVARIANT(id != 0 && CodeOf(id) == nullptr);
+  AddLocked(id, labels, hash);
+}
+
+void SeriesIndex::AddAll(absl::Span<const NewSeries> series) {
+  std::vector<uint64_t> hashes;
+  hashes.reserve(series.size());
+  for (const NewSeries& added : series) hashes.push_back(added.labels.Hash());
+  WriterLock lock(mutex_);
+  for (size_t i = 0; i < series.size(); ++i) AddLocked(series[i].id, series[i].labels, hashes[i]);
+}
+
+void SeriesIndex::AddLocked(uint64_t id, const Labels& labels, uint64_t hash) {
+  INVARIANT(id != 0 && id <= kSeriesIdMax);
+  std::unique_ptr<Page>& slot = pages_[id / kPageSeries];
+  if (slot == nullptr) slot = std::make_unique<Page>();
+  Page& page = *slot;
+  INVARIANT(page.begins[id % kPageSeries] == 0);
+  code_.clear();
+  size_t position = 0;
   for (const LabelView& label : labels) {
-    const uint32_t name_number = NameNumber(label.name);
+    const uint32_t name_number = NameNumber(label.name, position++);
     Name& name = names_[name_number];
     const uint32_t value_number = ValueNumber(name, label.value);
     IdSet& ids = name.values[value_number].ids;
     if (ids.empty()) ++label_pairs_;
     ids.Insert(id);
-    PutVarint(pairs, name_number);
-    PutVarint(pairs, value_number);
+    PutVarint(code_, name_number);
+    PutVarint(code_, value_number);
   }
-  std::string code;
-  PutVarint(code, pairs.size());
-  code += pairs;
-  std::unique_ptr<Page>& page = pages_[id / kPageSeries];
-  if (page == nullptr) page = std::make_unique<Page>();
-  LabelCode& slot = page->codes[id % kPageSeries];
-  slot = std::make_unique<uint8_t[]>(code.size());
-  std::memcpy(slot.get(), code.data(), code.size());
-  ++page->used;
+  // Grows by little, as `by_labels_` below is asked for codes that lie there.
+  std::string length;
+  PutVarint(length, code_.size());
+  const size_t needed = page.codes.size() + length.size() + code_.size();
+  if (needed > page.codes.capacity()) page.codes.reserve(needed + needed / 8 + 64);
+  page.begins[id % kPageSeries] = static_cast<uint32_t>(page.codes.size()) + 1;
+  page.codes.insert(page.codes.end(), length.begin(), length.end());
+  page.codes.insert(page.codes.end(), code_.begin(), code_.end());
+  if (id % kPageSeries == kPageSeries - 1) page.codes.shrink_to_fit();
+  ++page.used;
   ++series_;
-  const auto [it, added] = by_hash_.emplace(hash, id);
-  if (!added) same_hash_[hash].push_back(std::exchange(it->second, id));
+  const uint64_t entry = hash >> kIdBits << kIdBits | id;
+  if (const auto it = by_labels_.find(Probe{labels, hash}); it != by_labels_.end()) {
+    older_[id] = IdOf(*it);
+    by_labels_.erase(it);
+  }
+  by_labels_.insert(entry);
 }
 
-void SeriesIndex::Forget(uint64_t hash, uint64_t id) {
-  const auto it = by_hash_.find(hash);
-  INVARIANT(it != by_hash_.end());
-  const auto others = same_hash_.find(hash);
-  if (others == same_hash_.end()) {
-    INVARIANT(it->second == id);
-    by_hash_.erase(it);
+void SeriesIndex::Forget(uint64_t id, const Labels& labels) {
+  const uint64_t hash = labels.Hash();
+  const auto it = by_labels_.find(Probe{labels, hash});
+  INVARIANT(it != by_labels_.end());
+  uint64_t newer = IdOf(*it);
+  const auto older = older_.find(id);
+  const uint64_t next = older == older_.end() ? 0 : older->second;  // With the same labels.
+  if (older != older_.end()) older_.erase(older);
+  if (newer == id) {
+    by_labels_.erase(it);
+    if (next != 0) by_labels_.insert(hash >> kIdBits << kIdBits | next);
     return;
   }
-  if (it->second == id) {
-    it->second = others->second.back();
-    others->second.pop_back();
+  while (older_.at(newer) != id) newer = older_.at(newer);
+  if (next == 0) {
+    older_.erase(newer);
   } else {
-    std::erase(others->second, id);
+    older_[newer] = next;
   }
-  if (others->second.empty()) same_hash_.erase(others);
 }
 
 void SeriesIndex::RemoveCode(uint64_t id) {
   const auto page = pages_.find(id / kPageSeries);
-  page->second->codes[id % kPageSeries].reset();
+  page->second->begins[id % kPageSeries] = 0;  // Its bytes go with the page.
   if (--page->second->used == 0) pages_.erase(page);
   --series_;
 }
@@ -271,7 +297,7 @@ void SeriesIndex::Remove(absl::Span<const uint64_t> ids) {
   for (const uint64_t id : ids) {
     const uint8_t* code = CodeOf(id);
     if (code == nullptr) continue;
-    Forget(Decode(code).Hash(), id);
+    Forget(id, Decode(code));
     ForEachPair(code, [&](uint32_t name, uint32_t value) {
       touched.insert(static_cast<uint64_t>(name) << 32 | value);
       return true;
@@ -298,7 +324,7 @@ std::vector<uint64_t> SeriesIndex::AllIds() const {
   ids.reserve(series_);
   for (const auto& [number, page] : pages_) {
     for (uint64_t i = 0; i < kPageSeries; ++i) {
-      if (page->codes[i] != nullptr) ids.push_back(number * kPageSeries + i);
+      if (page->begins[i] != 0) ids.push_back(number * kPageSeries + i);
     }
   }
   std::sort(ids.begin(), ids.end());
@@ -311,7 +337,7 @@ std::vector<uint64_t> SeriesIndex::IdsByValue(const Matcher& matcher, const Name
   size_t sets = 0;
   const auto add = [&](const IdSet& set) {
     if (set.empty()) return;
-    ids.insert(ids.end(), set.ids().begin(), set.ids().end());
+    set.AppendTo(ids);
     ++sets;
   };
   const auto add_text = [&](std::string_view text) {
@@ -367,29 +393,42 @@ void SeriesIndex::Narrow(const Matcher& matcher, std::vector<uint64_t>& ids) con
   }
 }
 
+void SeriesIndex::IntersectExact(const ExactValue& exact, std::vector<uint64_t>& ids) const {
+  // Few among many: looking at the labels of the few is less than decoding the many.
+  if (exact.ids->size() / 16 <= ids.size()) return exact.ids->Intersect(ids);
+  std::erase_if(ids, [&](uint64_t id) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    bool found = false;
+    ForEachPair(CodeOf(id), [&](uint32_t name, uint32_t value) {
+      found = name == exact.name && value == exact.value;
+      return !found;
+    });
+    return !found;
+  });
+}
+
 std::vector<uint64_t> SeriesIndex::Select(const std::vector<Matcher>& matchers) const {
   ReaderLock lock(mutex_);
-  std::vector<const IdSet*> exact;
+  std::vector<ExactValue> exact;
   std::vector<const Matcher*> rest;
   for (const Matcher& matcher : matchers) {
     if (matcher.type() != MatchType::kEqual || matcher.MatchesEmpty()) {
       rest.push_back(&matcher);
       continue;
     }
-    const IdSet* ids = FindValue(matcher.name(), matcher.value());
-    if (ids == nullptr) return {};
-    exact.push_back(ids);
+    const ExactValue value = FindValue(matcher.name(), matcher.value());
+    if (value.ids == nullptr) return {};
+    exact.push_back(value);
   }
   std::sort(exact.begin(), exact.end(),
-            [](const IdSet* a, const IdSet* b) { return a->size() < b->size(); });
+            [](const ExactValue& a, const ExactValue& b) { return a.ids->size() < b.ids->size(); });
   // What needs a label narrows more than what excludes some of its values.
   std::stable_partition(rest.begin(), rest.end(),
                         [](const Matcher* matcher) { return !matcher->MatchesEmpty(); });
   std::vector<uint64_t> ids;
   size_t used = 0;
   if (!exact.empty()) {
-    ids.assign(exact[0]->ids().begin(), exact[0]->ids().end());
-    for (size_t i = 1; i < exact.size() && !ids.empty(); ++i) IntersectIds(ids, exact[i]->ids());
+    exact[0].ids->AppendTo(ids);
+    for (size_t i = 1; i < exact.size() && !ids.empty(); ++i) IntersectExact(exact[i], ids);
   } else if (!rest.empty() && !rest[0]->MatchesEmpty()) {
     const Name* name = FindName(rest[0]->name());
     if (name == nullptr) return {};
@@ -409,9 +448,8 @@ LabelTexts SeriesIndex::Names(SeriesFilter filter, uint64_t limit) const {
   std::vector<std::string> texts;
   ReaderLock lock(mutex_);
   for (const Name& name : names_) {
-    const bool seen = std::any_of(name.values.begin(), name.values.end(), [&](const Value& value) {
-      return std::any_of(value.ids.ids().begin(), value.ids.ids().end(), filter);
-    });
+    const bool seen = std::any_of(name.values.begin(), name.values.end(),
+                                  [&](const Value& value) { return value.ids.AnyOf(filter); });
     if (seen) texts.push_back(name.text);
   }
   return Sorted(std::move(texts), limit);
@@ -423,9 +461,7 @@ LabelTexts SeriesIndex::Values(std::string_view name, SeriesFilter filter, uint6
   const Name* entry = FindName(name);
   if (entry == nullptr) return {};
   for (const Value& value : entry->values) {
-    if (std::any_of(value.ids.ids().begin(), value.ids.ids().end(), filter)) {
-      texts.push_back(value.text);
-    }
+    if (value.ids.AnyOf(filter)) texts.push_back(value.text);
   }
   return Sorted(std::move(texts), limit);
 }

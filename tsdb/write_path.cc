@@ -27,7 +27,7 @@ constexpr DurationMs kOpenChunkAgeMax = 3 * kHour;
 
 // An epoch of the log may have this size whatever the number of series.
 constexpr uint64_t kLogEpochBytesMin = 8 << 20;
-constexpr uint64_t kLogEpochBytesPerSeries = 64;
+constexpr uint64_t kLogEpochBytesPerSeries = 32;
 
 }  // namespace
 

@@ -5,9 +5,14 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
+#include <random>
+#include <set>
 
 #include "tests/tsdb/test_values.h"
+#include "tsdb/id_set.h"
 
 namespace varve {
 namespace {
@@ -127,10 +132,63 @@ TEST_CASE("index: of two series with the same labels the newer one is found") {
   index.Add(2, labels);
   CHECK(index.Find(labels) == 2);
   CHECK(index.Select({Matcher::Equal("a", "b")}) == std::vector<uint64_t>{1, 2});
+  index.Add(3, labels);
+  index.Add(4, labels);
   index.Remove({2});
-  CHECK(index.Find(labels) == 1);
+  CHECK(index.Find(labels) == 4);
+  index.Remove({4});
+  CHECK(index.Find(labels) == 3);
   index.Remove({1});
+  CHECK(index.Find(labels) == 3);
+  index.Remove({3});
   CHECK(index.Find(labels) == 0);
+}
+
+TEST_CASE("id set: random inserts and removals against a plain set") {
+  const uint64_t seed = TestSeed();
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < 50; ++round) {
+    IdSet set;
+    std::set<uint64_t> plain;
+    uint64_t last = 0;
+    for (int i = 0; i < 300; ++i) {
+      // Mostly rising, near and far; now and then anywhere.
+      const uint64_t far = uint64_t{1} << (random() % 40);
+      const uint64_t id = random() % 8 == 0 ? 1 + random() % far : last + 1 + random() % far % 1000;
+      last = std::max(last, id);
+      set.Insert(id);
+      plain.insert(id);
+      if (random() % 50 == 0) {
+        const uint64_t bit = uint64_t{1} << (random() % 10);
+        set.RemoveIf([bit](uint64_t member) { return (member & bit) != 0; });
+        std::erase_if(plain, [bit](uint64_t member) { return (member & bit) != 0; });
+      }
+    }
+    std::vector<uint64_t> ids;
+    set.AppendTo(ids);
+    CHECK(ids == std::vector<uint64_t>(plain.begin(), plain.end()));
+    CHECK(set.size() == plain.size());
+    std::vector<uint64_t> some;
+    for (const uint64_t id : plain) some.push_back(id + random() % 2);
+    some.erase(std::unique(some.begin(), some.end()), some.end());
+    std::vector<uint64_t> common;
+    std::set_intersection(some.begin(), some.end(), plain.begin(), plain.end(),
+                          std::back_inserter(common));
+    set.Intersect(some);
+    CHECK(some == common);
+    if (!plain.empty()) CHECK(set.AnyOf([&](uint64_t id) { return id == *plain.rbegin(); }));
+    CHECK(!set.AnyOf([&](uint64_t id) { return !plain.contains(id); }));
+  }
+}
+
+TEST_CASE("id set: ids of series created together take a byte each") {
+  IdSet set;
+  for (uint64_t id = 1'000'000; id < 1'010'000; ++id) set.Insert(id);
+  CHECK(set.MemoryBytes() < 13'000);
+  set.RemoveIf([](uint64_t id) { return id != 1'000'007; });
+  CHECK(set.MemoryBytes() == 0);
+  CHECK(set.size() == 1);
 }
 
 }  // namespace
