@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <simdjson.h>
 
+#include <optional>
 #include <utility>
 
 #include "model/status_macros.h"
@@ -52,6 +53,39 @@ class FieldReader {
       Fail(name, "an integer");
     }
     return value;
+  }
+
+  // None if the field is absent or null.
+  std::optional<int64_t> OptionalInt(std::string_view name) const {
+    dom::element element;
+    if (!Find(name, element)) return std::nullopt;
+    return Int(name);
+  }
+  std::optional<bool> OptionalBool(std::string_view name) const {
+    dom::element element;
+    if (!Find(name, element)) return std::nullopt;
+    return Bool(name);
+  }
+
+  // The array of strings `name`.
+  std::vector<std::string> Strings(std::string_view name) const {
+    std::vector<std::string> strings;
+    dom::element element;
+    if (!Find(name, element)) return strings;
+    dom::array children;
+    if (element.get_array().get(children) != simdjson::SUCCESS) {
+      Fail(name, "an array");
+      return strings;
+    }
+    for (const dom::element item : children) {
+      std::string_view value;
+      if (item.get_string().get(value) != simdjson::SUCCESS) {
+        Fail(name, "an array of strings");
+        return strings;
+      }
+      strings.emplace_back(value);
+    }
+    return strings;
   }
 
   // Calls `read` with a reader of the object `name`, if there is one.
@@ -217,6 +251,137 @@ Node ReadNode(const FieldReader& object) {
   return node;
 }
 
+Service ReadService(const FieldReader& object) {
+  Service service;
+  object.Object("spec", [&service](const FieldReader& spec) {
+    service.type = spec.String("type");
+    service.cluster_ip = spec.String("clusterIP");
+    service.external_name = spec.String("externalName");
+    service.load_balancer_ip = spec.String("loadBalancerIP");
+    service.ip_families = spec.Strings("ipFamilies");
+    service.ip_family_policy = spec.String("ipFamilyPolicy");
+    spec.Each("ports", [&service](const FieldReader& port) {
+      service.ports.push_back({port.String("name"), port.Int("port"), port.String("protocol")});
+    });
+  });
+  object.Object("status", [&service](const FieldReader& status) {
+    status.Object("loadBalancer", [&service](const FieldReader& balancer) {
+      balancer.Each("ingress", [&service](const FieldReader& ingress) {
+        std::string ip = ingress.String("ip");
+        if (!ip.empty()) service.load_balancer_ingress_ips.push_back(std::move(ip));
+      });
+    });
+  });
+  return service;
+}
+
+std::vector<EndpointPort> ReadEndpointPorts(const FieldReader& reader) {
+  std::vector<EndpointPort> ports;
+  reader.Each("ports", [&ports](const FieldReader& port) {
+    ports.push_back({.name = port.String("name"),
+                     .port = port.OptionalInt("port"),
+                     .protocol = port.String("protocol"),
+                     .app_protocol = port.String("appProtocol")});
+  });
+  return ports;
+}
+
+// What an address of Endpoints and an endpoint of a slice have in common.
+Endpoint ReadEndpoint(const FieldReader& reader) {
+  Endpoint endpoint;
+  endpoint.hostname = reader.String("hostname");
+  endpoint.node_name = reader.String("nodeName");
+  reader.Object("targetRef", [&endpoint](const FieldReader& target) {
+    endpoint.target = {target.String("kind"), target.String("namespace"), target.String("name")};
+  });
+  return endpoint;
+}
+
+Endpoints ReadEndpoints(const FieldReader& object) {
+  Endpoints endpoints;
+  object.Each("subsets", [&endpoints](const FieldReader& reader) {
+    EndpointSubset& subset = endpoints.subsets.emplace_back();
+    subset.ports = ReadEndpointPorts(reader);
+    for (const auto& [name, ready] :
+         {std::pair("addresses", "true"), std::pair("notReadyAddresses", "false")}) {
+      reader.Each(name, [&subset, ready = ready](const FieldReader& address) {
+        Endpoint endpoint = ReadEndpoint(address);
+        endpoint.addresses = {address.String("ip")};
+        endpoint.conditions = {{"ready", ready}};
+        subset.endpoints.push_back(std::move(endpoint));
+      });
+    }
+  });
+  return endpoints;
+}
+
+Endpoints ReadEndpointSlice(const FieldReader& object) {
+  Endpoints slice;
+  slice.address_type = object.String("addressType");
+  EndpointSubset& subset = slice.subsets.emplace_back();
+  subset.ports = ReadEndpointPorts(object);
+  object.Each("endpoints", [&subset](const FieldReader& reader) {
+    Endpoint endpoint = ReadEndpoint(reader);
+    endpoint.addresses = reader.Strings("addresses");
+    endpoint.zone = reader.String("zone");
+    endpoint.topology = reader.Pairs("deprecatedTopology");
+    reader.Object("conditions", [&endpoint](const FieldReader& conditions) {
+      for (const std::string_view name : {"ready", "serving", "terminating"}) {
+        const std::optional<bool> value = conditions.OptionalBool(name);
+        if (value) endpoint.conditions.emplace_back(name, *value ? "true" : "false");
+      }
+    });
+    subset.endpoints.push_back(std::move(endpoint));
+  });
+  return slice;
+}
+
+Ingress ReadIngress(const FieldReader& object) {
+  Ingress ingress;
+  object.Object("spec", [&ingress](const FieldReader& spec) {
+    ingress.class_name = spec.String("ingressClassName");
+    spec.Each("rules", [&ingress](const FieldReader& reader) {
+      IngressRule& rule = ingress.rules.emplace_back();
+      rule.host = reader.String("host");
+      reader.Object("http", [&rule](const FieldReader& http) {
+        http.Each("paths",
+                  [&rule](const FieldReader& path) { rule.paths.push_back(path.String("path")); });
+      });
+    });
+    spec.Each("tls", [&ingress](const FieldReader& tls) {
+      for (std::string& host : tls.Strings("hosts")) ingress.tls_hosts.push_back(std::move(host));
+    });
+  });
+  return ingress;
+}
+
+void ReadBody(KubeResource resource, const FieldReader& reader, KubeObject& object) {
+  switch (resource) {
+    case KubeResource::kPod:
+      object.body = ReadPod(reader);
+      break;
+    case KubeResource::kNode:
+      object.body = ReadNode(reader);
+      break;
+    case KubeResource::kService:
+      object.body = ReadService(reader);
+      break;
+    case KubeResource::kEndpoints:
+      object.body = ReadEndpoints(reader);
+      break;
+    case KubeResource::kEndpointSlice:
+      object.body = ReadEndpointSlice(reader);
+      break;
+    case KubeResource::kIngress:
+      object.body = ReadIngress(reader);
+      break;
+    case KubeResource::kNamespace:
+    case KubeResource::kReplicaSet:
+    case KubeResource::kJob:
+      break;
+  }
+}
+
 // `is_bookmark`: an object that has nothing but a resource version.
 KubeObjectPtr ReadObject(KubeResource resource, const FieldReader& reader, bool is_bookmark,
                          absl::Status& status) {
@@ -225,16 +390,7 @@ KubeObjectPtr ReadObject(KubeResource resource, const FieldReader& reader, bool 
                 [&](const FieldReader& metadata) { object->metadata = ReadMetadata(metadata); });
   if (!is_bookmark) {
     if (object->metadata.name.empty()) reader.Fail("metadata.name", "a name");
-    switch (resource) {
-      case KubeResource::kPod:
-        object->body = ReadPod(reader);
-        break;
-      case KubeResource::kNode:
-        object->body = ReadNode(reader);
-        break;
-      case KubeResource::kNamespace:
-        break;
-    }
+    ReadBody(resource, reader, *object);
   }
   if (!status.ok() && !object->metadata.name.empty()) {
     status = absl::DataLossError(

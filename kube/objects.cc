@@ -12,6 +12,12 @@ constexpr KubeResourceInfo kResources[] = {
     {"Pod", "pod", "/api/v1", "pods", true},
     {"Node", "node", "/api/v1", "nodes", false},
     {"Namespace", "namespace", "/api/v1", "namespaces", false},
+    {"Service", "service", "/api/v1", "services", true},
+    {"Endpoints", "endpoints", "/api/v1", "endpoints", true},
+    {"EndpointSlice", "endpointslice", "/apis/discovery.k8s.io/v1", "endpointslices", true},
+    {"Ingress", "ingress", "/apis/networking.k8s.io/v1", "ingresses", true},
+    {"ReplicaSet", "replicaset", "/apis/apps/v1", "replicasets", true},
+    {"Job", "job", "/apis/batch/v1", "jobs", true},
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,7 +22,17 @@ namespace varve {
 inline constexpr size_t kKubeJsonDepthMax = 128;
 
 // The resources Varve can list and watch. See ResourceInfoOf() for what they are called.
-enum class KubeResource { kPod, kNode, kNamespace };
+enum class KubeResource {
+  kPod,
+  kNode,
+  kNamespace,
+  kService,
+  kEndpoints,
+  kEndpointSlice,
+  kIngress,
+  kReplicaSet,
+  kJob,
+};
 
 struct KubeResourceInfo {
   std::string_view kind;      // "Pod"
@@ -108,6 +119,79 @@ struct Node {
   friend bool operator==(const Node&, const Node&) = default;
 };
 
+struct ServicePort {
+  std::string name;
+  int64_t port = 0;
+  std::string protocol;
+  friend bool operator==(const ServicePort&, const ServicePort&) = default;
+};
+
+struct Service {
+  std::string type;
+  std::string cluster_ip;
+  std::string external_name;
+  std::string load_balancer_ip;
+  std::vector<std::string> load_balancer_ingress_ips;
+  std::vector<std::string> ip_families;
+  std::string ip_family_policy;
+  std::vector<ServicePort> ports;
+  friend bool operator==(const Service&, const Service&) = default;
+};
+
+struct ObjectReference {
+  std::string kind;  // Empty: there is none.
+  std::string namespace_;
+  std::string name;
+  friend bool operator==(const ObjectReference&, const ObjectReference&) = default;
+};
+
+struct EndpointPort {
+  std::string name;
+  std::optional<int64_t> port;  // None: every port.
+  std::string protocol;
+  std::string app_protocol;
+  friend bool operator==(const EndpointPort&, const EndpointPort&) = default;
+};
+
+// Of Endpoints one address each, of an EndpointSlice the addresses of one endpoint.
+struct Endpoint {
+  std::vector<std::string> addresses;
+  KubePairs conditions;  // "ready", "serving", "terminating", as far as given: "true" or "false".
+  std::string hostname;
+  std::string node_name;
+  std::string zone;
+  ObjectReference target;
+  KubePairs topology;
+  friend bool operator==(const Endpoint&, const Endpoint&) = default;
+};
+
+// A subset of Endpoints, or what an EndpointSlice holds: every endpoint has every port.
+struct EndpointSubset {
+  std::vector<Endpoint> endpoints;
+  std::vector<EndpointPort> ports;
+  friend bool operator==(const EndpointSubset&, const EndpointSubset&) = default;
+};
+
+// Endpoints, and EndpointSlice as one subset.
+struct Endpoints {
+  std::string address_type;  // Of a slice: "IPv4", "IPv6" or "FQDN".
+  std::vector<EndpointSubset> subsets;
+  friend bool operator==(const Endpoints&, const Endpoints&) = default;
+};
+
+struct IngressRule {
+  std::string host;
+  std::vector<std::string> paths;
+  friend bool operator==(const IngressRule&, const IngressRule&) = default;
+};
+
+struct Ingress {
+  std::string class_name;
+  std::vector<IngressRule> rules;
+  std::vector<std::string> tls_hosts;
+  friend bool operator==(const Ingress&, const Ingress&) = default;
+};
+
 // A resource of which only the metadata is used.
 struct MetadataOnly {
   friend bool operator==(const MetadataOnly&, const MetadataOnly&) = default;
@@ -115,13 +199,16 @@ struct MetadataOnly {
 
 struct KubeObject {
   ObjectMeta metadata;
-  std::variant<MetadataOnly, Pod, Node> body;
+  std::variant<MetadataOnly, Pod, Node, Service, Endpoints, Ingress> body;
 
   // The object's key in a store: "namespace/name", or "name" if it has no namespace.
   std::string Key() const;
   // Null unless the object is of that kind.
   const Pod* pod() const { return std::get_if<Pod>(&body); }
   const Node* node() const { return std::get_if<Node>(&body); }
+  const Service* service() const { return std::get_if<Service>(&body); }
+  const Endpoints* endpoints() const { return std::get_if<Endpoints>(&body); }
+  const Ingress* ingress() const { return std::get_if<Ingress>(&body); }
 
   friend bool operator==(const KubeObject&, const KubeObject&) = default;
 };

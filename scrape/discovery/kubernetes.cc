@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Events of the informers come on one thread, the client's event loop, which alone touches a
-// discovery's state. Objects are kept only where another object's change may change their labels.
+// discovery's state. The objects it keeps are the informers' own.
 #include "scrape/discovery/kubernetes.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
-#include <string_view>
 
 #include "kube/client.h"
+#include "kube/informer.h"
+#include "kube/objects.h"
 #include "model/status_macros.h"
 #include "net/client.h"
-#include "scrape/target.h"
+#include "scrape/discovery/kubernetes_groups.h"
 
 namespace varve {
 
@@ -41,246 +41,137 @@ class KubernetesSource {
 
 namespace {
 
-constexpr std::string_view kPrefix = "__meta_kubernetes_";
+// An object of any resource.
+using ObjectId = std::pair<KubeResource, std::string>;
 
-using LabelPairs = std::vector<std::pair<std::string, std::string>>;
-
-std::string Lowered(std::string_view text) {
-  std::string lowered(text);
-  for (char& c : lowered) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  }
-  return lowered;
-}
-
-std::string Sanitized(std::string_view text) {
-  std::string name(text);
-  for (char& c : name) {
-    const bool kept = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    if (!kept) c = '_';
-  }
-  return name;
-}
-
-void Add(LabelPairs& pairs, std::string_view name, std::string_view value) {
-  pairs.emplace_back(fmt::format("{}{}", kPrefix, name), std::string(value));
-}
-
-std::string JoinHostPort(std::string_view host, int64_t port) {
-  if (host.find(':') != std::string_view::npos) return fmt::format("[{}]:{}", host, port);
-  return fmt::format("{}:{}", host, port);
-}
-
-// Labels and annotations of an object, as every role shows them.
-void AddMetadata(LabelPairs& pairs, std::string_view role, const ObjectMeta& metadata) {
-  for (const auto& [name, value] : metadata.labels) {
-    const std::string sanitized = Sanitized(name);
-    Add(pairs, fmt::format("{}_label_{}", role, sanitized), value);
-    Add(pairs, fmt::format("{}_labelpresent_{}", role, sanitized), "true");
-  }
-  for (const auto& [name, value] : metadata.annotations) {
-    const std::string sanitized = Sanitized(name);
-    Add(pairs, fmt::format("{}_annotation_{}", role, sanitized), value);
-    Add(pairs, fmt::format("{}_annotationpresent_{}", role, sanitized), "true");
-  }
-}
-
-std::string PodReady(const Pod& pod) {
-  for (const KubeCondition& condition : pod.conditions) {
-    if (condition.type == "Ready") return Lowered(condition.status);
-  }
-  return "unknown";
-}
-
-std::string PodSource(const KubeObject& object) { return "pod/" + object.Key(); }
-
-Labels PodLabels(const KubeObject& object, const Pod& pod, const KubernetesAttachments& attached) {
-  LabelPairs pairs;
-  Add(pairs, "namespace", object.metadata.namespace_);
-  Add(pairs, "pod_name", object.metadata.name);
-  Add(pairs, "pod_ip", pod.pod_ip);
-  Add(pairs, "pod_ready", PodReady(pod));
-  Add(pairs, "pod_phase", pod.phase);
-  Add(pairs, "pod_node_name", pod.node_name);
-  Add(pairs, "pod_host_ip", pod.host_ip);
-  Add(pairs, "pod_uid", object.metadata.uid);
-  AddMetadata(pairs, "pod", object.metadata);
-  for (const OwnerReference& owner : object.metadata.owner_references) {
-    if (!owner.controller) continue;
-    Add(pairs, "pod_controller_kind", owner.kind);
-    Add(pairs, "pod_controller_name", owner.name);
-    break;
-  }
-  if (attached.node != nullptr) {
-    Add(pairs, "node_name", attached.node->metadata.name);
-    AddMetadata(pairs, "node", attached.node->metadata);
-  }
-  if (attached.namespace_ != nullptr) {
-    AddMetadata(pairs, "namespace", attached.namespace_->metadata);
-  }
-  return Labels::FromPairs(std::move(pairs));
-}
-
-void AddContainerTargets(const Container& container, const std::vector<ContainerStatus>& statuses,
-                         bool init, const std::string& ip, std::vector<Labels>& targets) {
-  LabelPairs common;
-  Add(common, "pod_container_name", container.name);
-  Add(common, "pod_container_image", container.image);
-  Add(common, "pod_container_init", init ? "true" : "false");
-  for (const ContainerStatus& status : statuses) {
-    if (status.name == container.name) Add(common, "pod_container_id", status.container_id);
-  }
-  if (container.ports.empty()) {
-    common.emplace_back(std::string(kAddressLabel), ip);
-    targets.push_back(Labels::FromPairs(std::move(common)));
-    return;
-  }
-  for (const ContainerPort& port : container.ports) {
-    LabelPairs pairs = common;
-    pairs.emplace_back(std::string(kAddressLabel), JoinHostPort(ip, port.container_port));
-    Add(pairs, "pod_container_port_number", std::to_string(port.container_port));
-    Add(pairs, "pod_container_port_name", port.name);
-    Add(pairs, "pod_container_port_protocol", port.protocol);
-    targets.push_back(Labels::FromPairs(std::move(pairs)));
-  }
-}
-
-// The address a node is reached at: the first of the preferred type that it has.
-const NodeAddress* PreferredAddress(const Node& node) {
-  for (const std::string_view type :
-       {"InternalIP", "InternalDNS", "ExternalIP", "ExternalDNS", "LegacyHostIP", "Hostname"}) {
-    for (const NodeAddress& address : node.addresses) {
-      if (address.type == type) return &address;
-    }
-  }
-  return nullptr;
-}
-
-const KubernetesSelector* SelectorOf(const KubernetesSdConfig& config, KubernetesRole role) {
-  for (const KubernetesSelector& selector : config.selectors) {
-    if (selector.role == role) return &selector;
-  }
-  return nullptr;
-}
-
-InformerKey KeyOf(const KubernetesSdConfig& config, KubeResource resource, KubernetesRole role,
-                  const std::string& namespace_name) {
-  InformerKey key{.resource = resource, .namespace_ = namespace_name};
-  if (const KubernetesSelector* selector = SelectorOf(config, role)) {
-    key.label_selector = selector->label;
-    key.field_selector = selector->field;
-  }
-  return key;
-}
-
-// What a discovery knows and says. On the informers' thread only, but for construction.
+// What a discovery knows and says. A group depends on every other object that was looked up for it,
+// found or not: when one of these comes, changes or goes, the group is made again. On the
+// informers' thread only, but for construction.
 class GroupEmitter {
  public:
   GroupEmitter(KubernetesSdConfig config, size_t informers, TargetGroupsCallback callback)
-      : config_(std::move(config)), unsynced_(informers), callback_(std::move(callback)) {}
+      : config_(std::move(config)),
+        resource_(ResourceOfRole(config_.role)),
+        unsynced_(informers),
+        callback_(std::move(callback)) {}
 
-  void OnPod(const InformerEvent& event) {
+  void OnEvent(KubeResource resource, const InformerEvent& event) {
     if (event.type == InformerEvent::Type::kSynced) return OnSynced();
-    if (event.type == InformerEvent::Type::kDelete) {
-      pods_.erase(event.object->Key());
-      return Emit({.source = PodSource(*event.object)});
-    }
-    // Kept only where a node's or namespace's change may change the pod's labels.
-    if (config_.attach_node || config_.attach_namespace) {
-      pods_[event.object->Key()] = event.object;
-    }
-    EmitPod(*event.object);
-  }
-
-  void OnNode(const InformerEvent& event) {
-    if (event.type == InformerEvent::Type::kSynced) return OnSynced();
-    if (config_.role == KubernetesRole::kNode) {
-      TargetGroup group{.source = "node/" + event.object->metadata.name};
-      if (event.type != InformerEvent::Type::kDelete) group = NodeGroup(*event.object);
-      return Emit(std::move(group));
-    }
-    if (!Keep(event, nodes_)) return;
-    for (const auto& [key, pod] : pods_) {
-      if (pod->pod() != nullptr && pod->pod()->node_name == event.object->metadata.name) {
-        EmitPod(*pod);
+    const ObjectId id(resource, event.object->Key());
+    if (!Keep(id, event) || unsynced_ > 0) return;
+    std::vector<TargetGroup> groups;
+    if (resource == resource_) {
+      groups.push_back(GroupOf(id.second, *event.object));
+    } else {
+      const auto dependents = dependents_.find(id);
+      if (dependents == dependents_.end()) return;
+      // A copy, as making a group changes the set.
+      const std::set<std::string> keys = dependents->second;
+      for (const std::string& key : keys) {
+        groups.push_back(GroupOf(key, *objects_.at(ObjectId(resource_, key))));
       }
     }
-  }
-
-  void OnNamespace(const InformerEvent& event) {
-    if (event.type == InformerEvent::Type::kSynced) return OnSynced();
-    if (!Keep(event, namespaces_)) return;
-    for (const auto& [key, pod] : pods_) {
-      if (pod->metadata.namespace_ == event.object->metadata.name) EmitPod(*pod);
-    }
+    callback_(std::move(groups));
   }
 
  private:
-  using Objects = std::map<std::string, KubeObjectPtr, std::less<>>;
-
-  // Updates a store of attached objects; false if nothing targets show has changed.
-  static bool Keep(const InformerEvent& event, Objects& objects) {
-    KubeObjectPtr& known = objects[event.object->metadata.name];
-    if (event.type == InformerEvent::Type::kDelete) {
-      objects.erase(event.object->metadata.name);
-      return true;
-    }
-    const bool changed = known == nullptr ||
-                         known->metadata.labels != event.object->metadata.labels ||
-                         known->metadata.annotations != event.object->metadata.annotations;
+  // Updates what is known; false if nothing that targets may show has changed.
+  bool Keep(const ObjectId& id, const InformerEvent& event) {
+    if (event.type == InformerEvent::Type::kDelete) return objects_.erase(id) > 0;
+    KubeObjectPtr& known = objects_[id];
+    const bool changed =
+        known == nullptr || known->body != event.object->body ||
+        known->metadata.labels != event.object->metadata.labels ||
+        known->metadata.annotations != event.object->metadata.annotations ||
+        known->metadata.owner_references != event.object->metadata.owner_references ||
+        known->metadata.uid != event.object->metadata.uid;
     known = event.object;
     return changed;
   }
 
-  static const KubeObject* Find(const Objects& objects, const std::string& name) {
-    const auto found = objects.find(name);
-    return found == objects.end() ? nullptr : found->second.get();
+  // The group of an object, which is empty if the object is not known any more.
+  TargetGroup GroupOf(const std::string& key, const KubeObject& object) {
+    Forget(key);
+    if (!objects_.contains(ObjectId(resource_, key))) {
+      return {.source = KubernetesGroupSource(config_.role, object)};
+    }
+    std::set<ObjectId>& dependencies = dependencies_[key];
+    TargetGroup group = KubernetesGroup(
+        config_, object, [&](KubeResource resource, const std::string& other) -> const KubeObject* {
+          const ObjectId id(resource, other);
+          dependencies.insert(id);
+          const auto found = objects_.find(id);
+          return found == objects_.end() ? nullptr : found->second.get();
+        });
+    for (const ObjectId& id : dependencies) dependents_[id].insert(key);
+    if (dependencies.empty()) dependencies_.erase(key);
+    return group;
   }
 
-  void EmitPod(const KubeObject& object) {
-    KubernetesAttachments attached;
-    const Pod* const pod = object.pod();
-    if (config_.attach_node && pod != nullptr) {
-      attached.node = Find(nodes_, pod->node_name);
-      // A selector on nodes also selects the pods on them.
-      if (attached.node == nullptr && SelectorOf(config_, KubernetesRole::kNode) != nullptr) {
-        return Emit({.source = PodSource(object)});
-      }
+  void Forget(const std::string& key) {
+    const auto known = dependencies_.find(key);
+    if (known == dependencies_.end()) return;
+    for (const ObjectId& id : known->second) {
+      const auto dependents = dependents_.find(id);
+      dependents->second.erase(key);
+      if (dependents->second.empty()) dependents_.erase(dependents);
     }
-    if (config_.attach_namespace) {
-      attached.namespace_ = Find(namespaces_, object.metadata.namespace_);
-    }
-    Emit(PodGroup(object, attached));
+    dependencies_.erase(known);
   }
 
-  // Until every first list is complete, groups are collected: the first call says all there is.
-  void Emit(TargetGroup group) {
-    if (unsynced_ > 0) {
-      std::string source = group.source;
-      pending_[std::move(source)] = std::move(group);
-      return;
-    }
-    std::vector<TargetGroup> groups;
-    groups.push_back(std::move(group));
-    callback_(std::move(groups));
-  }
-
+  // Once every first list is complete, the first call says all there is.
   void OnSynced() {
     if (unsynced_ == 0 || --unsynced_ > 0) return;
     std::vector<TargetGroup> groups;
-    for (auto& [source, group] : pending_) groups.push_back(std::move(group));
-    pending_.clear();
+    for (const auto& [id, object] : objects_) {
+      if (id.first == resource_) groups.push_back(GroupOf(id.second, *object));
+    }
     callback_(std::move(groups));
   }
 
   const KubernetesSdConfig config_;
+  const KubeResource resource_;
   size_t unsynced_;
   const TargetGroupsCallback callback_;
-  Objects pods_;
-  Objects nodes_;
-  Objects namespaces_;
-  std::map<std::string, TargetGroup> pending_;
+  std::map<ObjectId, KubeObjectPtr> objects_;
+  // Of each object of the role its dependencies, and the same the other way round.
+  std::map<std::string, std::set<ObjectId>> dependencies_;
+  std::map<ObjectId, std::set<std::string>> dependents_;
 };
+
+// What a discovery has to watch. Informers of cluster-wide resources have no namespace.
+std::vector<InformerKey> InformersOf(const KubernetesSdConfig& config,
+                                     const std::vector<std::string>& namespaces) {
+  std::vector<InformerKey> keys;
+  const auto watch = [&](KubeResource resource, std::optional<KubernetesRole> role) {
+    InformerKey key{.resource = resource};
+    const KubernetesSelector* const selector = role ? SelectorOf(config, *role) : nullptr;
+    if (selector != nullptr) {
+      key.label_selector = selector->label;
+      key.field_selector = selector->field;
+    }
+    if (!ResourceInfoOf(resource).namespaced) return keys.push_back(key);
+    for (const std::string& name : namespaces) {
+      key.namespace_ = name;
+      keys.push_back(key);
+    }
+  };
+  const bool endpoints =
+      config.role == KubernetesRole::kEndpoints || config.role == KubernetesRole::kEndpointSlice;
+  const bool pods = endpoints || config.role == KubernetesRole::kPod;
+  watch(ResourceOfRole(config.role), config.role);
+  if (endpoints) {
+    watch(KubeResource::kService, KubernetesRole::kService);
+    watch(KubeResource::kPod, KubernetesRole::kPod);
+  }
+  if (config.attach_node && pods) watch(KubeResource::kNode, KubernetesRole::kNode);
+  if (config.attach_namespace && config.role != KubernetesRole::kNode) {
+    watch(KubeResource::kNamespace, std::nullopt);
+  }
+  if (config.attach_deployment && pods) watch(KubeResource::kReplicaSet, std::nullopt);
+  if (config.attach_cronjob && pods) watch(KubeResource::kJob, std::nullopt);
+  return keys;
+}
 
 class KubernetesDiscovery : public Discovery {
  public:
@@ -290,33 +181,17 @@ class KubernetesDiscovery : public Discovery {
     std::vector<std::string> namespaces = config.namespaces;
     if (config.own_namespace) namespaces.push_back(source_->own_namespace());
     if (namespaces.empty()) namespaces.emplace_back();
-    const bool pods = config.role == KubernetesRole::kPod;
-    const bool nodes = !pods || config.attach_node;
-    const bool attach_namespace = pods && config.attach_namespace;
-    const size_t informers =
-        (pods ? namespaces.size() : 0) + (nodes ? 1 : 0) + (attach_namespace ? 1 : 0);
-    emitter_ = std::make_shared<GroupEmitter>(config, informers, std::move(callback));
-    // Attached objects first, so that pods find them.
-    if (nodes) {
-      Subscribe(KeyOf(config, KubeResource::kNode, KubernetesRole::kNode, ""),
-                &GroupEmitter::OnNode);
-    }
-    if (attach_namespace) {
-      Subscribe({.resource = KubeResource::kNamespace}, &GroupEmitter::OnNamespace);
-    }
-    for (size_t i = 0; pods && i < namespaces.size(); ++i) {
-      Subscribe(KeyOf(config, KubeResource::kPod, KubernetesRole::kPod, namespaces[i]),
-                &GroupEmitter::OnPod);
+    const std::vector<InformerKey> keys = InformersOf(config, namespaces);
+    emitter_ = std::make_shared<GroupEmitter>(config, keys.size(), std::move(callback));
+    for (const InformerKey& key : keys) {
+      subscriptions_.push_back(source_->informers().Subscribe(
+          key, [emitter = emitter_, resource = key.resource](const InformerEvent& event) {
+            emitter->OnEvent(resource, event);
+          }));
     }
   }
 
  private:
-  void Subscribe(const InformerKey& key, void (GroupEmitter::*handle)(const InformerEvent&)) {
-    subscriptions_.push_back(source_->informers().Subscribe(
-        key,
-        [emitter = emitter_, handle](const InformerEvent& event) { ((*emitter).*handle)(event); }));
-  }
-
   const std::shared_ptr<KubernetesSource> source_;
   std::shared_ptr<GroupEmitter> emitter_;
   std::vector<InformerSubscription> subscriptions_;  // Last: gone before what they use.
@@ -332,18 +207,6 @@ absl::StatusOr<KubeEndpoint> EndpointOf(const KubernetesSdConfig& config) {
   return endpoint;
 }
 
-absl::Status CheckSupported(const KubernetesSdConfig& config) {
-  if (config.role != KubernetesRole::kPod && config.role != KubernetesRole::kNode) {
-    return absl::UnimplementedError(
-        fmt::format("kubernetes role {} is not supported yet", KubernetesRoleText(config.role)));
-  }
-  if (config.attach_deployment || config.attach_job || config.attach_cronjob) {
-    return absl::UnimplementedError(
-        "attach_metadata of deployments, jobs and cronjobs is not supported yet");
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<KubernetesSource>> KubernetesSource::Open(
@@ -356,48 +219,6 @@ absl::StatusOr<std::shared_ptr<KubernetesSource>> KubernetesSource::Open(
   source->informers_ = InformerSet::Create(
       *source->client_, {.seed = static_cast<uint64_t>(clock.Now()), .registry = &registry});
   return source;
-}
-
-TargetGroup PodGroup(const KubeObject& object, const KubernetesAttachments& attached) {
-  TargetGroup group;
-  group.source = PodSource(object);
-  const Pod* const pod = object.pod();
-  // A pod that is starting or was evicted has no address.
-  if (pod == nullptr || pod->pod_ip.empty()) return group;
-  group.labels = PodLabels(object, *pod, attached);
-  for (const Container& container : pod->containers) {
-    AddContainerTargets(container, pod->container_statuses, false, pod->pod_ip, group.targets);
-  }
-  for (const Container& container : pod->init_containers) {
-    AddContainerTargets(container, pod->init_container_statuses, true, pod->pod_ip, group.targets);
-  }
-  return group;
-}
-
-TargetGroup NodeGroup(const KubeObject& object) {
-  TargetGroup group;
-  group.source = "node/" + object.metadata.name;
-  const Node* const node = object.node();
-  const NodeAddress* const address = node == nullptr ? nullptr : PreferredAddress(*node);
-  if (address == nullptr) return group;
-  LabelPairs labels;
-  Add(labels, "node_name", object.metadata.name);
-  Add(labels, "node_provider_id", node->provider_id);
-  for (const KubeCondition& condition : node->conditions) {
-    Add(labels, Sanitized("node_condition_" + Lowered(condition.type)), Lowered(condition.status));
-  }
-  AddMetadata(labels, "node", object.metadata);
-  group.labels = Labels::FromPairs(std::move(labels));
-  LabelPairs target;
-  target.emplace_back(std::string(kAddressLabel),
-                      JoinHostPort(address->address, node->kubelet_port));
-  target.emplace_back(std::string(kInstanceLabel), object.metadata.name);
-  // Of several addresses of one type the first is shown.
-  for (auto each = node->addresses.rbegin(); each != node->addresses.rend(); ++each) {
-    Add(target, Sanitized("node_address_" + each->type), each->address);
-  }
-  group.targets.push_back(Labels::FromPairs(std::move(target)));
-  return group;
 }
 
 absl::StatusOr<std::shared_ptr<KubernetesSource>> KubernetesSources::Source(
@@ -419,7 +240,6 @@ absl::StatusOr<std::shared_ptr<KubernetesSource>> KubernetesSources::Source(
 
 absl::StatusOr<std::unique_ptr<Discovery>> KubernetesSources::NewDiscovery(
     const KubernetesSdConfig& config, TargetGroupsCallback callback) {
-  RETURN_IF_ERROR(CheckSupported(config));
   ASSIGN_OR_RETURN(std::shared_ptr<KubernetesSource> source, Source(config));
   return std::make_unique<KubernetesDiscovery>(config, std::move(source), std::move(callback));
 }

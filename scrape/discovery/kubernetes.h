@@ -12,24 +12,12 @@
 #include <utility>
 #include <vector>
 
-#include "kube/informer.h"
-#include "kube/objects.h"
 #include "model/clock.h"
 #include "model/mutex.h"
 #include "scrape/config.h"
 #include "scrape/discovery/discovery.h"
 
 namespace varve {
-
-// Objects a target may get labels from, beside the one it stands for. Null: unknown or not wanted.
-struct KubernetesAttachments {
-  const KubeObject* node = nullptr;
-  const KubeObject* namespace_ = nullptr;
-};
-
-// The group of one object: empty for a pod without an address.
-TargetGroup PodGroup(const KubeObject& pod, const KubernetesAttachments& attached);
-TargetGroup NodeGroup(const KubeObject& node);
 
 // One API server as one identity: its client and its informers.
 class KubernetesSource;
@@ -40,8 +28,7 @@ class KubernetesSources {
   KubernetesSources(Clock& clock, prometheus::Registry& registry)
       : clock_(clock), registry_(registry) {}
 
-  // NotFound outside a cluster if `config` names no server; Unimplemented for roles and options
-  // that are not supported yet, by name.
+  // NotFound outside a cluster if `config` names no server.
   absl::StatusOr<std::unique_ptr<Discovery>> NewDiscovery(const KubernetesSdConfig& config,
                                                           TargetGroupsCallback callback)
       ABSL_LOCKS_EXCLUDED(mutex_);

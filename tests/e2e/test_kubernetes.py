@@ -174,7 +174,6 @@ def in_2_x(url: str, labels: list) -> list:
 class RolesTest(ClusterCase):
     """Every role finds what other code finds in the same objects, at first and after changes."""
 
-    NOT_YET = ("service", "ingress", "endpoints", "endpointslice")  # Refused by name, see below.
     FINDERS = {
         "node": ("Node", lambda one, _: kube_meta.node_targets(one)),
         "pod": ("Pod", lambda one, _: kube_meta.pod_targets(one)),
@@ -208,21 +207,10 @@ class RolesTest(ClusterCase):
             assert not missing and not unwanted, f"missing {sorted(missing)[:2]}, unwanted {sorted(unwanted)[:2]}"
             return True
 
-        for role in self.supported():
+        for role in self.FINDERS:
             self.assertTrue(expected[role], role)
             with self.subTest(f"{role}, {what}"):
                 harness.wait_until(lambda role=role: same(role), SOON, f"{role}, {what}")
-
-    def supported(self) -> list:
-        return [role for role in self.FINDERS if role not in self.NOT_YET]
-
-    def test_a_role_that_is_not_there_yet_is_named(self):
-        for role in self.NOT_YET:
-            with self.subTest(role):
-                varve = self.varve(config="scrape_configs:\n- job_name: j\n  kubernetes_sd_configs: "
-                                          f"[{{role: {role}}}]\n")
-                harness.wait_until(lambda: f"role {role} is not supported yet" in varve.log(), SOON, "the log")
-                self.assertEqual(varve.stop(), 0)
 
     def test_every_role(self):
         apply = self.store.apply
@@ -246,7 +234,7 @@ class RolesTest(ClusterCase):
         jobs = "".join(f"""
   - job_name: {role}
     kubernetes_sd_configs: [{{role: {role}}}]
-    relabel_configs: [{{action: labelmap, regex: __meta_kubernetes_(.+)}}]""" for role in self.supported())
+    relabel_configs: [{{action: labelmap, regex: __meta_kubernetes_(.+)}}]""" for role in self.FINDERS)
         varve = self.varve(config="global: {scrape_interval: 1h}\nscrape_configs:" + jobs)
         self.matches(varve, "at first")
 

@@ -88,6 +88,83 @@ TEST_CASE("kube decoder: a node and a namespace") {
   CHECK(ns.object->pod() == nullptr);
 }
 
+TEST_CASE("kube decoder: a service") {
+  const auto event = ParseAdded(R"({"metadata":{"name":"web","namespace":"shop"},"spec":{
+      "type":"LoadBalancer","clusterIP":"10.96.0.1","loadBalancerIP":"192.0.2.1","externalName":"x",
+      "ipFamilies":["IPv4","IPv6"],"ipFamilyPolicy":"PreferDualStack",
+      "ports":[{"name":"http","port":80,"protocol":"TCP","targetPort":"web"}]},
+      "status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.7"},{"hostname":"lb.example"}]}}})",
+                                KubeResource::kService)
+                         .value();
+  REQUIRE(event.object->service() != nullptr);
+  CHECK(*event.object->service() == Service{.type = "LoadBalancer",
+                                            .cluster_ip = "10.96.0.1",
+                                            .external_name = "x",
+                                            .load_balancer_ip = "192.0.2.1",
+                                            .load_balancer_ingress_ips = {"192.0.2.7"},
+                                            .ip_families = {"IPv4", "IPv6"},
+                                            .ip_family_policy = "PreferDualStack",
+                                            .ports = {{"http", 80, "TCP"}}});
+  const absl::Status bad = ParseAdded(R"({"metadata":{"name":"web","namespace":"shop"},
+      "spec":{"ipFamilies":[4]}})",
+                                      KubeResource::kService)
+                               .status();
+  CHECK(bad.message() == "Service shop/web: spec.ipFamilies is not an array of strings");
+}
+
+TEST_CASE("kube decoder: endpoints and slices") {
+  const auto endpoints = ParseAdded(R"({"metadata":{"name":"web","namespace":"shop"},"subsets":[{
+      "addresses":[{"ip":"10.0.0.1","nodeName":"n1","hostname":"h",
+        "targetRef":{"kind":"Pod","namespace":"shop","name":"web-1"}}],
+      "notReadyAddresses":[{"ip":"10.0.0.2"}],"ports":[{"name":"http","port":80,"protocol":"TCP"}]}]})",
+                                    KubeResource::kEndpoints)
+                             .value();
+  const Endpoint first{.addresses = {"10.0.0.1"},
+                       .conditions = {{"ready", "true"}},
+                       .hostname = "h",
+                       .node_name = "n1",
+                       .target = {"Pod", "shop", "web-1"}};
+  const Endpoint second{.addresses = {"10.0.0.2"}, .conditions = {{"ready", "false"}}};
+  REQUIRE(endpoints.object->endpoints() != nullptr);
+  CHECK(*endpoints.object->endpoints() ==
+        Endpoints{.subsets = {{.endpoints = {first, second},
+                               .ports = {{.name = "http", .port = 80, .protocol = "TCP"}}}}});
+
+  const auto slice =
+      ParseAdded(R"({"metadata":{"name":"web-x","namespace":"shop"},"addressType":"IPv4",
+      "endpoints":[{"addresses":["10.0.0.1","10.0.0.3"],"conditions":{"ready":true,"serving":null,
+        "terminating":false},"zone":"a","deprecatedTopology":{"k":"v"}}],
+      "ports":[{"port":null,"appProtocol":"h2"}]})",
+                 KubeResource::kEndpointSlice)
+          .value();
+  const Endpoint endpoint{.addresses = {"10.0.0.1", "10.0.0.3"},
+                          .conditions = {{"ready", "true"}, {"terminating", "false"}},
+                          .zone = "a",
+                          .topology = {{"k", "v"}}};
+  CHECK(*slice.object->endpoints() ==
+        Endpoints{.address_type = "IPv4",
+                  .subsets = {{.endpoints = {endpoint}, .ports = {{.app_protocol = "h2"}}}}});
+}
+
+TEST_CASE("kube decoder: an ingress, and resources of which only metadata counts") {
+  const auto ingress = ParseAdded(R"({"metadata":{"name":"front","namespace":"shop"},"spec":{
+      "ingressClassName":"nginx","tls":[{"hosts":["a.example"]},{"secretName":"s"}],
+      "rules":[{"host":"a.example","http":{"paths":[{"path":"/x"},{}]}},{"http":null}]}})",
+                                  KubeResource::kIngress)
+                           .value();
+  REQUIRE(ingress.object->ingress() != nullptr);
+  CHECK(*ingress.object->ingress() == Ingress{.class_name = "nginx",
+                                              .rules = {{"a.example", {"/x", ""}}, {"", {}}},
+                                              .tls_hosts = {"a.example"}});
+  const auto job =
+      ParseAdded(R"({"metadata":{"name":"backup-1","namespace":"shop","ownerReferences":[
+      {"kind":"CronJob","name":"backup","controller":true}]},"spec":{"parallelism":2}})",
+                 KubeResource::kJob)
+          .value();
+  CHECK(job.object->metadata.owner_references[0].name == "backup");
+  CHECK(job.object->body == decltype(job.object->body)(MetadataOnly{}));
+}
+
 TEST_CASE("kube decoder: lists") {
   KubeDecoder decoder(KubeResource::kPod);
   const KubeList list =

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "model/status_macros.h"
-#include "scrape/discovery/kubernetes.h"
 #include "scrape/discovery/target_groups.h"
 
 namespace varve {
@@ -111,82 +110,6 @@ TEST_CASE("target groups: JSON and YAML") {
     CHECK(std::string(ParseTargetGroups(one.first, "f", "m").status().message()) == one.second);
   }
   CHECK_FALSE(ParseTargetGroups("[{", "f", "m").ok());
-}
-
-TEST_CASE("kubernetes discovery: a pod's labels") {
-  Pod pod;
-  pod.pod_ip = "10.0.0.1";
-  pod.host_ip = "10.1.0.1";
-  pod.phase = "Running";
-  pod.node_name = "n1";
-  pod.conditions = {{"Initialized", "True"}, {"Ready", "True"}};
-  pod.containers = {{.name = "app", .image = "app:1", .ports = {{"http", 80, "TCP"}}},
-                    {.name = "side", .image = "side:1"}};
-  pod.init_containers = {{.name = "setup", .image = "setup:1"}};
-  pod.container_statuses = {{"app", "docker://a"}};
-  KubeObject object;
-  object.metadata = {.name = "p", .namespace_ = "ns", .uid = "u"};
-  object.metadata.labels = {{"app.kubernetes.io/name", "shop"}};
-  object.metadata.annotations = {{"prometheus.io/scrape", "true"}};
-  object.metadata.owner_references = {{"ReplicaSet", "rs", "x", true}};
-  object.body = pod;
-  const TargetGroup group = PodGroup(object, {});
-  CHECK(group.source == "pod/ns/p");
-  const auto meta = [&](std::string_view name) {
-    return std::string(group.labels.Get("__meta_kubernetes_" + std::string(name)));
-  };
-  CHECK(meta("namespace") == "ns");
-  CHECK(meta("pod_name") == "p");
-  CHECK(meta("pod_ip") == "10.0.0.1");
-  CHECK(meta("pod_host_ip") == "10.1.0.1");
-  CHECK(meta("pod_ready") == "true");
-  CHECK(meta("pod_phase") == "Running");
-  CHECK(meta("pod_node_name") == "n1");
-  CHECK(meta("pod_uid") == "u");
-  CHECK(meta("pod_controller_kind") == "ReplicaSet");
-  CHECK(meta("pod_controller_name") == "rs");
-  CHECK(meta("pod_label_app_kubernetes_io_name") == "shop");
-  CHECK(meta("pod_labelpresent_app_kubernetes_io_name") == "true");
-  CHECK(meta("pod_annotation_prometheus_io_scrape") == "true");
-  REQUIRE(group.targets.size() == 3);
-  CHECK(group.targets[0] == Labels::Of({{"__address__", "10.0.0.1:80"},
-                                        {"__meta_kubernetes_pod_container_name", "app"},
-                                        {"__meta_kubernetes_pod_container_id", "docker://a"},
-                                        {"__meta_kubernetes_pod_container_image", "app:1"},
-                                        {"__meta_kubernetes_pod_container_init", "false"},
-                                        {"__meta_kubernetes_pod_container_port_name", "http"},
-                                        {"__meta_kubernetes_pod_container_port_number", "80"},
-                                        {"__meta_kubernetes_pod_container_port_protocol", "TCP"}}));
-  CHECK(group.targets[1].Get("__address__") == "10.0.0.1");
-  CHECK(group.targets[2].Get("__meta_kubernetes_pod_container_init") == "true");
-  pod.pod_ip = "fd00::1";
-  object.body = pod;
-  CHECK(PodGroup(object, {}).targets[0].Get("__address__") == "[fd00::1]:80");
-  pod.pod_ip.clear();
-  object.body = pod;
-  CHECK(PodGroup(object, {}).targets.empty());
-}
-
-TEST_CASE("kubernetes discovery: a node's address") {
-  Node node;
-  node.kubelet_port = 10250;
-  node.provider_id = "cloud://1";
-  node.conditions = {{"Ready", "True"}};
-  node.addresses = {{"Hostname", "host"}, {"ExternalIP", "1.2.3.4"}, {"InternalIP", "10.0.0.1"}};
-  KubeObject object;
-  object.metadata.name = "n1";
-  object.body = node;
-  const TargetGroup group = NodeGroup(object);
-  CHECK(group.source == "node/n1");
-  REQUIRE(group.targets.size() == 1);
-  CHECK(group.targets[0].Get("__address__") == "10.0.0.1:10250");
-  CHECK(group.targets[0].Get("instance") == "n1");
-  CHECK(group.targets[0].Get("__meta_kubernetes_node_address_ExternalIP") == "1.2.3.4");
-  CHECK(group.labels.Get("__meta_kubernetes_node_condition_ready") == "true");
-  CHECK(group.labels.Get("__meta_kubernetes_node_provider_id") == "cloud://1");
-  node.addresses.clear();
-  object.body = node;
-  CHECK(NodeGroup(object).targets.empty());
 }
 
 }  // namespace
