@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// One builder for all roles: they share the labels of metadata, pods and nodes.
 #include "scrape/discovery/kubernetes_groups.h"
 
 #include <absl/container/flat_hash_set.h>
