@@ -61,9 +61,7 @@ void WriteMatrix(JsonWriter& json, const Matrix& matrix) {
     json.LabelSet(series.labels);
     if (!series.floats.empty()) {
       json.Key("values");
-      json.BeginArray();
-      for (const FloatSample& sample : series.floats) json.FloatPair(sample.time, sample.value);
-      json.EndArray();
+      json.FloatPairs(series.floats);
     }
     if (!series.histograms.empty()) {
       json.Key("histograms");

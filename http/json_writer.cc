@@ -3,13 +3,17 @@
 // Everything appends to one buffer; a sink drains it now and then.
 #include "http/json_writer.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
 
 namespace varve {
 namespace {
 
-constexpr size_t kDrainBytes = 32 << 10;
+constexpr size_t kDrainBytes = 64 << 10;
+// More times than this a range query does not have.
+constexpr size_t kTimesMax = 11'001;
 
 // Below, integers are written exactly, without an exponent.
 constexpr double kIntegerTextBelow = 0x1p53;
@@ -180,22 +184,6 @@ void JsonWriter::Null() {
   out_.append("null");
 }
 
-void JsonWriter::Timestamp(TimestampMs time) {
-  Separate();
-  uint64_t magnitude = static_cast<uint64_t>(time);
-  if (time < 0) {
-    out_.push_back('-');
-    magnitude = 0 - magnitude;
-  }
-  AppendInteger(magnitude / 1000, out_);
-  const auto fraction = static_cast<unsigned>(magnitude % 1000);
-  if (fraction == 0) return;
-  out_.push_back('.');
-  out_.push_back(static_cast<char>('0' + fraction / 100));
-  out_.push_back(static_cast<char>('0' + fraction / 10 % 10));
-  out_.push_back(static_cast<char>('0' + fraction % 10));
-}
-
 void JsonWriter::FloatString(double value) {
   Separate();
   out_.push_back('"');
@@ -241,41 +229,72 @@ void JsonWriter::HistogramValue(const Histogram& histogram) {
   EndObject();
 }
 
-// Most of a large answer is pairs: each is put together aside and appended at once.
-void JsonWriter::FloatPair(TimestampMs time, double value) {
-  const bool whole = std::fabs(value) < kIntegerTextBelow &&
-                     static_cast<double>(static_cast<int64_t>(value)) == value &&
-                     !(value == 0 && std::signbit(value));
+JsonWriter::TimeText JsonWriter::TextOf(TimestampMs time) {
+  TimeText text{.time = time};
+  char* at = text.text;
+  uint64_t magnitude = static_cast<uint64_t>(time);
   if (time < 0) {
-    BeginArray();
-    Timestamp(time);
-    FloatString(value);
-    EndArray();
-    return;
+    *at++ = '-';
+    magnitude = 0 - magnitude;
   }
-  char text[96];
-  char* at = text;
-  if (comma_) *at++ = ',';
-  *at++ = '[';
-  at = std::to_chars(at, text + sizeof(text), time / 1000).ptr;
-  if (const auto fraction = static_cast<unsigned>(time % 1000); fraction != 0) {
+  at = std::to_chars(at, std::end(text.text), magnitude / 1000).ptr;
+  if (const auto fraction = static_cast<unsigned>(magnitude % 1000); fraction != 0) {
     *at++ = '.';
     *at++ = static_cast<char>('0' + fraction / 100);
     *at++ = static_cast<char>('0' + fraction / 10 % 10);
     *at++ = static_cast<char>('0' + fraction % 10);
   }
+  text.size = static_cast<uint8_t>(at - text.text);
+  return text;
+}
+
+void JsonWriter::Timestamp(TimestampMs time) {
+  Separate();
+  out_.append(TextOf(time).view());
+}
+
+// Most of a large answer is pairs: each is put together aside and appended at once.
+void JsonWriter::Pair(std::string_view time, double value) {
+  const bool whole = std::fabs(value) < kIntegerTextBelow &&
+                     static_cast<double>(static_cast<int64_t>(value)) == value &&
+                     !(value == 0 && std::signbit(value));
+  char text[96];
+  char* at = text;
+  if (comma_) *at++ = ',';
+  *at++ = '[';
+  at = std::copy(time.begin(), time.end(), at);
   *at++ = ',';
   *at++ = '"';
   if (whole) {
     at = std::to_chars(at, text + sizeof(text), static_cast<int64_t>(value)).ptr;
+    *at++ = '"';
+    *at++ = ']';
     out_.append(text, at);
   } else {
     out_.append(text, at);
     AppendJsonFloat(value, out_);
+    out_.append("\"]", 2);
   }
-  out_.append("\"]", 2);
   comma_ = true;
   if (sink_ != nullptr && out_.size() >= kDrainBytes) Drain();
+}
+
+void JsonWriter::FloatPair(TimestampMs time, double value) { Pair(TextOf(time).view(), value); }
+
+void JsonWriter::FloatPairs(absl::Span<const FloatSample> samples) {
+  BeginArray();
+  size_t next = 0;  // Of times_: none before it is as late as the sample at hand.
+  for (const FloatSample& sample : samples) {
+    while (next < times_.size() && times_[next].time < sample.time) ++next;
+    const bool later = next == times_.size();
+    if (later && next < kTimesMax) times_.push_back(TextOf(sample.time));
+    if (next < times_.size() && times_[next].time == sample.time) {
+      Pair(times_[next].view(), sample.value);
+    } else {
+      FloatPair(sample.time, sample.value);
+    }
+  }
+  EndArray();
 }
 
 void JsonWriter::HistogramPair(TimestampMs time, const Histogram& histogram) {

@@ -4,10 +4,13 @@
 // three digits of fraction, text escaped for HTML except in labels.
 #pragma once
 
+#include <absl/types/span.h>
+
 #include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "http/message.h"
 #include "model/histogram.h"
@@ -62,6 +65,8 @@ class JsonWriter {
   void HistogramValue(const Histogram& histogram);
   // `[t,"v"]` and `[t,{...}]`.
   void FloatPair(TimestampMs time, double value);
+  // `[[t,"v"],...]`, times rising. Series after series at the same times: their texts are kept.
+  void FloatPairs(absl::Span<const FloatSample> samples);
   void HistogramPair(TimestampMs time, const Histogram& histogram);
 
   // False once the sink reported that the client is gone; further output is dropped.
@@ -76,11 +81,21 @@ class JsonWriter {
   void Separate();
   void Escape(std::string_view text, bool html);
   void Drain();
+  void Pair(std::string_view time, double value);
+
+  struct TimeText {
+    TimestampMs time = 0;
+    uint8_t size = 0;
+    char text[23] = {};
+    std::string_view view() const { return {text, size}; }
+  };
+  static TimeText TextOf(TimestampMs time);
 
   std::string out_;
   const BodySink* sink_ = nullptr;
   bool comma_ = false;  // A value stands before, so the next one needs a comma.
   bool alive_ = true;
+  std::vector<TimeText> times_;  // Rising.
 };
 
 }  // namespace varve

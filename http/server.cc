@@ -408,7 +408,8 @@ void ServerImpl::Send(const HttpRequest& request, HttpResponse response,
 void ServerImpl::SendStream(HttpResponse response, bool compress, httplib::Response& to) {
   auto produce = [stream = std::move(response.stream), compress](size_t, httplib::DataSink& sink) {
     std::string pending;
-    GzipStream gzip;
+    std::optional<GzipStream> gzip;
+    if (compress) gzip.emplace();
     bool alive = true;
     const auto flush = [&] {
       if (!pending.empty()) alive = alive && sink.write(pending.data(), pending.size());
@@ -416,14 +417,18 @@ void ServerImpl::SendStream(HttpResponse response, bool compress, httplib::Respo
       return alive && sink.is_writable();
     };
     stream([&](std::string_view piece) {
+      if (!compress && pending.empty() && piece.size() >= kStreamPieceBytes) {
+        alive = alive && sink.write(piece.data(), piece.size());
+        return alive && sink.is_writable();
+      }
       if (compress) {
-        gzip.Add(piece, pending);
+        gzip->Add(piece, pending);
       } else {
         pending.append(piece);
       }
       return pending.size() < kStreamPieceBytes || flush();
     });
-    if (compress) gzip.Finish(pending);
+    if (compress) gzip->Finish(pending);
     if (!flush()) return false;
     sink.done();
     return true;

@@ -52,6 +52,31 @@ void AppendWithExponent(double value, double smallest_plain, std::string& out) {
   out.append(buffer.data(), end);
 }
 
+// Writes numbers of up to six decimals and fifteen digits: no other decimal of so few digits reads
+// as the same double, so these are the shortest. False for other numbers, and for -0.
+bool AppendFewDecimals(double value, std::string& out) {
+  constexpr int64_t kScale = 1'000'000;
+  const double scaled = value * kScale;
+  if (!(std::fabs(scaled) < 1e15)) return false;
+  const auto digits = static_cast<int64_t>(scaled + std::copysign(0.5, scaled));
+  if (digits == 0 || static_cast<double>(digits) / kScale != value) return false;
+  const uint64_t magnitude = digits < 0 ? -static_cast<uint64_t>(digits) : digits;
+  std::array<char, 24> buffer;
+  char* at = buffer.data();
+  if (digits < 0) *at++ = '-';
+  at = std::to_chars(at, buffer.data() + buffer.size(), magnitude / kScale).ptr;
+  uint64_t fraction = magnitude % kScale;
+  if (fraction != 0) {
+    int places = 6;
+    for (; fraction % 10 == 0; --places) fraction /= 10;
+    *at++ = '.';
+    for (int i = places; i-- > 0; fraction /= 10) at[i] = static_cast<char>('0' + fraction % 10);
+    at += places;
+  }
+  out.append(buffer.data(), at);
+  return true;
+}
+
 }  // namespace
 
 std::optional<double> ParseFloat(std::string_view text) {
@@ -86,7 +111,7 @@ std::optional<double> ParseFloat(std::string_view text) {
 }
 
 void AppendFloat(double value, std::string& out) {
-  if (AppendSpecial(value, out)) return;
+  if (AppendSpecial(value, out) || AppendFewDecimals(value, out)) return;
   std::array<char, kFloatBytesMax> buffer;
   char* const begin = buffer.data();
   if (std::fabs(value) < kPlainDigitsBelow) {

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <map>
 #include <optional>
@@ -97,7 +98,16 @@ class EngineMetrics {
 MatrixSeries ToSeries(const Grid& grid, Labels labels, const Row& row) {
   MatrixSeries series;
   series.labels = std::move(labels);
-  if (!row.has_histograms()) series.floats.reserve(row.CountPresent());
+  if (!row.has_histograms()) {
+    series.floats.reserve(row.CountPresent());
+    for (size_t word = 0; word < row.present().size(); ++word) {
+      for (uint64_t bits = row.present()[word]; bits != 0; bits &= bits - 1) {
+        const size_t step = word * 64 + static_cast<size_t>(std::countr_zero(bits));
+        series.floats.push_back({grid.TimeAt(step), row.value(step)});
+      }
+    }
+    return series;
+  }
   for (size_t step = 0; step < row.steps(); ++step) {
     if (!row.Has(step)) continue;
     if (row.HasHistogram(step)) {

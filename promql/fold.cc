@@ -214,7 +214,17 @@ class CountFold : public Fold {
   CountFold(const Grid& grid, bool group) : group_(group), counts_(grid.count, 0) {}
 
   absl::Status Add(const Row& row) override {
-    for (size_t step = 0; step < counts_.size(); ++step) counts_[step] += row.Has(step) ? 1 : 0;
+    for (size_t first = 0; first < counts_.size(); first += 64) {
+      const size_t count = std::min<size_t>(64, counts_.size() - first);
+      uint64_t present = row.present()[first / 64];
+      if (present == ~uint64_t{0} >> (64 - count)) {
+        for (size_t step = first; step < first + count; ++step) ++counts_[step];
+        continue;
+      }
+      for (; present != 0; present &= present - 1) {
+        ++counts_[first + static_cast<size_t>(std::countr_zero(present))];
+      }
+    }
     return absl::OkStatus();
   }
 

@@ -49,12 +49,12 @@ absl::Status ReadCounts(Operator& param, Row& row) {
   return absl::OkStatus();
 }
 
-size_t CountAt(const Row& params, size_t step, size_t most) {
-  const double wanted = params.value(step);
+size_t CountAt(double wanted, size_t most) {
   if (!(wanted >= 1)) return 0;
   return wanted >= static_cast<double>(most) ? most : static_cast<size_t>(wanted);
 }
 
+// Keeps the best of each group and step while the series pass by.
 class TopK : public Operator {
  public:
   TopK(QueryContext& context, const Grid& grid, const Aggregate& aggregate, OperatorPtr input,
@@ -62,23 +62,26 @@ class TopK : public Operator {
       : context_(context),
         grid_(grid),
         aggregate_(aggregate),
+        largest_(aggregate.op == AggregateOp::kTopk),
         input_(std::move(input)),
-        param_(std::move(param)),
-        rows_(context) {}
+        param_(std::move(param)) {}
+  ~TopK() override { context_.Release(held_); }
 
   absl::StatusOr<std::vector<Labels>> Open() override {
     RETURN_IF_ERROR(ReadCounts(*param_, params_));
     ASSIGN_OR_RETURN(const std::vector<Labels> inputs, input_->Open());
     const Grouping grouping = GroupSeries(inputs, aggregate_.grouping, aggregate_.without);
-    RETURN_IF_ERROR(rows_.Read(*input_, inputs.size()));
-    std::vector<std::vector<size_t>> members(grouping.labels.size());
-    for (size_t i = 0; i < inputs.size(); ++i) members[grouping.group_of[i]].push_back(i);
-    RETURN_IF_ERROR(context_.Hold(inputs.size() * (grid_.count / 2)));
-    picked_.resize(inputs.size());
-    for (Row& row : picked_) row.Reset(grid_.count);
-    for (const std::vector<size_t>& group : members) {
-      for (size_t step = 0; step < grid_.count; ++step) PickAt(step, group);
+    RETURN_IF_ERROR(MakeGroups(grouping));
+    drop_name_.resize(inputs.size());
+    Row row;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      RETURN_IF_ERROR(context_.Check());
+      RETURN_IF_ERROR(input_->Next(row));
+      drop_name_[i] = row.drop_name;
+      Offer(row, i, groups_[grouping.group_of[i]]);
     }
+    picked_.resize(inputs.size());
+    for (Group& group : groups_) RETURN_IF_ERROR(Deliver(group));
     if (grid_.count > 1) {
       order_.resize(inputs.size());
       for (size_t i = 0; i < order_.size(); ++i) order_[i] = i;
@@ -91,27 +94,59 @@ class TopK : public Operator {
 
   absl::Status Next(Row& row) override {
     const size_t index = order_[next_++];
-    row = std::move(picked_[index]);
-    row.drop_name = rows_.rows()[index].drop_name;
+    if (picked_[index].steps() == 0) {
+      row.Reset(grid_.count);
+    } else {
+      row = std::move(picked_[index]);
+    }
+    row.drop_name = drop_name_[index];
     return absl::OkStatus();
   }
 
  private:
-  // Whether `a` is picked before `b`: NaN last, of equal values the one that came first.
-  bool Before(size_t a, size_t b, size_t step) const {
-    const double left = rows_.rows()[a].value(step);
-    const double right = rows_.rows()[b].value(step);
-    if (std::isnan(left) || std::isnan(right)) {
-      return std::isnan(left) == std::isnan(right) ? a < b : std::isnan(right);
-    }
-    if (left == right) return a < b;
-    return aggregate_.op == AggregateOp::kTopk ? left > right : left < right;
+  struct Pick {
+    double value = 0;
+    size_t series = 0;
+  };
+  struct Group {
+    size_t most = 0;            // Picks of a step at most.
+    std::vector<Pick> picks;    // `most` places a step; a heap with the last one in front.
+    std::vector<size_t> count;  // By step.
+  };
+
+  absl::Status Hold(uint64_t samples) {
+    held_ += samples;
+    return context_.Hold(samples);
   }
 
-  void PickAt(size_t step, const std::vector<size_t>& group) {
-    candidates_.clear();
-    for (size_t index : group) {
-      const Row& row = rows_.rows()[index];
+  absl::Status MakeGroups(const Grouping& grouping) {
+    std::vector<size_t> members(grouping.labels.size());
+    for (size_t group : grouping.group_of) ++members[group];
+    const std::vector<double>& wanted = params_.values();
+    const double most_wanted = *std::max_element(wanted.begin(), wanted.end());
+    groups_.resize(members.size());
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      Group& group = groups_[i];
+      group.most = CountAt(most_wanted, members[i]);
+      RETURN_IF_ERROR(Hold((group.most + 1) * grid_.count));
+      group.picks.resize(group.most * grid_.count);
+      group.count.resize(grid_.count);
+    }
+    return absl::OkStatus();
+  }
+
+  // Whether `a` is picked before `b`: NaN last, of equal values the one that came first.
+  bool Before(const Pick& a, const Pick& b) const {
+    if (std::isnan(a.value) || std::isnan(b.value)) {
+      return std::isnan(a.value) == std::isnan(b.value) ? a.series < b.series : std::isnan(b.value);
+    }
+    if (a.value == b.value) return a.series < b.series;
+    return largest_ ? a.value > b.value : a.value < b.value;
+  }
+
+  void Offer(const Row& row, size_t series, Group& group) {
+    const auto before = [this](const Pick& a, const Pick& b) { return Before(a, b); };
+    for (size_t step = 0; step < grid_.count; ++step) {
       if (!row.Has(step)) continue;
       if (row.HasHistogram(step)) {
         context_.annotations().Info(
@@ -119,29 +154,54 @@ class TopK : public Operator {
             aggregate_.expr->position.start);
         continue;
       }
-      candidates_.push_back(index);
+      Pick* const first = group.picks.data() + step * group.most;
+      size_t& count = group.count[step];
+      const size_t places = CountAt(params_.value(step), group.most);
+      const Pick pick{row.value(step), series};
+      if (count < places) {
+        first[count++] = pick;
+        std::push_heap(first, first + count, before);
+      } else if (places > 0 && Before(pick, first[0])) {
+        std::pop_heap(first, first + count, before);
+        first[count - 1] = pick;
+        std::push_heap(first, first + count, before);
+      }
     }
-    const size_t count = CountAt(params_, step, candidates_.size());
-    std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(count),
-                      candidates_.end(), [&](size_t a, size_t b) { return Before(a, b, step); });
-    for (size_t i = 0; i < count; ++i) {
-      const size_t index = candidates_[i];
-      picked_[index].SetFloat(step, rows_.rows()[index].value(step));
+  }
+
+  absl::Status Deliver(Group& group) {
+    for (size_t step = 0; step < grid_.count; ++step) {
+      Pick* const first = group.picks.data() + step * group.most;
+      Pick* const end = first + group.count[step];
       // An instant query shows each group in the order of its values.
-      if (grid_.count == 1) order_.push_back(index);
+      if (grid_.count == 1) {
+        std::sort(first, end, [this](const Pick& a, const Pick& b) { return Before(a, b); });
+      }
+      for (const Pick* pick = first; pick != end; ++pick) {
+        Row& row = picked_[pick->series];
+        if (row.steps() == 0) {
+          RETURN_IF_ERROR(Hold(grid_.count / 2));
+          row.Reset(grid_.count);
+        }
+        row.SetFloat(step, pick->value);
+        if (grid_.count == 1) order_.push_back(pick->series);
+      }
     }
+    return absl::OkStatus();
   }
 
   QueryContext& context_;
   const Grid grid_;
   const Aggregate& aggregate_;
+  const bool largest_;
   OperatorPtr input_;
   OperatorPtr param_;
   Row params_;
-  BufferedRows rows_;
-  std::vector<Row> picked_;
+  std::vector<Group> groups_;
+  std::vector<bool> drop_name_;  // By series, as picked_.
+  std::vector<Row> picked_;      // Without steps where a series was picked at none.
   std::vector<size_t> order_;
-  std::vector<size_t> candidates_;
+  uint64_t held_ = 0;
   size_t next_ = 0;
 };
 
@@ -163,7 +223,7 @@ class LimitK : public Operator {
     std::vector<size_t>& seen = seen_[grouping_.group_of[next_++]];
     for (size_t step = 0; step < grid_.count; ++step) {
       if (!row.Has(step)) continue;
-      if (seen[step] >= CountAt(params_, step, std::numeric_limits<uint32_t>::max())) {
+      if (seen[step] >= CountAt(params_.value(step), std::numeric_limits<uint32_t>::max())) {
         row.Clear(step);
       } else {
         ++seen[step];

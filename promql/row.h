@@ -113,4 +113,34 @@ class Row {
   std::vector<HistogramPtr> histograms_;  // Empty if the series has none.
 };
 
+// Sets floats of a row that has no histograms, steps in rising order: cheaper than SetFloat().
+class RowWriter {
+ public:
+  // REQUIRES: `row` was reset and outlives the writer.
+  explicit RowWriter(Row& row) : values_(row.values().data()), present_(row.present().data()) {}
+  ~RowWriter() { Flush(); }
+  RowWriter(const RowWriter&) = delete;
+  RowWriter& operator=(const RowWriter&) = delete;
+
+  void Set(size_t step, double value) {
+    if (step / 64 != word_) {
+      Flush();
+      word_ = step / 64;
+    }
+    bits_ |= uint64_t{1} << (step % 64);
+    values_[step] = value;
+  }
+  // Makes what was set visible.
+  void Flush() {
+    if (bits_ != 0) present_[word_] |= bits_;
+    bits_ = 0;
+  }
+
+ private:
+  double* const values_;
+  uint64_t* const present_;
+  size_t word_ = 0;
+  uint64_t bits_ = 0;
+};
+
 }  // namespace varve::promql

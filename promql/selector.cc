@@ -14,6 +14,7 @@
 #include "promql/duration.h"
 #include "promql/interpolate.h"
 #include "promql/leaf_rows.h"
+#include "promql/step_cursor.h"
 
 namespace varve::promql {
 namespace {
@@ -79,14 +80,14 @@ class SelectorOperator : public Operator {
   }
 
   void FillFloats(const SeriesSamples& samples, Row& row) const {
-    const size_t count = samples.times.size();
-    size_t next = 0;  // Samples not newer than the step.
+    StepCursor cursor(samples.times);
+    RowWriter out(row);
     for (size_t step = 0; step < StepsToFill(); ++step) {
       const TimestampMs at = spec_.At(step);
-      while (next < count && samples.times[next] <= at) ++next;
+      const size_t next = cursor.MoveTo(at);  // Samples not newer than the step.
       if (next == 0 || samples.times[next - 1] <= at - spec_.lookback) continue;
       const double value = samples.values[next - 1];
-      if (!IsStaleNan(value)) row.SetFloat(step, value);
+      if (!IsStaleNan(value)) out.Set(step, value);
     }
   }
 

@@ -6,7 +6,14 @@
 #include "promql/window_kernel.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "model/histogram_math.h"
+#include "promql/step_cursor.h"
 
 namespace varve::promql {
 
@@ -16,18 +23,23 @@ void FloatWindows::Find(const RangeSpec& spec, const SeriesSamples& samples_read
   const size_t count = spec.grid.count;
   begin.resize(count);
   end.resize(count);
-  samples = 0;
-  uint32_t from = 0;
-  uint32_t to = 0;
+  StepCursor to(times);
   for (size_t step = 0; step < count; ++step) {
-    const TimestampMs last = spec.EndAt(step);
-    const TimestampMs after = last - spec.range;
-    while (to < times.size() && times[to] <= last) ++to;
-    while (from < to && times[from] <= after) ++from;
-    begin[step] = from;
-    end[step] = to;
-    samples += to - from;
+    end[step] = static_cast<uint32_t>(to.MoveTo(spec.EndAt(step)));
   }
+  // A window often begins where an earlier one ended.
+  size_t known = count;
+  if (!spec.fixed && spec.range % spec.grid.step == 0) {
+    known = std::min(count, static_cast<size_t>(spec.range / spec.grid.step));
+  }
+  StepCursor from(times);
+  for (size_t step = 0; step < known; ++step) {
+    begin[step] = static_cast<uint32_t>(from.MoveTo(spec.EndAt(step) - spec.range));
+  }
+  std::copy(end.begin(), end.end() - static_cast<ptrdiff_t>(known),
+            begin.begin() + static_cast<ptrdiff_t>(known));
+  samples = 0;
+  for (size_t step = 0; step < count; ++step) samples += end[step] - begin[step];
 }
 
 namespace {
@@ -89,6 +101,7 @@ class Extrapolation {
 template <bool kCounter, bool kPerSecond>
 void ExtrapolatedKernel(const FloatWindows& windows, RangeCall& call, Row& row) {
   const absl::Span<const double> values = windows.values;
+  const absl::Span<const TimestampMs> times = windows.times;
   std::vector<uint32_t> resets;  // Samples below the one before.
   if (kCounter) {
     for (uint32_t i = 1; i < values.size(); ++i) {
@@ -96,30 +109,29 @@ void ExtrapolatedKernel(const FloatWindows& windows, RangeCall& call, Row& row) 
     }
   }
   Extrapolation extrapolation(call.spec, kPerSecond);
+  RowWriter out(row);
   size_t first_reset = 0;
-  bool any = false;
   for (size_t step = 0; step < windows.steps(); ++step) {
     const uint32_t first = windows.begin[step];
     const uint32_t end = windows.end[step];
     if (end < first + 2) continue;
     const uint32_t last = end - 1;
-    any = true;
     double increase = values[last] - values[first];
-    if (kCounter) {
+    if (kCounter && !resets.empty()) {
       while (first_reset < resets.size() && resets[first_reset] <= first) ++first_reset;
       for (size_t i = first_reset; i < resets.size() && resets[i] <= last; ++i) {
         increase += values[resets[i] - 1];
       }
     }
     const TimestampMs window_end = call.spec.EndAt(step);
-    extrapolation.Look(windows.times[first] - (window_end - call.spec.range),
-                       windows.times[last] - windows.times[first], window_end - windows.times[last],
-                       end - first);
+    extrapolation.Look(times[first] - (window_end - call.spec.range), times[last] - times[first],
+                       window_end - times[last], end - first);
     const double factor =
         kCounter ? extrapolation.CounterFactor(values[first], increase) : extrapolation.Factor();
-    row.SetFloat(step, increase * factor);
+    out.Set(step, increase * factor);
   }
-  if (kCounter && any) NotePossibleNonCounter(call);
+  out.Flush();
+  if (kCounter && !row.Empty()) NotePossibleNonCounter(call);
 }
 
 // Running sums of values that add up without rounding: integers whose absolute values add up to at
@@ -144,26 +156,101 @@ std::vector<double> ExactSums(const FloatWindows& windows) {
   return sums;
 }
 
+// Sums of several windows side by side: each adds up its own values in order, but none waits for
+// the rounding of another.
+template <bool kAverage>
+class SumLanes {
+ public:
+  static constexpr size_t kLanes = 8;
+
+  // Gives what AverageOf() and SumOf() give for the windows from `first` on. False, and nothing is
+  // set, if a sum is not finite.
+  static bool Run(const FloatWindows& windows, size_t first, RowWriter& out) {
+    std::array<absl::Span<const double>, kLanes> at;
+    size_t common = SIZE_MAX;
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      at[lane] = windows.Values(first + lane);
+      common = std::min(common, at[lane].size());
+    }
+    if (common == 0) return false;
+    std::array<Pair, kLanes / 2> sums{};
+    std::array<Pair, kLanes / 2> carries{};
+    size_t i = 0;
+    if (kAverage) {  // The first value is no addition.
+      for (size_t pair = 0; pair < sums.size(); ++pair) sums[pair] = Load(at, pair, 0);
+      i = 1;
+    }
+    for (; i < common; ++i) {
+      for (size_t pair = 0; pair < sums.size(); ++pair) {
+        const Pair value = Load(at, pair, i);
+        const Pair sum = sums[pair];
+        const Pair total = sum + value;
+        const Pair of_value = (sum - total) + value;
+        const Pair of_sum = (value - total) + sum;
+        carries[pair] += Magnitude(sum) >= Magnitude(value) ? of_value : of_sum;
+        sums[pair] = total;
+      }
+    }
+    std::array<double, kLanes> results;
+    double not_finite = 0;
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      CompensatedSum sum{sums[lane / 2][lane % 2], carries[lane / 2][lane % 2]};
+      not_finite += sum.sum * 0;  // Once infinite or no number, a sum stays so.
+      for (double value : at[lane].subspan(common)) sum.Add(value);
+      not_finite += sum.sum * 0;
+      const double count = static_cast<double>(at[lane].size());
+      results[lane] = kAverage ? sum.sum / count + sum.carry / count : sum.Total();
+    }
+    if (not_finite != 0) return false;
+    for (size_t lane = 0; lane < kLanes; ++lane) out.Set(first + lane, results[lane]);
+    return true;
+  }
+
+ private:
+  using Pair [[gnu::vector_size(16)]] = double;
+  using PairBits [[gnu::vector_size(16)]] = int64_t;
+
+  static Pair Load(const std::array<absl::Span<const double>, kLanes>& at, size_t pair, size_t i) {
+    return Pair{at[pair * 2].data()[i], at[pair * 2 + 1].data()[i]};
+  }
+  static Pair Magnitude(Pair value) {
+    return std::bit_cast<Pair>(std::bit_cast<PairBits>(value) & ~kSign);
+  }
+  static constexpr PairBits kSign = {INT64_MIN, INT64_MIN};
+};
+
 template <bool kAverage>
 void SumKernel(const FloatWindows& windows, RangeCall&, Row& row) {
   const std::vector<double> sums = ExactSums(windows);
+  RowWriter out(row);
   for (size_t step = 0; step < windows.steps(); ++step) {
     const uint32_t first = windows.begin[step];
     const uint32_t end = windows.end[step];
     if (first == end) continue;
-    if (sums.empty()) {
-      const absl::Span<const double> values = windows.Values(step);
-      row.SetFloat(step, kAverage ? AverageOf(values) : SumOf(values));
+    if (!sums.empty()) {
+      const double sum = sums[end] - sums[first];
+      out.Set(step, kAverage ? sum / static_cast<double>(end - first) : sum);
       continue;
     }
-    const double sum = sums[end] - sums[first];
-    row.SetFloat(step, kAverage ? sum / static_cast<double>(end - first) : sum);
+    using Lanes = SumLanes<kAverage>;
+    if (step + Lanes::kLanes <= windows.steps() && Lanes::Run(windows, step, out)) {
+      step += Lanes::kLanes - 1;
+      continue;
+    }
+    const absl::Span<const double> values = windows.Values(step);
+    out.Set(step, kAverage ? AverageOf(values) : SumOf(values));
   }
+}
+
+// Of equal values (zeros of both signs) the first one counts.
+template <bool kMax>
+double Better(double earlier, double later) {
+  return (kMax ? later > earlier : later < earlier) ? later : earlier;
 }
 
 // A queue of the samples that are, or may become, the extreme: each better than those behind it.
 template <bool kMax>
-void ExtremeKernel(const FloatWindows& windows, RangeCall&, Row& row) {
+void ExtremesWithNans(const FloatWindows& windows, Row& row) {
   const absl::Span<const double> values = windows.values;
   std::vector<uint32_t> queue(values.size());
   size_t head = 0;
@@ -188,6 +275,52 @@ void ExtremeKernel(const FloatWindows& windows, RangeCall&, Row& row) {
   }
 }
 
+// The samples fall into runs between the beginnings of windows. A window is a number of whole runs,
+// kept as a queue of two halves: the extremes from each run of the front half to its end, and one
+// of the back half; and what is left of the window behind its last whole run.
+template <bool kMax>
+void ExtremeKernel(const FloatWindows& windows, RangeCall&, Row& row) {
+  const absl::Span<const double> values = windows.values;
+  const size_t steps = windows.steps();
+  double nan = 0;
+  for (double value : values) nan += value == value ? 0 : 1;
+  if (nan != 0) return ExtremesWithNans<kMax>(windows, row);
+  constexpr double kNone =
+      kMax ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+  const auto extreme = [&](uint32_t from, uint32_t to) {
+    double best = kNone;
+    for (uint32_t i = from; i < to; ++i) best = Better<kMax>(best, values[i]);
+    return best;
+  };
+  const auto begin_of = [&](size_t run) {
+    return run < steps ? windows.begin[run] : windows.end[steps - 1];
+  };
+  std::vector<double> runs(steps);
+  std::vector<double> front(steps + 1, kNone);
+  size_t done = 0;    // Runs before it are in `runs`.
+  size_t middle = 0;  // Where the back half begins.
+  double back = kNone;
+  RowWriter out(row);
+  for (size_t step = 0; step < steps; ++step) {
+    const uint32_t end = windows.end[step];
+    while (done < steps && begin_of(done + 1) <= end) {
+      runs[done] = extreme(begin_of(done), begin_of(done + 1));
+      back = Better<kMax>(back, runs[done]);
+      ++done;
+    }
+    if (middle <= step) {
+      // The front half is used up: all runs go there.
+      front[done] = kNone;
+      for (size_t run = done; run-- > step;) front[run] = Better<kMax>(runs[run], front[run + 1]);
+      middle = done;
+      back = kNone;
+    }
+    if (windows.begin[step] == end) continue;
+    const double whole = Better<kMax>(step < middle ? front[step] : kNone, back);
+    out.Set(step, Better<kMax>(whole, extreme(begin_of(std::max(done, step)), end)));
+  }
+}
+
 // The values of a window in order, NaNs first.
 class SortedWindow {
  public:
@@ -198,8 +331,13 @@ class SortedWindow {
       sorted_.assign(values.begin() + first, values.begin() + end);
       std::sort(sorted_.begin(), sorted_.end(), Less);
     } else {
-      for (uint32_t i = first_; i < first; ++i) sorted_.erase(Place(values[i]));
-      for (uint32_t i = end_; i < end; ++i) sorted_.insert(Place(values[i]), values[i]);
+      uint32_t gone = first_;
+      uint32_t come = end_;
+      for (; gone < first && come < end; ++gone, ++come) Replace(values[gone], values[come]);
+      for (; gone < first; ++gone) sorted_.erase(sorted_.begin() + Place(values[gone]));
+      for (; come < end; ++come) {
+        sorted_.insert(sorted_.begin() + Place(values[come]), values[come]);
+      }
     }
     first_ = first;
     end_ = end;
@@ -208,8 +346,33 @@ class SortedWindow {
 
  private:
   static bool Less(double a, double b) { return std::isnan(a) ? !std::isnan(b) : a < b; }
-  std::vector<double>::iterator Place(double value) {
-    return std::lower_bound(sorted_.begin(), sorted_.end(), value, Less);
+
+  // How many values come before `value`. Halves without branches: which half is anybody's guess.
+  ptrdiff_t Place(double value) const {
+    const double* at = sorted_.data();
+    size_t left = sorted_.size();
+    while (left > 0) {
+      const size_t half = left / 2;
+      // NaNs lie in front: nothing is less than they are, and they are less than any number.
+      const bool before = !(at[half] >= value) && value == value;
+      at = before ? at + half + 1 : at;
+      left = before ? left - half - 1 : half;
+    }
+    return at - sorted_.data();
+  }
+
+  // Moves only what lies between the two.
+  void Replace(double old_value, double new_value) {
+    const ptrdiff_t from = Place(old_value);
+    ptrdiff_t to = Place(new_value);
+    double* const at = sorted_.data();
+    if (to > from) {
+      --to;
+      std::memmove(at + from, at + from + 1, static_cast<size_t>(to - from) * sizeof(double));
+    } else {
+      std::memmove(at + to + 1, at + to, static_cast<size_t>(from - to) * sizeof(double));
+    }
+    at[to] = new_value;
   }
 
   std::vector<double> sorted_;
@@ -258,9 +421,10 @@ void ResetsKernel(const FloatWindows& windows, RangeCall&, Row& row) {
 
 template <typename ValueOf>
 void EdgeKernel(const FloatWindows& windows, Row& row, ValueOf value_of) {
+  RowWriter out(row);
   for (size_t step = 0; step < windows.steps(); ++step) {
     if (windows.begin[step] == windows.end[step]) continue;
-    row.SetFloat(step, value_of(windows.begin[step], windows.end[step]));
+    out.Set(step, value_of(windows.begin[step], windows.end[step]));
   }
 }
 

@@ -7,8 +7,11 @@
 #include <doctest/doctest.h>
 
 #include <bit>
+#include <charconv>
 #include <cmath>
+#include <iterator>
 #include <random>
+#include <string>
 #include <utility>
 
 #include "model/clock.h"
@@ -110,6 +113,29 @@ TEST_CASE("floats: text as Go writes it") {
   CHECK(json(INFINITY) == "+Inf");
   CHECK(FormatShort(0.00001) == "1e-05");
   CHECK(FormatShort(1e20) == "100000000000000000000");
+}
+
+TEST_CASE("floats: few decimals are written as the shortest text") {
+  const auto shortest = [](double value) {
+    char text[400];
+    return std::string(text,
+                       std::to_chars(text, std::end(text), value, std::chars_format::fixed).ptr);
+  };
+  for (double value : {0.000001, 0.0000015, -0.5, 1234567.125, 999999999.999999, 1e9 - 1e-6,
+                       0.1 + 0.2, 1.0 / 3, 100.0, -7.25, 5e-324, 4503599627370497.5}) {
+    CAPTURE(value);
+    CHECK(FormatFloat(value) == shortest(value));
+  }
+  std::mt19937_64 random(12);
+  for (int i = 0; i < 200'000; ++i) {
+    // Decimals of up to 9 places, their neighbours, and values whose digits exceed fifteen.
+    const double scale = std::pow(10.0, static_cast<double>(random() % 10));
+    const auto digits = static_cast<double>(static_cast<int64_t>(random()) >> (random() % 60));
+    double value = digits / scale;
+    if (random() % 4 == 0) value = std::nextafter(value, INFINITY);
+    if (std::fabs(value) >= 0x1p53) continue;
+    REQUIRE(FormatFloat(value) == shortest(value));
+  }
 }
 
 TEST_CASE("floats: text reads back") {

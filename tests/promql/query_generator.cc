@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -179,7 +178,8 @@ std::string QueryGenerator::RangeCall(int depth) {
                                            "ts_of_last_over_time",
                                            "ts_of_max_over_time",
                                            "absent_over_time"};
-  static constexpr const char* kRanges[] = {"1m", "2m30s", "5m", "10m"};
+  // Of the third, windows begin where others end.
+  static constexpr const char* kRanges[] = {"1m", "2m30s", "4m30s", "5m", "10m"};
   const std::string name = Pick(kNames);
   const char* before = name == "quantile_over_time" ? "0.7, " : "";
   const char* after = name == "predict_linear" ? ", 90" : "";
@@ -225,7 +225,7 @@ std::string QueryGenerator::Repeating(int depth) {
     }
     case 3: {
       const std::string part = Vector(depth - 1);
-      return fmt::format("(max_over_time({}[5m:20s]) {} min_over_time({}[{}:20s]))", part,
+      return fmt::format("(max_over_time(({})[5m:20s]) {} min_over_time(({})[{}:20s]))", part,
                          Pick(kOps), part, Chance(50) ? "5m" : "7m");
     }
     case 4: {
@@ -250,20 +250,22 @@ std::string QueryGenerator::Repeating(int depth) {
 }
 
 std::string SampleText(double value, const Histogram* histogram, int digits) {
+  // A NaN's sign and payload say nothing.
+  const auto number = [&](double number) {
+    return std::isnan(number) ? "NaN" : fmt::format("{:.{}g}", number, digits);
+  };
   if (histogram != nullptr) {
-    std::string text = fmt::format(
-        "H{} {:x} {:x} {:x}", histogram->schema, std::bit_cast<uint64_t>(histogram->count),
-        std::bit_cast<uint64_t>(histogram->sum), std::bit_cast<uint64_t>(histogram->zero_count));
+    std::string text = fmt::format("H{} {} {} {}", histogram->schema, number(histogram->count),
+                                   number(histogram->sum), number(histogram->zero_count));
     for (const Buckets* side : {&histogram->positive, &histogram->negative}) {
       side->ForEach([&](int32_t index, double count) {
-        text += fmt::format(" {}:{:.{}g}", index, count, digits);
+        text += fmt::format(" {}:{}", index, number(count));
       });
       text += " |";
     }
     return text;
   }
-  if (std::isnan(value)) return "NaN";
-  return fmt::format("{:.{}g}", value, digits);
+  return number(value);
 }
 
 std::vector<StepTexts> TextsByStep(const Matrix& matrix, int digits) {
