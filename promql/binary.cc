@@ -8,8 +8,10 @@
 #include <absl/container/flat_hash_map.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "model/status_macros.h"
 #include "promql/label_filter.h"
@@ -122,9 +124,14 @@ class VectorBinary : public Operator {
       group_of_one_.push_back(index);
       groups_[index].ones.push_back(one);
     }
+    // Of several ambiguous groups, the one whose second series comes first is the error's.
+    std::vector<Group*> shared;
     for (Group& group : groups_) {
-      if (group.ones.size() > 1) RETURN_IF_ERROR(MergeOnes(group));
+      if (group.ones.size() > 1) shared.push_back(&group);
     }
+    std::sort(shared.begin(), shared.end(),
+              [](const Group* a, const Group* b) { return a->ones[1] < b->ones[1]; });
+    for (Group* group : shared) RETURN_IF_ERROR(MergeOnes(*group));
     return absl::OkStatus();
   }
 
