@@ -26,6 +26,7 @@
 #include "tsdb/exemplar_store.h"
 #include "tsdb/fold.h"
 #include "tsdb/head.h"
+#include "tsdb/log_cursor.h"
 #include "tsdb/querier.h"
 #include "tsdb/store.h"
 #include "tsdb/write_path.h"
@@ -37,6 +38,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr DurationMs kSweepInterval = kMinute;
+constexpr DurationMs kSweepHeadTime = 10 * kMinute;
 constexpr int kFoldingNice = 10;
 
 // A ULID in Crockford's base 32: what Prometheus names its blocks.
@@ -162,6 +164,8 @@ class DbImpl : public Db {
     return exemplars_.Select(start, end, head().index(), matcher_sets);
   }
 
+  std::unique_ptr<LogCursor> OpenLog() override { return NewLogCursor(head(), write_path()); }
+
   CardinalityStats Cardinality(size_t limit) const override {
     CardinalityStats stats = head().index().Cardinality(limit);
     stats.head = head().Stats();
@@ -250,8 +254,10 @@ class DbImpl : public Db {
     RETURN_IF_ERROR(write_path().CheckpointIfDue());
     if (!options_.background) RETURN_IF_ERROR(folder_->Run());
     const int64_t now_ms = clock_.MonotonicNanos() / kNanosPerMs;
-    if (!options_.background || now_ms - swept_ms_ >= kSweepInterval) {
+    const TimestampMs newest = head().max_time();
+    if (!options_.background || now_ms - swept_ms_ >= kSweepInterval || IsSweepOverdue(newest)) {
       swept_ms_ = now_ms;
+      swept_newest_ = newest;
       RETURN_IF_ERROR(write_path().Sweep());
       RETURN_IF_ERROR(write_path().Expire(retention));
     }
@@ -309,6 +315,11 @@ class DbImpl : public Db {
   WritePath& write_path() { return *state_->write_path; }
   const WritePath& write_path() const { return *state_->write_path; }
 
+  // Samples of the past that are sent faster than they were taken must not fill memory meanwhile.
+  bool IsSweepOverdue(TimestampMs newest) const {
+    return newest > swept_newest_.load(std::memory_order_relaxed) + kSweepHeadTime;
+  }
+
   absl::Status ExpireBySize() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mutex_) {
     uint64_t limit = size_retention_.bytes;
     if (size_retention_.percentage > 0) {
@@ -341,7 +352,8 @@ class DbImpl : public Db {
       // A log that grows fast must not wait for the next round.
       if (status.ok()) status = write_path().CheckpointIfDue();
       if (status.ok() &&
-          clock_.MonotonicNanos() - maintained >= options_.maintenance_interval * 1'000'000) {
+          (IsSweepOverdue(head().max_time()) ||
+           clock_.MonotonicNanos() - maintained >= options_.maintenance_interval * kNanosPerMs)) {
         maintained = clock_.MonotonicNanos();
         status = Maintain();
       }
@@ -383,6 +395,7 @@ class DbImpl : public Db {
   // One maintenance at a time; never taken by callers on the data path.
   Mutex maintenance_mutex_;
   int64_t swept_ms_ ABSL_GUARDED_BY(maintenance_mutex_) = 0;
+  std::atomic<TimestampMs> swept_newest_ = kMinTimestamp;  // The head's time then.
   SizeRetention size_retention_ ABSL_GUARDED_BY(maintenance_mutex_);
 
   Mutex mutex_;

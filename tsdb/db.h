@@ -69,6 +69,9 @@ struct DbOptions {
   uint64_t log_epoch_bytes = 64 << 20;
   DurationMs log_epoch_age = 4 * kMinute;
 
+  // The log that cursors hold, beyond what a restart needs, is dropped past this size of all of it.
+  uint64_t held_log_bytes_max = 512 << 20;
+
   // Closed chunks of one epoch of writing share files, which retention drops together. Shortened
   // to `retention` if that is less.
   DurationMs hot_epoch = 2 * kHour;
@@ -107,7 +110,11 @@ struct StoredStats {
 };
 
 // Thread-safe, but for Close().
-class Db : public Queryable, public Appendable, public ExemplarQueryable, public StorageAdmin {
+class Db : public Queryable,
+           public Appendable,
+           public ExemplarQueryable,
+           public LogSource,
+           public StorageAdmin {
  public:
   // Opens `options.path`, or creates it, and recovers what was committed. `clock` outlives the Db.
   //   Unavailable         another process has the directory open

@@ -107,7 +107,15 @@ void Head::MarkDirty(uint64_t id) {
 
 // ------------------------------------------------------------------------------------- maintenance
 
-Head::SweepResult Head::Sweep(size_t shard_number, TimestampMs idle_before, uint32_t oldest_epoch) {
+bool Head::IsIdle(const SeriesRecord& record, const IdleLimits& idle) {
+  if (!record.has_samples) return true;
+  const bool ended = record.last_is_histogram
+                         ? record.histogram != nullptr && record.histogram->last().IsStale()
+                         : IsStaleNan(record.chunk.last_value);
+  return record.chunk.last_time < (ended ? idle.ended_before : idle.silent_before);
+}
+
+Head::SweepResult Head::Sweep(size_t shard_number, const IdleLimits& idle, uint32_t oldest_epoch) {
   SweepResult result;
   MutexLock create_lock(create_mutex_);
   {
@@ -118,7 +126,7 @@ Head::SweepResult Head::Sweep(size_t shard_number, TimestampMs idle_before, uint
       for (uint64_t i = 0; i < kBlockSeries; ++i) {
         SeriesRecord& record = (*slot.records)[i];
         if (!record.present || record.pending.load(std::memory_order_relaxed) > 0 ||
-            (record.has_samples && record.chunk.last_time >= idle_before)) {
+            !IsIdle(record, idle)) {
           continue;
         }
         const uint64_t id = number * kBlockSeries + i;

@@ -207,14 +207,21 @@ class Head {
   // ----------------------------------------------------------------------------- maintenance
 
   static constexpr size_t kShards = 256;
-  // WRITER: closes the chunks of `shard` whose series had no sample since `idle_before`, and
-  // removes the series without any data: no open chunk and none in a hot family from
-  // `oldest_epoch` on. Returns the ids removed, and whether each had a row in `series`.
+  // When a series is idle: without samples since `silent_before`, or since `ended_before` if the
+  // newest one says that it ended.
+  struct IdleLimits {
+    TimestampMs ended_before = kMinTimestamp;
+    TimestampMs silent_before = kMinTimestamp;
+  };
+  // WRITER: closes the chunks of idle series of `shard`, and removes the series without any data:
+  // no open chunk and none in a hot family from `oldest_epoch` on. Returns the ids removed, and
+  // whether each had a row in `series`.
   struct SweepResult {
     std::vector<uint64_t> removed;
     std::vector<uint64_t> removed_saved;
   };
-  SweepResult Sweep(size_t shard, TimestampMs idle_before, uint32_t oldest_epoch);
+  SweepResult Sweep(size_t shard, const IdleLimits& idle, uint32_t oldest_epoch);
+  static bool IsIdle(const SeriesRecord& record, const IdleLimits& idle);
 
   // --------------------------------------------------------------------------------- reading
 

@@ -133,7 +133,9 @@ absl::Status WritePath::CloseAll() {
   for (size_t shard = 0; shard < Head::kShards; ++shard) {
     MutexLock lock(commit_mutex_);
     // Those with samples stay, however old: they may be about to go on.
-    RETURN_IF_ERROR(SweepShard(shard, kMaxTimestamp, /*oldest_epoch=*/0));
+    RETURN_IF_ERROR(SweepShard(shard,
+                               {.ended_before = kMaxTimestamp, .silent_before = kMaxTimestamp},
+                               /*oldest_epoch=*/0));
   }
   {
     MutexLock lock(commit_mutex_);

@@ -18,12 +18,20 @@ namespace varve {
 
 namespace {
 
+// After a staleness marker a series is taken for ended, unless it goes on within this.
+constexpr DurationMs kEndedChunkAge = 10 * kMinute;
+
 // Appenders in use at the same time that find their buffers again.
 constexpr size_t kPooledBuffersMax = 16;
 // Buffers larger than this are not kept: one huge request should not stay in memory.
 constexpr size_t kPooledSamplesMax = 64 << 10;
 // Open chunks may be older than what hot families hold, but not by more than this.
 constexpr DurationMs kOpenChunkAgeMax = 3 * kHour;
+
+// With more series that have ended than this, and than half of the others, hot families last so
+// long: folding them frees memory.
+constexpr uint64_t kEndedSeriesMin = 10'000;
+constexpr DurationMs kCrowdedHotEpoch = 15 * kMinute;
 
 // An epoch of the log may have this size whatever the number of series.
 constexpr uint64_t kLogEpochBytesMin = 8 << 20;
@@ -223,7 +231,13 @@ absl::Status WritePath::RotateHotIfDue(DurationMs retention) {
   {
     MutexLock lock(commit_mutex_);
     const TimestampMs begun = hot_.back()->begun;
-    if (begun == kMinTimestamp || head_.max_time() - begun < lasts) return absl::OkStatus();
+    if (begun == kMinTimestamp) return absl::OkStatus();
+    // Series that have ended stay in memory until their chunks are folded.
+    const HeadStats stats = head_.Stats();
+    if (stats.series > stats.chunks + stats.chunks / 2 + kEndedSeriesMin) {
+      lasts = std::min(lasts, kCrowdedHotEpoch);
+    }
+    if (head_.max_time() - begun < lasts) return absl::OkStatus();
   }
   return RotateHot();
 }
@@ -375,7 +389,7 @@ absl::Status WritePath::DropLogBefore(uint64_t sequence) {
   {
     MutexLock lock(commit_mutex_);
     replay_from_ = sequence;
-    while (log_.size() > 1 && log_[1].first_sequence <= sequence) {
+    while (log_.size() > 1 && log_[1].first_sequence <= sequence && !HoldsOldestEpoch()) {
       log_bytes_.fetch_sub(log_.front().bytes, std::memory_order_relaxed);
       superfluous.push_back(std::move(log_.front()));
       log_.pop_front();
@@ -431,8 +445,9 @@ absl::Status WritePath::CheckpointIfDue() {
 
 // ------------------------------------------------------------------------------------------- sweep
 
-absl::Status WritePath::SweepShard(size_t shard, TimestampMs idle_before, uint32_t oldest_epoch) {
-  const Head::SweepResult swept = head_.Sweep(shard, idle_before, oldest_epoch);
+absl::Status WritePath::SweepShard(size_t shard, const Head::IdleLimits& idle,
+                                   uint32_t oldest_epoch) {
+  const Head::SweepResult swept = head_.Sweep(shard, idle, oldest_epoch);
   RETURN_IF_ERROR(WriteClosed());
   counters_.series_removed += swept.removed.size();
   if (swept.removed_saved.empty()) return absl::OkStatus();
@@ -448,11 +463,12 @@ absl::Status WritePath::SweepShard(size_t shard, TimestampMs idle_before, uint32
 
 absl::Status WritePath::Sweep() {
   if (head_.max_time() == kMinTimestamp) return absl::OkStatus();
-  const TimestampMs idle_before = head_.max_time() - kChunkSpanMax;
+  const Head::IdleLimits idle{.ended_before = head_.max_time() - kEndedChunkAge,
+                              .silent_before = head_.max_time() - kChunkSpanMax};
   for (size_t shard = 0; shard < Head::kShards; ++shard) {
     MutexLock lock(commit_mutex_);
     const auto oldest_epoch = static_cast<uint32_t>(hot_.front()->number);
-    RETURN_IF_ERROR(SweepShard(shard, idle_before, oldest_epoch));
+    RETURN_IF_ERROR(SweepShard(shard, idle, oldest_epoch));
   }
   return absl::OkStatus();
 }

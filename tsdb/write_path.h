@@ -166,6 +166,24 @@ class WritePath {
   // Checkpoints and flushes; commits fail from now on.
   absl::Status Close() ABSL_LOCKS_EXCLUDED(commit_mutex_, checkpoint_mutex_);
 
+  // ------------------------------------------------------------------- held log (log_cursor.cc)
+
+  // Holds the log behind the last commit, as long as that is not more than held_log_bytes_max; 0 is
+  // never a hold.
+  uint64_t HoldLog() ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // The hold moves on to the commits after `sequence`. No effect backwards.
+  void MoveHold(uint64_t hold, uint64_t sequence) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  void EndHold(uint64_t hold) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  uint64_t HeldAfter(uint64_t hold) const ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  struct StoredCommit {
+    uint64_t sequence = 0;
+    std::string record;
+  };
+  // The records after `sequence`, as LogCursor::Read(). OutOfRange if some are gone, with
+  // `sequence` moved to where the log begins.
+  absl::StatusOr<std::vector<StoredCommit>> ReadLog(uint64_t& sequence, size_t bytes_max) const
+      ABSL_LOCKS_EXCLUDED(commit_mutex_);
+
   // The current set. Take it after copying what the head holds: a chunk is then in either.
   std::shared_ptr<const HotSet> hot_set() const ABSL_LOCKS_EXCLUDED(hot_mutex_);
   uint64_t log_bytes() const { return log_bytes_.load(std::memory_order_relaxed); }
@@ -196,13 +214,15 @@ class WritePath {
   absl::Status SaveRow(uint64_t row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   // Closes idle chunks of the shard, and removes its series without data: no open chunk and none
   // in a hot family from `oldest_epoch` on.
-  absl::Status SweepShard(size_t shard, TimestampMs idle_before, uint32_t oldest_epoch)
+  absl::Status SweepShard(size_t shard, const Head::IdleLimits& idle, uint32_t oldest_epoch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status CheckpointLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(checkpoint_mutex_)
       ABSL_LOCKS_EXCLUDED(commit_mutex_);
   absl::Status RotateLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(checkpoint_mutex_)
       ABSL_LOCKS_EXCLUDED(commit_mutex_);
   absl::Status DropLogBefore(uint64_t sequence) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // Whether a hold needs the oldest epoch, and the log is not too large for that.
+  bool HoldsOldestEpoch() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status RotateHot() ABSL_LOCKS_EXCLUDED(commit_mutex_);
   void PublishHot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   // Drops the families in `folded_`, once the table without them is durable.
@@ -224,11 +244,14 @@ class WritePath {
   Mutex checkpoint_mutex_ ABSL_ACQUIRED_BEFORE(commit_mutex_);
 
   // The writer's turn (head.h).
-  Mutex commit_mutex_;
+  mutable Mutex commit_mutex_;
   bool closed_ ABSL_GUARDED_BY(commit_mutex_) = false;
   uint64_t last_sequence_ ABSL_GUARDED_BY(commit_mutex_) = 0;
   uint64_t replay_from_ ABSL_GUARDED_BY(commit_mutex_) = 1;
   std::deque<LogEpoch> log_ ABSL_GUARDED_BY(commit_mutex_);  // The last one is written to.
+  // Sequences after which the log is held, by number of the hold.
+  std::map<uint64_t, uint64_t> holds_ ABSL_GUARDED_BY(commit_mutex_);
+  uint64_t last_hold_ ABSL_GUARDED_BY(commit_mutex_) = 0;
   int64_t log_begun_nanos_ ABSL_GUARDED_BY(commit_mutex_) = 0;
   std::vector<std::shared_ptr<HotFamily>> hot_ ABSL_GUARDED_BY(commit_mutex_);  // Same.
   // Those the bucket table names.

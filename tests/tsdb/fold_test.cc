@@ -515,5 +515,59 @@ TEST_CASE("caches keep within their bounds, the least recently used go first") {
   CHECK(cache.Find("large") == nullptr);
 }
 
+TEST_CASE_FIXTURE(FoldFixture, "a staleness marker lets a series leave memory early") {
+  auto db = MustOpen(options, clock);
+  const Labels ended = Labels::Of({{"a", "ended"}});
+  const Labels silent = Labels::Of({{"a", "silent"}});
+  MustAppend(*db, ended, kBegin, 1);
+  MustAppend(*db, ended, kBegin + kMinute, StaleNan());
+  MustAppend(*db, silent, kBegin + kMinute, 1);
+  const auto chunks_after = [&](DurationMs after) {
+    clock.Set(kBegin + kMinute + after);
+    MustAppend(*db, Labels::Of({{"a", "other"}}), kBegin + kMinute + after, 1);
+    REQUIRE(db->Maintain().ok());
+    return db->Head().chunks;
+  };
+  CHECK(chunks_after(10 * kMinute) == 3);
+  CHECK(chunks_after(10 * kMinute + 1) == 2);
+  CHECK(chunks_after(kHour) == 2);
+  CHECK(chunks_after(kHour + 1) == 1);
+}
+
+// All series are replaced every hour: those in memory stay a small multiple of those that are
+// alive.
+TEST_CASE_FIXTURE(FoldFixture, "churn: series that have ended do not pile up in memory") {
+  constexpr int kSeries = 12'000;
+  const int hours = TestRounds(12);
+  auto db = MustOpen(options, clock);
+  uint64_t most = 0;
+  for (int hour = 0; hour < hours; ++hour) {
+    std::vector<SeriesRef> refs(kSeries, kNoSeries);
+    for (int quarter = 0; quarter < 4; ++quarter) {
+      const TimestampMs now = kBegin + hour * kHour + quarter * 15 * kMinute;
+      clock.Set(now);
+      const auto appender = db->NewAppender();
+      for (int i = 0; i < kSeries; ++i) {
+        const Labels labels =
+            refs[i] != kNoSeries
+                ? Labels()
+                : Labels::Of(
+                      {{"__name__", "m"}, {"i", std::to_string(i)}, {"pod", std::to_string(hour)}});
+        const auto ref = appender->Append(refs[i], labels, now, quarter);
+        REQUIRE(ref.ok());
+        refs[i] = *ref;
+      }
+      REQUIRE(appender->Commit().ok());
+      REQUIRE(db->Maintain().ok());
+      most = std::max(most, db->Head().series);
+    }
+  }
+  CHECK(most <= 4 * kSeries);
+  CHECK(db->Counters().series_created == static_cast<uint64_t>(hours) * kSeries);
+  const auto querier = db->OpenQuerier(kMinTimestamp, kMaxTimestamp);
+  const auto set = (*querier)->Select({Matcher::Equal("i", "17")}, {});
+  CHECK((*set)->size() == static_cast<size_t>(hours));
+}
+
 }  // namespace
 }  // namespace varve
