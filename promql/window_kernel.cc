@@ -277,7 +277,8 @@ void ExtremesWithNans(const FloatWindows& windows, Row& row) {
 
 // The samples fall into runs between the beginnings of windows. A window is a number of whole runs,
 // kept as a queue of two halves: the extremes from each run of the front half to its end, and one
-// of the back half; and what is left of the window behind its last whole run.
+// of the back half; and what is left of the window behind its last whole run, the tail, which grows
+// from step to step where the grid is shorter than the range.
 template <bool kMax>
 void ExtremeKernel(const FloatWindows& windows, RangeCall&, Row& row) {
   const absl::Span<const double> values = windows.values;
@@ -300,6 +301,9 @@ void ExtremeKernel(const FloatWindows& windows, RangeCall&, Row& row) {
   size_t done = 0;    // Runs before it are in `runs`.
   size_t middle = 0;  // Where the back half begins.
   double back = kNone;
+  uint32_t tail_from = 0;
+  uint32_t tail_to = 0;
+  double tail = kNone;
   RowWriter out(row);
   for (size_t step = 0; step < steps; ++step) {
     const uint32_t end = windows.end[step];
@@ -317,7 +321,13 @@ void ExtremeKernel(const FloatWindows& windows, RangeCall&, Row& row) {
     }
     if (windows.begin[step] == end) continue;
     const double whole = Better<kMax>(step < middle ? front[step] : kNone, back);
-    out.Set(step, Better<kMax>(whole, extreme(begin_of(std::max(done, step)), end)));
+    const uint32_t from = begin_of(std::max(done, step));
+    if (from != tail_from) {
+      tail = kNone;
+      tail_from = tail_to = from;
+    }
+    for (; tail_to < end; ++tail_to) tail = Better<kMax>(tail, values[tail_to]);
+    out.Set(step, Better<kMax>(whole, tail));
   }
 }
 

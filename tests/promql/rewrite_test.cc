@@ -24,7 +24,7 @@ constexpr TimestampMs kEnd = 100 * kMinute;
 
 // m_total{s="0"} to m_total{s="9"} and n{s="0",p="0"} to n{s="9",p="1"}, a sample a minute.
 const MemoryStorage& Minutes() {
-  static const MemoryStorage* const storage = [] {
+  static const MemoryStorage* const kStorage = [] {
     auto* filled = new MemoryStorage;
     for (int s = 0; s < 10; ++s) {
       const std::string text = std::to_string(s);
@@ -37,7 +37,7 @@ const MemoryStorage& Minutes() {
     }
     return filled;
   }();
-  return *storage;
+  return *kStorage;
 }
 
 Engine NewEngine(bool rewrites, uint64_t max_samples = 50'000'000) {
