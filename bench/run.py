@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole-server benchmarks: Varve beside Debian's Prometheus and VictoriaMetrics, same load, same run.
 
-usage: run.py NAME [--targets N] [--hours H] [--seconds S] [--servers varve,prometheus,victoria]
-              [--data DIR]
+usage: run.py NAME [--targets N] [--hours H | --minutes M] [--seconds S]
+              [--servers varve,prometheus,victoria] [--data DIR]
 
 --data keeps the servers' data of `query` below DIR; the next run with as many targets and hours does
 not send the load again.
@@ -10,6 +10,7 @@ not send the load again.
 Figures are those of one run on one machine: compare the ratios. `./dev bench` lists the names:
 """
 # bench storage: remote-write load: CPU and bytes a sample, memory, time to be ready after kill -9
+# bench churn: memory while all series are replaced every hour, beside the same load without
 # bench query: the queries of querybench.py over remote-written data
 # bench scrape: 1,000 scrape targets: CPU a sample and memory
 
@@ -29,6 +30,7 @@ import peers  # noqa: E402
 BUILD = ROOT / "build" / "release"
 START = 1_790_000_000  # Where the generated load begins, in Unix seconds.
 STEP = 15
+CHURN_STEP = 60
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -101,11 +103,12 @@ class Server:
         self.process.stop(120)
 
 
-def push(server: Server, targets: int, hours: float) -> tuple[int, float]:
+def push(server: Server, targets: int, hours: float, step: int = STEP,
+         churn_hours: float = 0) -> tuple[int, float]:
     """Sends the load; returns samples and wall seconds."""
     end = START + int(hours * 3600)
     done = subprocess.run([BUILD / "bench" / "pushgen", server.url + "/api/v1/write", str(targets),
-                           str(START), str(end), str(STEP)], capture_output=True, text=True, check=False)
+                           str(START), str(end), str(step), str(churn_hours)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{server.name}: pushgen failed: {done.stdout} {done.stderr}")
     words = done.stdout.split()
@@ -137,6 +140,26 @@ def bench_storage(options) -> None:
                      f"{survived:.0f} of {kept:.0f}"])
         print(f"{name}: {samples} samples in {seconds:.0f} s", flush=True)
         harness.cleanup()
+    table(rows)
+
+
+def bench_churn(options) -> None:
+    """Peak memory over the time, with the same series throughout and with all replaced every hour."""
+    rows = [["server", "samples", "CPU s per M samples", "peak RSS MB", "the same, all series replaced hourly",
+             "CPU s per M samples"], ["---"] * 6]
+    for name in options.servers:
+        row = [name]
+        for churn_hours in (0, 1):
+            server = Server(name)
+            server.start()
+            before = server.cpu_seconds()
+            samples, _ = push(server, options.targets, options.hours, CHURN_STEP, churn_hours)
+            cpu = f"{(server.cpu_seconds() - before) / samples * 1e6:.2f}"
+            peak = f"{server.memory_mb('VmHWM'):.0f}"
+            row += [str(samples), cpu, peak] if churn_hours == 0 else [peak, cpu]
+            server.stop()
+            harness.cleanup()
+        rows.append(row)
     table(rows)
 
 
@@ -184,17 +207,20 @@ def bench_scrape(options) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1])
-    parser.add_argument("name", choices=["storage", "query", "scrape"])
+    parser.add_argument("name", choices=["storage", "churn", "query", "scrape"])
     parser.add_argument("--targets", type=int)
     parser.add_argument("--hours", type=float, default=24)
+    parser.add_argument("--minutes", type=float, help="of load, instead of --hours")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--servers", default="varve,prometheus,victoria")
     parser.add_argument("--data", type=pathlib.Path)
     options = parser.parse_args()
     options.servers = options.servers.split(",")
+    if options.minutes is not None:
+        options.hours = options.minutes / 60
     options.targets = options.targets or (1000 if options.name == "scrape" else 10)
     subprocess.run(["ninja", "-C", BUILD, "pushgen", "farm"], check=True, stdout=subprocess.DEVNULL)
-    {"storage": bench_storage, "query": bench_query, "scrape": bench_scrape}[options.name](options)
+    {"storage": bench_storage, "churn": bench_churn, "query": bench_query, "scrape": bench_scrape}[options.name](options)
 
 
 if __name__ == "__main__":
