@@ -55,7 +55,8 @@ Setter Duration(DurationMs Flags::*field, DurationMs minimum = 0) {
   };
 }
 
-Setter Bytes(uint64_t Flags::*field) {
+template <typename Number>
+Setter Bytes(Number Flags::*field) {
   return [field](Flags& flags, const std::string& text) {
     const auto bytes = ParseByteSize(text);
     if (!bytes.ok()) return MessageOf(bytes.status());
@@ -150,6 +151,10 @@ const std::vector<FlagRow>& Rows() {
        Duration(&Flags::storage_retention_time, 1), "How long to keep samples. Default: 15d."},
       {"storage.tsdb.retention.size", Kind::kBytes, "", Bytes(&Flags::storage_retention_bytes),
        "Bytes of data to keep at most, the log included; the oldest go first."},
+      {"storage.memory-limit", Kind::kBytes, "", Bytes(&Flags::storage_memory_limit),
+       "Memory to get by with; past it caches shrink, then queries are refused, then new series. 0 "
+       "= no limit. Default: three quarters of the control group's limit or of the machine's "
+       "memory."},
       {"storage.tsdb.no-lockfile", Kind::kBool, "false", nullptr, "Do not lock the directory."},
       {"storage.tsdb.head-chunks-write-queue-size", Kind::kNumber, "0", nullptr, ""},
       {"storage.tsdb.delay-compact-file.path", Kind::kText, "", nullptr, ""},
@@ -195,6 +200,10 @@ const std::vector<FlagRow>& Rows() {
        "Queries that run at the same time."},
       {"query.max-samples", Kind::kNumber, "50000000", Number(&Flags::query_max_samples, 1),
        "Samples one query may hold in memory."},
+      {"query.max-memory", Kind::kBytes, "", Bytes(&Flags::query_max_memory),
+       "Memory one query may hold. 0 = no limit. Default: a quarter of --storage.memory-limit."},
+      {"query.log-slower-than", Kind::kDuration, "0s", Duration(&Flags::query_log_slower_than),
+       "Name queries that take at least this long in the log. 0 = none."},
       {"auto-gomaxprocs", Kind::kBool, "true", nullptr, ""},
       {"auto-gomemlimit", Kind::kBool, "true", nullptr, ""},
       {"auto-gomemlimit.ratio", Kind::kText, "0.9", nullptr, ""},

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,13 +39,16 @@ struct Flags {
   std::string web_cors_origin;
 
   std::string storage_path;
-  DurationMs storage_retention_time = 0;  // 0 = not given.
-  uint64_t storage_retention_bytes = 0;   // 0 = not given.
+  DurationMs storage_retention_time = 0;         // 0 = not given.
+  uint64_t storage_retention_bytes = 0;          // 0 = not given.
+  std::optional<uint64_t> storage_memory_limit;  // 0 = none.
 
   DurationMs query_lookback_delta = 5 * kMinute;
   DurationMs query_timeout = 2 * kMinute;
   uint64_t query_max_concurrency = 20;
   uint64_t query_max_samples = 50'000'000;
+  std::optional<uint64_t> query_max_memory;  // 0 = none.
+  DurationMs query_log_slower_than = 0;      // 0 = never.
   uint64_t rules_max_concurrent_evals = 4;
   bool scrape_adjust_timestamps = true;
   DurationMs scrape_timestamp_tolerance = 2;

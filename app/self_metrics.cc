@@ -125,6 +125,41 @@ std::vector<MetricFamily> ProcessMetrics::Collect() const {
   return families.Take();
 }
 
+std::vector<MetricFamily> MemoryMetrics::Collect() const {
+  Families families;
+  families.Gauge("varve_memory_limit_bytes", "Memory to get by with; 0 if there is no limit.",
+                 static_cast<double>(budget_.limit()));
+  families.Gauge("varve_memory_used_bytes", "What counts against the memory limit.",
+                 static_cast<double>(budget_.used()));
+  MetricFamily parts =
+      Family("varve_memory_bytes",
+             "Memory by part. `other` is what the process takes beside what is accounted for.",
+             Kind::Gauge);
+  for (size_t i = 0; i < kMemoryParts; ++i) {
+    const auto part = static_cast<MemoryPart>(i);
+    parts.metric.push_back(Value(Kind::Gauge, static_cast<double>(budget_.Of(part)),
+                                 {{"part", std::string(MemoryPartText(part))}}));
+  }
+  const uint64_t accounted = budget_.accounted();
+  const uint64_t resident = budget_.resident();
+  parts.metric.push_back(Value(Kind::Gauge,
+                               static_cast<double>(resident > accounted ? resident - accounted : 0),
+                               {{"part", "other"}}));
+  families.Add(std::move(parts));
+  MetricFamily refused = Family("varve_memory_refused_total",
+                                "What was refused because memory was short.", Kind::Counter);
+  for (size_t i = 0; i < kMemoryUses; ++i) {
+    const auto use = static_cast<MemoryUse>(i);
+    refused.metric.push_back(Value(Kind::Counter, static_cast<double>(budget_.refused(use)),
+                                   {{"use", std::string(MemoryUseText(use))}}));
+  }
+  families.Add(std::move(refused));
+  families.Counter("varve_memory_cache_shrinks_total",
+                   "How often caches shrank because memory was short.",
+                   static_cast<double>(budget_.shrinks()));
+  return families.Take();
+}
+
 std::vector<MetricFamily> StorageMetrics::Collect() const {
   const StorageAdmin* const storage = storage_;
   if (storage == nullptr) return {};

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "model/clock.h"
+#include "model/memory_budget.h"
 #include "model/storage.h"
 
 namespace varve {
@@ -19,6 +20,17 @@ namespace varve {
 class ProcessMetrics : public prometheus::Collectable {
  public:
   std::vector<prometheus::MetricFamily> Collect() const override;
+};
+
+// varve_memory_*. Thread-safe.
+class MemoryMetrics : public prometheus::Collectable {
+ public:
+  // `budget` must outlive this object.
+  explicit MemoryMetrics(const MemoryBudget& budget) : budget_(budget) {}
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+ private:
+  const MemoryBudget& budget_;
 };
 
 // prometheus_tsdb_*; none until Attach(). Thread-safe.

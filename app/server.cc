@@ -26,11 +26,14 @@
 #include "app/builtin_config.h"
 #include "app/byte_size.h"
 #include "app/config.h"
+#include "app/query_log.h"
 #include "app/self_metrics.h"
+#include "app/system_memory.h"
 #include "http/api.h"
 #include "http/server.h"
 #include "model/clock.h"
 #include "model/log_line.h"
+#include "model/memory_budget.h"
 #include "model/mutex.h"
 #include "model/status_macros.h"
 #include "net/client.h"
@@ -47,6 +50,11 @@ namespace {
 constexpr int kExitRuntime = 1;
 constexpr int kExitConfig = 2;
 constexpr DurationMs kDefaultRetention = 15 * kDay;
+// Of what the system has, for the memory limit: what is refused last is refused at 5/4 of that.
+constexpr uint64_t kMemoryLimitParts = 4;
+constexpr uint64_t kMemoryLimitPartsTaken = 3;
+// A query's share of the limit.
+constexpr uint64_t kQueryMemoryPart = 4;
 
 // The signals main waits for; every other thread has them blocked.
 sigset_t HandledSignals() {
@@ -99,6 +107,30 @@ std::string NormalPrefix(const Flags& flags) {
   while (!prefix.empty() && prefix.back() == '/') prefix.pop_back();
   if (!prefix.empty() && prefix.front() != '/') prefix.insert(prefix.begin(), '/');
   return prefix;
+}
+
+// The memory limit in bytes, 0 = none; says in the log where it comes from.
+uint64_t MemoryLimit(const Flags& flags) {
+  SystemMemory system{.bytes = flags.storage_memory_limit.value_or(0), .source = "flag"};
+  uint64_t limit = system.bytes;
+  if (!flags.storage_memory_limit.has_value()) {
+    system = FindSystemMemory();
+    limit = system.bytes / kMemoryLimitParts * kMemoryLimitPartsTaken;
+  }
+  spdlog::info(LogLine("Memory limit", {{"bytes", std::to_string(limit)},
+                                        {"source", system.source},
+                                        {"source_bytes", std::to_string(system.bytes)}}));
+  return limit;
+}
+
+// Caches and write buffers get fixed shares of the limit, within what is useful.
+void SizeByMemory(uint64_t limit, DbOptions& options) {
+  if (limit == 0) return;
+  constexpr uint64_t kMiB = 1 << 20;
+  options.block_cache_bytes = std::clamp(limit / 32, 4 * kMiB, 128 * kMiB);
+  options.generation_cache_bytes = std::clamp(limit / 64, 2 * kMiB, 64 * kMiB);
+  options.write_buffers_bytes_max = std::clamp(limit / 16, 8 * kMiB, 64 * kMiB);
+  options.write_buffer_bytes = std::clamp(options.write_buffers_bytes_max / 8, kMiB, 4 * kMiB);
 }
 
 promql::EngineFeatures FeaturesOf(const Flags& flags) {
@@ -161,10 +193,16 @@ class Server {
   std::atomic<DurationMs> evaluation_interval_{kMinute};
   DurationMs retention_ ABSL_GUARDED_BY(reload_mutex_) = kDefaultRetention;
 
+  MemoryBudget memory_{{.limit = MemoryLimit(flags_),
+                        .resident = ResidentBytes,
+                        .release_freed = ReleaseFreedMemory,
+                        .clock = &clock_}};
   ProcessMetrics process_metrics_;
+  MemoryMetrics memory_metrics_{memory_};
   StorageMetrics storage_metrics_;
   std::unique_ptr<Db> db_;
 
+  QueryLog query_log_{flags_.query_log_slower_than, clock_, registry_.get()};
   std::unique_ptr<promql::Engine> engine_;
   std::unique_ptr<HttpClient> http_client_;
   std::unique_ptr<ScrapeManager> scrape_;
@@ -241,7 +279,7 @@ absl::Status Server::OpenHttp() {
   api.route_prefix = options.route_prefix;
   api.page_title = flags_.web_page_title;
   api.parser = ParserOptionsOf(flags_);
-  api.collectables = {registry_.get(), &process_metrics_, &storage_metrics_};
+  api.collectables = {registry_.get(), &process_metrics_, &memory_metrics_, &storage_metrics_};
   api.reload = [this] { return Reload(); };
   api.quit = [] { kill(getpid(), SIGTERM); };
   api.clock = &clock_;
@@ -258,6 +296,8 @@ absl::Status Server::OpenLayers(const Config& config) {
   db_options.size_retention = SizeRetentionOf(config);
   db_options.out_of_order_window = config.storage.out_of_order_time_window;
   db_options.exemplars_max = config.storage.exemplars_max;
+  db_options.memory = &memory_;
+  SizeByMemory(memory_.limit(), db_options);
   ASSIGN_OR_RETURN(db_, Db::Open(db_options, clock_));
   if (!db_->foreign_data().empty()) spdlog::warn(db_->foreign_data());
   storage_metrics_.Attach(*db_);
@@ -267,6 +307,9 @@ absl::Status Server::OpenLayers(const Config& config) {
   engine.timeout = flags_.query_timeout;
   engine.max_samples = flags_.query_max_samples;
   engine.max_concurrency = static_cast<int>(flags_.query_max_concurrency);
+  engine.memory = &memory_;
+  engine.observer = &query_log_;
+  engine.max_memory_bytes = flags_.query_max_memory.value_or(memory_.limit() / kQueryMemoryPart);
   engine.features = FeaturesOf(flags_);
   engine.default_subquery_step = [this] { return evaluation_interval_.load(); };
   engine_ = std::make_unique<promql::Engine>(std::move(engine), clock_, registry_.get());
@@ -325,6 +368,8 @@ RuntimeInfo Server::CurrentRuntimeInfo() {
 }
 
 absl::Status Server::Apply(Config config) {
+  // Opened anew in any case: the file may have been moved away.
+  RETURN_IF_ERROR(query_log_.SetFile(config.global.query_log_file));
   // Rule files are checked first: a bad one keeps everything as it was.
   RETURN_IF_ERROR(rules_->Apply({.files = ExpandGlobs(config.rule_files),
                                  .evaluation_interval = config.global.evaluation_interval,

@@ -88,6 +88,8 @@ void AnswerQueryError(const absl::Status& status, HttpResponse& response) {
       return AnswerError({ApiErrorType::kTimeout, message}, response);
     case promql::QueryErrorType::kCanceled:
       return AnswerError({ApiErrorType::kCanceled, message}, response);
+    case promql::QueryErrorType::kUnavailable:
+      return AnswerError({ApiErrorType::kUnavailable, message}, response);
     case promql::QueryErrorType::kInternal:
       return AnswerError({ApiErrorType::kInternal, message}, response);
   }

@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "http/api_context.h"
+#include "http/query_stats.h"
 #include "model/status_macros.h"
 #include "promql/ast.h"
 
@@ -15,12 +16,20 @@ namespace {
 
 using promql::Matrix;
 using promql::QueryResult;
-using promql::QueryStats;
 using promql::ScalarResult;
 using promql::StringResult;
 using promql::Vector;
 
 constexpr int64_t kPointsMax = 11'000;
+
+// Of `1.2.3.4:5` or `[::1]:5`.
+std::string_view IpOf(std::string_view address) {
+  address = address.substr(0, address.rfind(':'));
+  if (address.starts_with('[') && address.ends_with(']')) {
+    address = address.substr(1, address.size() - 2);
+  }
+  return address;
+}
 
 void WriteScalar(JsonWriter& json, const ScalarResult& scalar) {
   json.FloatPair(scalar.time, scalar.value);
@@ -76,38 +85,6 @@ void WriteMatrix(JsonWriter& json, const Matrix& matrix) {
   json.EndArray();
 }
 
-void WriteStats(JsonWriter& json, const QueryStats& stats) {
-  json.Key("stats");
-  json.BeginObject();
-  json.Key("timings");
-  json.BeginObject();
-  json.Member("evalTotalTime", stats.eval_total_time);
-  json.Member("resultSortTime", stats.result_sort_time);
-  json.Member("queryPreparationTime", stats.query_preparation_time);
-  json.Member("innerEvalTime", stats.inner_eval_time);
-  json.Member("execQueueTime", stats.exec_queue_time);
-  json.Member("execTotalTime", stats.exec_total_time);
-  json.EndObject();
-  json.Key("samples");
-  json.BeginObject();
-  if (!stats.total_queryable_samples_per_step.empty()) {
-    json.Key("totalQueryableSamplesPerStep");
-    json.BeginArray();
-    for (const auto& [time, count] : stats.total_queryable_samples_per_step) {
-      json.BeginArray();
-      json.Timestamp(time);
-      json.Uint(count);
-      json.EndArray();
-    }
-    json.EndArray();
-  }
-  json.Member("totalQueryableSamples", stats.total_queryable_samples);
-  json.Member("samplesRead", stats.samples_read);
-  json.Member("peakSamples", stats.peak_samples);
-  json.EndObject();
-  json.EndObject();
-}
-
 void WriteExplain(JsonWriter& json, const promql::ExplainNode& node) {
   json.BeginObject();
   json.Member("expression", node.expression);
@@ -115,6 +92,7 @@ void WriteExplain(JsonWriter& json, const promql::ExplainNode& node) {
   json.Member("seriesEmpty", node.series_empty);
   json.Member("samples", node.samples);
   json.Member("samplesRead", node.samples_read);
+  json.Member("memoryBytes", node.memory_bytes);
   json.Member("seconds", node.seconds);
   json.Key("children");
   json.BeginArray();
@@ -151,7 +129,10 @@ void AnswerResult(QueryResult result, bool with_stats, HttpResponse& response) {
           writer.Write(value);
         },
         shared->value);
-    if (with_stats) WriteStats(json, shared->stats);
+    if (with_stats) {
+      json.Key("stats");
+      WriteQueryStats(json, shared->stats);
+    }
     if (shared->explain != nullptr) {
       json.Key("explain");
       WriteExplain(json, *shared->explain);
@@ -184,6 +165,9 @@ std::optional<promql::QueryOptions> CommonOptions(const ApiContext& context,
     }
     *target = *duration;
   }
+  options.origin = {.client_ip = std::string(IpOf(request.remote_address)),
+                    .method = request.method,
+                    .path = request.path};
   options.explain = request.params.Get("explain") == "true";
   options.canceled = [cancelled = request.cancelled] { return cancelled->load(); };
   options.per_step_stats = request.params.Get("stats") == "all" &&

@@ -114,6 +114,14 @@ Matcher Matcher::Equal(std::string_view name, std::string_view value) {
   return Create(MatchType::kEqual, name, value).value();
 }
 
+uint64_t Matcher::RegexBytes() const {
+  // Instructions, and the tree and tables that go with them; and the object itself.
+  constexpr uint64_t kInstructionBytes = 24;
+  constexpr uint64_t kObjectBytes = 2048;
+  if (regex_ == nullptr) return 0;
+  return kObjectBytes + static_cast<uint64_t>(regex_->ProgramSize()) * kInstructionBytes;
+}
+
 bool Matcher::Matches(std::string_view value) const {
   const auto full_match = [&] {
     return re2::RE2::FullMatch(re2::StringPiece(value.data(), value.size()), *regex_);

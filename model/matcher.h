@@ -6,6 +6,7 @@
 
 #include <absl/status/statusor.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -47,6 +48,9 @@ class Matcher {
   // Whether a label with this value (absent labels count as "") matches.
   bool Matches(std::string_view value) const;
   bool MatchesEmpty() const { return matches_empty_; }
+
+  // What the compiled expression takes, about; 0 if there is none.
+  uint64_t RegexBytes() const;
 
   // `name="value"`, the name quoted unless it is a legacy label name.
   std::string ToString() const;

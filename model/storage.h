@@ -10,6 +10,7 @@
 #include <absl/types/span.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,6 +44,8 @@ struct SelectHints {
   std::vector<std::string> grouping;  // Of the enclosing aggregation.
   bool grouping_by = false;
   uint64_t limit = 0;  // Series wanted at most; 0 = all.
+  // Told how many series match before their labels are made; its error ends the call. May be empty.
+  std::function<absl::Status(uint64_t series)> found;
 };
 
 // Samples of one series, times rising within each list. The caller owns the buffers and reuses

@@ -65,6 +65,7 @@ class FoldOperator : public Operator {
     }
     ASSIGN_OR_RETURN(const std::vector<Labels> inputs, input_->Open());
     grouping_ = GroupSeries(inputs, aggregate_.grouping, aggregate_.without);
+    RETURN_IF_ERROR(memory_.Add(grouping_.labels, 2));
     groups_.resize(grouping_.labels.size());
     return grouping_.labels;
   }
@@ -117,6 +118,7 @@ class FoldOperator : public Operator {
   OperatorPtr input_;
   OperatorPtr param_;
   Row param_row_;
+  HeldMemory memory_{context_};
   Grouping grouping_;
   std::vector<Group> groups_;
   Row scratch_;
@@ -133,6 +135,7 @@ class CountValues : public Operator {
         aggregate_(aggregate),
         input_(std::move(input)),
         label_(std::move(label)),
+        memory_(context),
         rows_(context) {}
 
   absl::StatusOr<std::vector<Labels>> Open() override {
@@ -152,6 +155,7 @@ class CountValues : public Operator {
                                                        : FormatFloat(scratch.value(step)));
         const auto [it, inserted] = index.try_emplace(builder.Build(), labels.size());
         if (inserted) {
+          RETURN_IF_ERROR(memory_.Add(it->first, 2));
           labels.push_back(it->first);
           Row row;
           row.Reset(grid_.count);
@@ -175,6 +179,7 @@ class CountValues : public Operator {
   const Aggregate& aggregate_;
   OperatorPtr input_;
   const std::string label_;
+  HeldMemory memory_;  // Of labels.
   BufferedRows rows_;
   size_t next_ = 0;
 };

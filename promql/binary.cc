@@ -48,9 +48,13 @@ class VectorBinary : public Operator {
     RETURN_IF_ERROR(MakeGroups());
     if (fill_many_.has_value() && !ambiguous_) RETURN_IF_ERROR(BufferMany());
     std::vector<Labels> labels;
-    for (size_t many = 0; many < many_labels_.size(); ++many) PlanMany(many, labels);
+    for (size_t many = 0; many < many_labels_.size(); ++many) {
+      RETURN_IF_ERROR(PlanMany(many, labels));
+    }
     if (fill_many_.has_value()) {
-      for (size_t one = 0; one < one_labels_.size(); ++one) PlanFilledMany(one, labels);
+      for (size_t one = 0; one < one_labels_.size(); ++one) {
+        RETURN_IF_ERROR(PlanFilledMany(one, labels));
+      }
     }
     return labels;
   }
@@ -118,9 +122,12 @@ class VectorBinary : public Operator {
 
   absl::Status MakeGroups() {
     group_of_many_.reserve(many_labels_.size());
-    for (const Labels& labels : many_labels_) group_of_many_.push_back(GroupOf(labels));
+    for (const Labels& labels : many_labels_) {
+      ASSIGN_OR_RETURN(const size_t index, GroupOf(labels));
+      group_of_many_.push_back(index);
+    }
     for (size_t one = 0; one < one_labels_.size(); ++one) {
-      const size_t index = GroupOf(one_labels_[one]);
+      ASSIGN_OR_RETURN(const size_t index, GroupOf(one_labels_[one]));
       group_of_one_.push_back(index);
       groups_[index].ones.push_back(one);
     }
@@ -135,10 +142,13 @@ class VectorBinary : public Operator {
     return absl::OkStatus();
   }
 
-  size_t GroupOf(const Labels& labels) {
+  absl::StatusOr<size_t> GroupOf(const Labels& labels) {
     const auto [it, inserted] =
         group_index_.try_emplace(MatchKey(matching_, labels), groups_.size());
     if (inserted) {
+      RETURN_IF_ERROR(memory_.Add(it->first, 2));
+      // `matched`, `one_at` and `many_present` as far as they are used.
+      RETURN_IF_ERROR(memory_.Add(sizeof(Group) + grid_.count * Row::kStepBytes));
       groups_.emplace_back().key = it->first;
       if (matching_.card == Cardinality::kOneToOne) groups_.back().matched.Reset(grid_.count);
     }
@@ -211,19 +221,19 @@ class VectorBinary : public Operator {
     return builder.Build();
   }
 
-  void PlanMany(size_t many, std::vector<Labels>& labels) {
+  absl::Status PlanMany(size_t many, std::vector<Labels>& labels) {
     const size_t group_index = group_of_many_[many];
     const Group& group = groups_[group_index];
-    if (group.ones.empty() && !fill_one_.has_value()) return;
+    if (group.ones.empty() && !fill_one_.has_value()) return absl::OkStatus();
     Output output;
     output.many = many;
     output.group = group_index;
     if (matching_.include.empty()) {
       output.all_ones = true;
       output.filled_one = fill_one_.has_value();
-      AddOutput(std::move(output), ResultLabels(many_labels_[many], group.key), labels);
-      return;
+      return AddOutput(std::move(output), ResultLabels(many_labels_[many], group.key), labels);
     }
+    RETURN_IF_ERROR(context_.Check());
     // The included labels tell the ones apart.
     absl::flat_hash_map<Labels, size_t> index;
     std::vector<std::pair<Labels, Output>> variants;
@@ -239,26 +249,38 @@ class VectorBinary : public Operator {
     if (fill_one_.has_value()) {
       variant(ResultLabels(many_labels_[many], group.key)).filled_one = true;
     }
-    for (auto& [set, planned] : variants) AddOutput(std::move(planned), std::move(set), labels);
+    for (auto& [set, planned] : variants) {
+      RETURN_IF_ERROR(AddOutput(std::move(planned), std::move(set), labels));
+    }
+    return absl::OkStatus();
   }
 
-  void PlanFilledMany(size_t one, std::vector<Labels>& labels) {
+  absl::Status PlanFilledMany(size_t one, std::vector<Labels>& labels) {
     Output output;
     output.many = kFilledMany;
     output.group = group_of_one_[one];
     output.ones.push_back(static_cast<int32_t>(one));
     Labels set = ResultLabels(groups_[output.group].key, one_labels_[one]);
+    RETURN_IF_ERROR(HoldOutput(output, set));
     outputs_.push_back(std::move(output));
     labels.push_back(std::move(set));
+    return absl::OkStatus();
+  }
+
+  absl::Status HoldOutput(const Output& output, const Labels& set) {
+    RETURN_IF_ERROR(memory_.Add(sizeof(Output) + output.ones.capacity() * sizeof(int32_t)));
+    return memory_.Add(set, matching_.card == Cardinality::kOneToOne ? 1 : 2);
   }
 
   // Two outputs of one group with the same labels must not meet at a step.
-  void AddOutput(Output output, Labels set, std::vector<Labels>& labels) {
+  absl::Status AddOutput(Output output, Labels set, std::vector<Labels>& labels) {
+    RETURN_IF_ERROR(HoldOutput(output, set));
     if (matching_.card != Cardinality::kOneToOne) {
       const auto [it, inserted] = unique_index_.try_emplace({output.group, set}, outputs_.size());
       if (!inserted) {
         Output& first = outputs_[it->second];
         if (first.unique == 0) {
+          RETURN_IF_ERROR(memory_.Add(grid_.count * Row::kStepBytes));
           uniqueness_.emplace_back().Reset(grid_.count);
           first.unique = uniqueness_.size();
         }
@@ -267,6 +289,7 @@ class VectorBinary : public Operator {
     }
     outputs_.push_back(std::move(output));
     labels.push_back(std::move(set));
+    return absl::OkStatus();
   }
 
   absl::Status ClaimMatch(const Output& output, size_t step) {
@@ -350,6 +373,7 @@ class VectorBinary : public Operator {
   std::vector<Row> uniqueness_;
   std::vector<Output> outputs_;
 
+  HeldMemory memory_{context_};  // Of groups and outputs.
   BufferedRows one_rows_;
   BufferedRows many_rows_;  // Empty unless ambiguous_.
   bool ambiguous_ = false;  // The many side had to be read at once.

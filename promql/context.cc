@@ -44,6 +44,8 @@ std::string_view QueryErrorTypeText(QueryErrorType type) {
       return "timeout";
     case QueryErrorType::kCanceled:
       return "canceled";
+    case QueryErrorType::kUnavailable:
+      return "unavailable";
     case QueryErrorType::kInternal:
       break;
   }
@@ -65,6 +67,9 @@ absl::Status QueryError(QueryErrorType type, std::string_view message) {
     case QueryErrorType::kCanceled:
       code = absl::StatusCode::kCancelled;
       break;
+    case QueryErrorType::kUnavailable:
+      code = absl::StatusCode::kUnavailable;
+      break;
     case QueryErrorType::kInternal:
       break;
   }
@@ -78,8 +83,9 @@ QueryErrorType QueryErrorTypeOf(const absl::Status& status) {
   const auto payload = status.GetPayload(kErrorTypeUrl);
   if (!payload.has_value()) return QueryErrorType::kInternal;
   const std::string text(*payload);
-  for (QueryErrorType type : {QueryErrorType::kBadData, QueryErrorType::kExecution,
-                              QueryErrorType::kTimeout, QueryErrorType::kCanceled}) {
+  for (QueryErrorType type :
+       {QueryErrorType::kBadData, QueryErrorType::kExecution, QueryErrorType::kTimeout,
+        QueryErrorType::kCanceled, QueryErrorType::kUnavailable}) {
     if (text == QueryErrorTypeText(type)) return type;
   }
   return QueryErrorType::kInternal;
@@ -207,6 +213,12 @@ Annotations AnnotationCollector::Render(std::string_view query) const {
   return annotations;
 }
 
+absl::Status QueryContext::HoldPlanned(const Grid& grid, uint64_t step_bytes) {
+  const uint64_t bytes = grid.count * step_bytes;
+  planned_bytes_ += bytes;
+  return setup_.memory.Hold(bytes);
+}
+
 void QueryContext::WillRead(TimestampMs min, TimestampMs max) {
   min_time_ = reads_ ? std::min(min_time_, min) : min;
   max_time_ = reads_ ? std::max(max_time_, max) : max;
@@ -263,15 +275,40 @@ absl::Status QueryContext::Hold(uint64_t samples) {
   // Rows that were only kept so as not to be read again go first.
   if (held > setup_.engine.max_samples && leaves_.Discard()) held = held_;
   if (held > setup_.engine.max_samples) {
+    setup_.memory.Count(samples * kSampleBytes);
     return ExecutionError(
         "query processing would load too many samples into memory in query execution");
   }
   if (held > peak_) peak_ = held;
-  return absl::OkStatus();
+  return setup_.memory.Hold(samples * kSampleBytes);
+}
+
+namespace {
+
+uint64_t BytesOf(const Labels& labels) {
+  // Short texts lie in the object.
+  const size_t capacity = labels.bytes().capacity();
+  return sizeof(Labels) + (capacity > 15 ? capacity + 1 : 0);
+}
+
+}  // namespace
+
+absl::Status HeldMemory::Add(const Labels& labels, uint64_t copies) {
+  return Add(BytesOf(labels) * copies);
+}
+
+absl::Status HeldMemory::Add(const std::vector<Labels>& labels, uint64_t copies) {
+  uint64_t bytes = 0;
+  for (const Labels& set : labels) bytes += BytesOf(set);
+  return Add(bytes * copies);
 }
 
 bool QueryContext::HoldIfRoom(uint64_t samples, uint64_t room) {
   if (held_ + samples > room) return false;
+  if (!setup_.memory.Hold(samples * kSampleBytes).ok()) {
+    setup_.memory.Release(samples * kSampleBytes);
+    return false;
+  }
   const uint64_t held = held_ += samples;
   if (held > peak_) peak_ = held;
   return true;

@@ -23,6 +23,8 @@
 #include "promql/engine.h"
 #include "promql/explain.h"
 #include "promql/leaf_share.h"
+#include "promql/query_memory.h"
+#include "promql/row.h"
 #include "promql/shared_operator.h"
 #include "promql/workers.h"
 
@@ -85,6 +87,7 @@ class QueryContext {
     const QueryOptions& query;
     Clock& clock;
     Workers& workers;
+    QueryMemory& memory;
     DurationMs lookback = 0;
     DurationMs default_subquery_step = kMinute;
     const std::atomic<bool>& killed;
@@ -94,6 +97,7 @@ class QueryContext {
     DurationMs step = 0;  // 0 for an instant query.
   };
   explicit QueryContext(const Setup& setup) : setup_(setup) {}
+  ~QueryContext() { setup_.memory.Release(planned_bytes_); }
   QueryContext(const QueryContext&) = delete;
   QueryContext& operator=(const QueryContext&) = delete;
 
@@ -145,6 +149,9 @@ class QueryContext {
   ExplainNode* explain() const { return explain_; }
   void set_explain(ExplainNode* node) { explain_ = node; }
 
+  // Accounts for buffers of operators with so many bytes a step, as long as the query lives.
+  absl::Status HoldPlanned(const Grid& grid, uint64_t step_bytes);
+
   // Planning tells which times will be read; the engine then opens the storage once, if anything
   // will be read at all.
   void WillRead(TimestampMs min, TimestampMs max);
@@ -158,11 +165,18 @@ class QueryContext {
   // Fails once the query is canceled or its time is up. Call it for every series.
   absl::Status Check() const;
 
-  // Accounts for samples held in memory. TooManySamples once over the limit.
+  // Accounts for samples held in memory, of 16 bytes each. Fails once over a limit; they count in
+  // any case.
   absl::Status Hold(uint64_t samples);
-  // Accounts for them unless more than `room` would then be held.
+  // Accounts for them unless more than `room`, or than memory allows, would then be held.
   bool HoldIfRoom(uint64_t samples, uint64_t room);
-  void Release(uint64_t samples) { held_ -= samples; }
+  void Release(uint64_t samples) {
+    held_ -= samples;
+    setup_.memory.Release(samples * kSampleBytes);
+  }
+  static constexpr uint64_t kSampleBytes = 16;
+  // For what is no sample: labels, bitmaps, buffers. See HeldMemory. Thread-safe.
+  QueryMemory& memory() const { return setup_.memory; }
   void CountRead(uint64_t samples) { read_ += samples; }
   void CountQueryable(uint64_t samples) { queryable_ += samples; }
   // The same per step of the outermost evaluation, if asked for: `time` counts for the first step
@@ -190,6 +204,7 @@ class QueryContext {
   TimestampMs min_time_ = 0;
   TimestampMs max_time_ = 0;
   std::unique_ptr<Querier> querier_;
+  uint64_t planned_bytes_ = 0;
   std::atomic<uint64_t> held_{0};
   std::atomic<uint64_t> peak_{0};
   std::atomic<uint64_t> read_{0};
@@ -197,6 +212,27 @@ class QueryContext {
 
   mutable Mutex mutex_;
   std::map<TimestampMs, uint64_t> queryable_per_step_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Bytes of a query that are released when it goes. Not thread-safe.
+class HeldMemory {
+ public:
+  explicit HeldMemory(const QueryContext& context) : memory_(context.memory()) {}
+  ~HeldMemory() { memory_.Release(bytes_); }
+  HeldMemory(const HeldMemory&) = delete;
+  HeldMemory& operator=(const HeldMemory&) = delete;
+
+  absl::Status Add(uint64_t bytes) {
+    bytes_ += bytes;
+    return memory_.Hold(bytes);
+  }
+  // A label set, or a list of them, each held `copies` times.
+  absl::Status Add(const Labels& labels, uint64_t copies = 1);
+  absl::Status Add(const std::vector<Labels>& labels, uint64_t copies = 1);
+
+ private:
+  QueryMemory& memory_;
+  uint64_t bytes_ = 0;
 };
 
 // Times are kept this far from the ends of their type, so that adding ranges and offsets (at most

@@ -27,6 +27,7 @@
 #include "promql/operator.h"
 #include "promql/parser.h"
 #include "promql/plan.h"
+#include "promql/query_memory.h"
 #include "promql/range_function.h"
 #include "promql/rewrite.h"
 #include "promql/workers.h"
@@ -36,6 +37,9 @@ namespace {
 
 constexpr std::string_view kTruncated = "results truncated due to limit";
 constexpr std::string_view kSameLabelset = "vector cannot contain metrics with the same labelset";
+
+// What the tree of a query takes for a byte of its text, at most about (`a+a+a...`).
+constexpr uint64_t kTreeBytes = 128;
 
 double Seconds(int64_t nanos) { return static_cast<double>(nanos) / 1e9; }
 
@@ -145,6 +149,7 @@ struct Engine::Impl {
       : options(std::move(engine_options)),
         clock(engine_clock),
         metrics(registry, options.max_concurrency),
+        memory(options.memory != nullptr ? *options.memory : unlimited),
         workers(WorkerThreads(options)) {}
 
   // The thread that runs a query works too.
@@ -218,6 +223,8 @@ struct Engine::Impl {
   const EngineOptions options;
   Clock& clock;
   EngineMetrics metrics;
+  MemoryBudget unlimited;
+  MemoryBudget& memory;
   Workers workers;
   Mutex mutex;
   CondVar left;
@@ -238,6 +245,7 @@ absl::Status ReadRoot(QueryContext& context, Operator& root, const Grid& grid, M
     RETURN_IF_ERROR(root.Next(row));
     if (row.Empty()) continue;
     RETURN_IF_ERROR(context.Hold(row.Weight()));
+    RETURN_IF_ERROR(context.memory().Hold(sizeof(MatrixSeries) + set.bytes().size()));
     if (row.drop_name) {
       set = WithoutName(set);
       dropped = true;
@@ -308,6 +316,7 @@ absl::Status Engine::Impl::EvaluateRange(QueryContext& context, const Queryable&
     if (window.empty()) continue;
     context.CountQueryable(window.times.size() + window.histograms.size());
     RETURN_IF_ERROR(context.Hold(window.times.size() + window.histograms.size()));
+    RETURN_IF_ERROR(context.memory().Hold(sizeof(MatrixSeries) + set.bytes().size()));
     MatrixSeries out;
     out.labels = series.drop_name ? WithoutName(set) : std::move(set);
     for (size_t i = 0; i < window.times.size(); ++i) {
@@ -369,7 +378,12 @@ absl::StatusOr<QueryResult> Engine::Impl::Run(const Queryable& storage, std::str
   parser_options.experimental_functions = options.features.experimental_functions;
   parser_options.fill_modifiers = options.features.binop_fill_modifiers;
   parser_options.extended_range_selectors = options.features.extended_range_selectors;
+  QueryMemory query_memory(memory, options.max_memory_bytes);
+  absl::Status held = query_memory.Hold(query.size() * kTreeBytes);
+  RETURN_IF_ERROR(held);
+  parser_options.hold_regex = [&](uint64_t bytes) { return held = query_memory.Hold(bytes); };
   auto expr = Parse(query, parser_options);
+  RETURN_IF_ERROR(held);
   if (!expr.ok()) {
     return QueryError(QueryErrorType::kBadData, MessageOf(expr.status()));
   }
@@ -388,6 +402,7 @@ absl::StatusOr<QueryResult> Engine::Impl::Run(const Queryable& storage, std::str
                             .query = query_options,
                             .clock = clock,
                             .workers = workers,
+                            .memory = query_memory,
                             .killed = entry.killed};
   setup.lookback =
       query_options.lookback_delta > 0 ? query_options.lookback_delta : options.lookback_delta;
@@ -411,9 +426,20 @@ absl::StatusOr<QueryResult> Engine::Impl::Run(const Queryable& storage, std::str
     result.stats.total_queryable_samples_per_step = context.queryable_per_step();
     result.stats.samples_read = context.samples_read();
     result.stats.peak_samples = context.peak_samples();
+    result.stats.peak_memory_bytes = query_memory.peak();
   }
   Leave(id);
   metrics.Ended();
+  result.stats.exec_total_time = Seconds(clock.MonotonicNanos() - begin);
+  if (options.observer != nullptr) {
+    options.observer->QueryFinished({.query = query,
+                                     .start = grid.start,
+                                     .end = end,
+                                     .step = setup.step,
+                                     .stats = result.stats,
+                                     .status = status,
+                                     .origin = query_options.origin});
+  }
   RETURN_IF_ERROR(status);
   bool truncated = false;
   if (auto* vector = std::get_if<Vector>(&result.value)) {
@@ -422,7 +448,8 @@ absl::StatusOr<QueryResult> Engine::Impl::Run(const Queryable& storage, std::str
     truncated = Truncate(*matrix, query_options.limit);
   }
   if (truncated) result.annotations.AddWarning(std::string(kTruncated));
-  result.stats.exec_total_time = Seconds(clock.MonotonicNanos() - begin);
+  // A result may outlive the engine, and a budget of the engine's own.
+  if (options.memory != nullptr) result.memory = query_memory.Keep();
   metrics.Observe(result.stats);
   return result;
 }

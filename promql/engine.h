@@ -19,10 +19,12 @@
 #include "model/annotations.h"
 #include "model/clock.h"
 #include "model/labels.h"
+#include "model/memory_budget.h"
 #include "model/sample.h"
 #include "model/storage.h"
 #include "model/time.h"
 #include "promql/explain.h"
+#include "promql/query_observer.h"
 
 namespace varve::promql {
 
@@ -41,6 +43,8 @@ struct EngineOptions {
   DurationMs lookback_delta = 5 * kMinute;
   DurationMs timeout = 2 * kMinute;
   uint64_t max_samples = 50'000'000;
+  uint64_t max_memory_bytes = 0;   // Of one query; 0 = no limit.
+  MemoryBudget* memory = nullptr;  // Of all of them; null = no limit. Outlives the results.
   int max_concurrency = 20;
   // Threads that help the queries' own; -1 = one less than there are processors. Answers do not
   // depend on it.
@@ -48,15 +52,18 @@ struct EngineOptions {
   // Whether plans are rewritten to do less work (docs/queries.md). Answers do not depend on it.
   bool rewrites = true;
   EngineFeatures features;
+  QueryObserver* observer =
+      nullptr;  // Told of every query's end; may be null. Outlives the engine.
   // Step of subqueries that name none. Empty = one minute. Thread-safe; may change over time (it
   // is the configuration's evaluation interval).
   std::function<DurationMs()> default_subquery_step;
 };
 
 // How a query failed, as the HTTP API names it.
-enum class QueryErrorType { kBadData, kExecution, kTimeout, kCanceled, kInternal };
+enum class QueryErrorType { kBadData, kExecution, kTimeout, kCanceled, kUnavailable, kInternal };
 
-// "bad_data", "execution", "timeout", "canceled", "internal".
+// "bad_data", "execution", "timeout", "canceled", "unavailable" (memory is short: later it may
+// work), "internal".
 std::string_view QueryErrorTypeText(QueryErrorType type);
 // A failed status with that type; its message is shown to the user as it is.
 absl::Status QueryError(QueryErrorType type, std::string_view message);
@@ -72,6 +79,7 @@ struct QueryOptions {
   std::function<bool()> canceled;
   bool per_step_stats = false;  // Fill total_queryable_samples_per_step.
   bool explain = false;         // Fill QueryResult::explain.
+  QueryOrigin origin;           // For the observer.
 };
 
 struct ScalarResult {
@@ -105,6 +113,7 @@ struct QueryStats {
   uint64_t total_queryable_samples = 0;  // Samples looked at, once per step that used them.
   uint64_t samples_read = 0;             // Samples read from storage, each once.
   uint64_t peak_samples = 0;             // Most samples held at one time.
+  uint64_t peak_memory_bytes = 0;        // Most memory held at one time, in steps of 256 KiB.
   std::vector<std::pair<TimestampMs, uint64_t>> total_queryable_samples_per_step;
   // Seconds.
   double exec_queue_time = 0;
@@ -119,6 +128,7 @@ struct QueryResult {
   std::variant<ScalarResult, StringResult, Vector, Matrix> value;
   Annotations annotations;
   QueryStats stats;
+  MemoryCharge memory;  // What the value counts as in the engine's memory budget.
   // The operator tree below one node for the whole query; null unless asked for, or if the query
   // needs no operator (a string, a range vector).
   std::shared_ptr<const ExplainNode> explain;

@@ -17,6 +17,7 @@ struct ExplainNode {
   uint64_t series_empty = 0;  // Of these, without a sample at any step: filtered, joined away.
   uint64_t samples = 0;       // Given to the operator above.
   uint64_t samples_read = 0;  // From storage.
+  uint64_t memory_bytes = 0;  // Most the query held, in all, at the end of a call of this part.
   double seconds = 0;
   std::vector<std::unique_ptr<ExplainNode>> children;
 };

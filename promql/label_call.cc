@@ -47,6 +47,7 @@ class Relabeler : public Operator {
         LabelsBuilder builder(set);
         builder.Set(destination(), value);
         set = builder.Build();
+        RETURN_IF_ERROR(memory_.Add(set));
         named = destination() == kMetricName;
         const uint64_t weight = value.size() / kBytesPerSample;
         held_ += weight;
@@ -78,6 +79,7 @@ class Relabeler : public Operator {
   OperatorPtr input_;
   const std::string_view name_;  // Of the function.
   uint64_t held_ = 0;
+  HeldMemory memory_{context_};
   std::vector<bool> named_;
   size_t next_ = 0;
 };

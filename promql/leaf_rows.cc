@@ -36,7 +36,8 @@ LeafRows::LeafRows(QueryContext& context, LeafPlan plan)
     : context_(context),
       plan_(std::move(plan)),
       current_(std::make_unique<Batch>()),
-      ahead_(std::make_unique<Batch>()) {
+      ahead_(std::make_unique<Batch>()),
+      memory_(context) {
   context_.WillRead(plan_.hints.start_ms, plan_.hints.end_ms);
   context_.leaves().Add(*this);
 }
@@ -47,6 +48,7 @@ LeafRows::~LeafRows() {
   }
   DiscardGiven();
   context_.Release(held_);
+  context_.memory().Release(scratch_bytes_);
   context_.leaves().Remove(*this);
 }
 
@@ -61,13 +63,17 @@ absl::StatusOr<std::vector<Labels>> LeafRows::Open() {
       hints.function.clear();
       hints.grouping.clear();
     }
-    ASSIGN_OR_RETURN(group_->series, Select(context_, matchers(), hints));
+    ASSIGN_OR_RETURN(group_->series, Select(context_, matchers(), std::move(hints), memory_));
   }
   series_ = group_->series->size();
   DecideThreads();
+  if (batch_rows_ > 1) {
+    RETURN_IF_ERROR(memory_.Add(2 * batch_rows_ * plan_.steps * Row::kStepBytes));
+  }
   std::vector<Labels> labels;
   labels.reserve(series_);
   for (size_t i = 0; i < series_; ++i) labels.push_back(group_->series->labels(i));
+  RETURN_IF_ERROR(memory_.Add(labels));
   return labels;
 }
 
@@ -77,6 +83,21 @@ void LeafRows::DecideThreads() {
   if (ExpectedSamples(group_->end - group_->start) < kSamplesForThreads / series_) return;
   batch_rows_ = std::min({threads * kRowsPerThread, (series_ + 1) / 2,
                           std::max<size_t>(1, kBatchStepsMax / std::max<size_t>(plan_.steps, 1))});
+}
+
+// Known only once the samples are there: every thread may have those of one series too many.
+absl::Status LeafRows::HoldScratch(LeafScratch& scratch) {
+  const SeriesSamples& samples = scratch.samples;
+  const uint64_t bytes =
+      samples.times.capacity() * (sizeof(TimestampMs) + sizeof(double)) +
+      samples.start_times.capacity() * sizeof(TimestampMs) +
+      (samples.histograms.empty()
+           ? 0
+           : (SampleWeight(samples) - samples.times.size()) * QueryContext::kSampleBytes);
+  if (bytes <= scratch.bytes_held) return absl::OkStatus();
+  const uint64_t more = bytes - std::exchange(scratch.bytes_held, bytes);
+  scratch_bytes_.fetch_add(more, std::memory_order_relaxed);
+  return context_.memory().Hold(more);
 }
 
 absl::Status LeafRows::MakeRows(Batch& batch, size_t i, LeafScratch& scratch) const {
@@ -121,6 +142,7 @@ void LeafRows::MakeOne(Batch& batch, size_t i) {
   out.read = out.held = out.queryable = 0;
   batch.statuses[i] = context_.Check();
   if (batch.statuses[i].ok()) batch.statuses[i] = MakeRows(batch, i, *scratch);
+  if (batch.statuses[i].ok()) batch.statuses[i] = HoldScratch(*scratch);
   MutexLock lock(mutex_);
   idle_.push_back(std::move(scratch));
 }

@@ -13,6 +13,7 @@
 
 #include <absl/status/status.h>
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -43,6 +44,7 @@ struct LeafRow {
 struct LeafScratch {
   SeriesSamples samples;
   FloatWindows windows;
+  uint64_t bytes_held = 0;  // What the query's memory knows of it.
 };
 
 // What a leaf reads, and how it makes rows of it.
@@ -98,6 +100,7 @@ class LeafRows {
   void FindTakers(Batch& batch) const;
   void MakeOne(Batch& batch, size_t i) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status MakeRows(Batch& batch, size_t i, LeafScratch& scratch) const;
+  absl::Status HoldScratch(LeafScratch& scratch);
   void GiveAway(std::vector<LeafRowPtr>& gifts, size_t index);
   absl::Status HandOut(LeafRow& made, Row& row);
   bool DiscardGiven();
@@ -113,6 +116,8 @@ class LeafRows {
   std::unique_ptr<Batch> ahead_;  // Being made, or to be used again.
   std::deque<LeafRowPtr> given_;  // By another leaf: the rows from planned_ on.
   uint64_t held_ = 0;
+  HeldMemory memory_;                       // Of series, their labels, and rows made ahead.
+  std::atomic<uint64_t> scratch_bytes_{0};  // What is held of all scratches.
 
   Mutex mutex_;
   std::vector<std::unique_ptr<LeafScratch>> idle_ ABSL_GUARDED_BY(mutex_);

@@ -5,6 +5,8 @@
 
 #include <absl/status/statusor.h>
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -16,6 +18,8 @@ namespace varve::promql {
 
 // The longest query text, in bytes.
 inline constexpr size_t kQueryBytesMax = 1 << 20;
+// What all regular expressions of a query may take.
+inline constexpr uint64_t kQueryRegexBytesMax = 64 << 20;
 // How deep parentheses, calls and aggregations may nest (kTreeDepthMax of ast.h bounds the rest:
 // chains of operators, of signs and of modifiers).
 inline constexpr int kNestingMax = 200;
@@ -24,6 +28,8 @@ struct ParserOptions {
   bool experimental_functions = false;    // promql-experimental-functions
   bool fill_modifiers = false;            // promql-binop-fill-modifiers
   bool extended_range_selectors = false;  // promql-extended-range-selectors
+  // Told what each regular expression takes; its error ends the parsing. May be empty.
+  std::function<absl::Status(uint64_t bytes)> hold_regex;
 };
 
 // Parses and type-checks `query`. InvalidArgument with Prometheus' text,

@@ -207,13 +207,19 @@ class TopK : public Operator {
 
 class LimitK : public Operator {
  public:
-  LimitK(const Grid& grid, const Aggregate& aggregate, OperatorPtr input, OperatorPtr param)
-      : grid_(grid), aggregate_(aggregate), input_(std::move(input)), param_(std::move(param)) {}
+  LimitK(const QueryContext& context, const Grid& grid, const Aggregate& aggregate,
+         OperatorPtr input, OperatorPtr param)
+      : grid_(grid),
+        aggregate_(aggregate),
+        input_(std::move(input)),
+        param_(std::move(param)),
+        memory_(context) {}
 
   absl::StatusOr<std::vector<Labels>> Open() override {
     RETURN_IF_ERROR(ReadCounts(*param_, params_));
     ASSIGN_OR_RETURN(std::vector<Labels> inputs, input_->Open());
     grouping_ = GroupSeries(inputs, aggregate_.grouping, aggregate_.without);
+    RETURN_IF_ERROR(memory_.Add(grouping_.labels.size() * grid_.count * sizeof(size_t)));
     seen_.assign(grouping_.labels.size(), std::vector<size_t>(grid_.count, 0));
     return inputs;
   }
@@ -238,6 +244,7 @@ class LimitK : public Operator {
   OperatorPtr input_;
   OperatorPtr param_;
   Row params_;
+  HeldMemory memory_;
   Grouping grouping_;
   std::vector<std::vector<size_t>> seen_;  // By group and step.
   size_t next_ = 0;
@@ -309,7 +316,7 @@ OperatorPtr MakePick(QueryContext& context, const Grid& grid, const Aggregate& a
                      OperatorPtr input, OperatorPtr param) {
   switch (aggregate.op) {
     case AggregateOp::kLimitk:
-      return std::make_unique<LimitK>(grid, aggregate, std::move(input), std::move(param));
+      return std::make_unique<LimitK>(context, grid, aggregate, std::move(input), std::move(param));
     case AggregateOp::kLimitRatio:
       return std::make_unique<LimitRatio>(context, grid, aggregate, std::move(input),
                                           std::move(param));

@@ -280,6 +280,7 @@ absl::StatusOr<OperatorPtr> PlanPart(QueryContext& context, const Grid& grid, co
 
 absl::StatusOr<OperatorPtr> Plan(QueryContext& context, const Grid& grid, const Expr& expr) {
   const Expr& inner = Unparen(expr);
+  RETURN_IF_ERROR(context.HoldPlanned(grid, Row::kStepBytes));
   if (const std::optional<double> constant = ConstantValue(inner)) {
     return PlanTraced(context, inner, [&]() -> absl::StatusOr<OperatorPtr> {
       return MakeConstant(grid, *constant);
@@ -318,6 +319,8 @@ absl::StatusOr<RangeSourcePtr> PlanRange(QueryContext& context, const Grid& grid
   spec.fixed = time.fixed;
   spec.fixed_time = time.fixed_time;
   ASSIGN_OR_RETURN(const Grid steps, SubqueryGrid(context, spec, step));
+  // The samples of one series.
+  RETURN_IF_ERROR(context.HoldPlanned(steps, sizeof(TimestampMs) + sizeof(double)));
   OperatorPtr input;
   if (steps.count > 0) {
     ASSIGN_OR_RETURN(input, Plan(context, steps, *subquery.expr));

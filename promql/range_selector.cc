@@ -21,7 +21,8 @@ class RangeSelector : public RangeSource {
   const RangeSelection* selection() const override { return &selection_; }
 
   absl::StatusOr<std::vector<Labels>> Open() override {
-    ASSIGN_OR_RETURN(series_, Select(context_, selection_.selector.matchers, selection_.hints));
+    ASSIGN_OR_RETURN(series_,
+                     Select(context_, selection_.selector.matchers, selection_.hints, memory_));
     std::vector<Labels> labels;
     labels.reserve(series_->size());
     for (size_t i = 0; i < series_->size(); ++i) labels.push_back(series_->labels(i));
@@ -46,6 +47,7 @@ class RangeSelector : public RangeSource {
   QueryContext& context_;
   const RangeSpec spec_;
   const RangeSelection selection_;
+  HeldMemory memory_{context_};
   std::unique_ptr<SeriesSet> series_;
   size_t next_ = 0;
   uint64_t held_ = 0;

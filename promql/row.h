@@ -28,6 +28,9 @@ struct Grid {
 
 class Row {
  public:
+  // What a row of floats takes, about.
+  static constexpr uint64_t kStepBytes = 9;
+
   // Empties the row and gives it `steps` steps; keeps the memory.
   void Reset(size_t steps) {
     values_.resize(steps);

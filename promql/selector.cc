@@ -19,6 +19,10 @@
 namespace varve::promql {
 namespace {
 
+// A series on its way to a series set, and there beside its labels, about.
+constexpr uint64_t kSeriesBytes = 256;
+constexpr uint64_t kSetBytes = 40;
+
 struct InstantSpec {
   Grid grid;  // One step only when the time is fixed.
   size_t output_steps = 1;
@@ -225,12 +229,28 @@ absl::StatusOr<DurationMs> ResolveDuration(const DurationExpr& expr, const Query
 
 absl::StatusOr<std::unique_ptr<SeriesSet>> Select(QueryContext& context,
                                                   const std::vector<Matcher>& matchers,
-                                                  const SelectHints& hints) {
+                                                  SelectHints hints, HeldMemory& memory) {
   RETURN_IF_ERROR(context.Check());
-  auto series = context.querier().Select(matchers, hints);
+  absl::Status refused;
+  absl::StatusOr<std::unique_ptr<SeriesSet>> series;
+  {
+    HeldMemory making(context);
+    uint64_t expected = 0;
+    hints.found = [&](uint64_t found) {
+      refused = making.Add((found - std::exchange(expected, found)) * kSeriesBytes);
+      return refused;
+    };
+    series = context.querier().Select(matchers, hints);
+  }
+  RETURN_IF_ERROR(refused);
   if (!series.ok()) {
     return ExecutionError(fmt::format("expanding series: {}", MessageOf(series.status())));
   }
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < (*series)->size(); ++i) {
+    bytes += kSetBytes + 2 * (sizeof(Labels) + (*series)->labels(i).bytes().size());
+  }
+  RETURN_IF_ERROR(memory.Add(bytes));
   return std::move(*series);
 }
 

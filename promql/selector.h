@@ -49,9 +49,10 @@ absl::StatusOr<RangeSourcePtr> MakeRangeSelector(QueryContext& context, const Gr
                                                  const MatrixSelector& selector,
                                                  const SelectorHints& hints);
 
-// Runs `matchers` against the context's querier; a failure is an execution error.
+// Runs `matchers` against the context's querier; a failure is an execution error. The set, and one
+// copy of its labels, are added to `memory`.
 absl::StatusOr<std::unique_ptr<SeriesSet>> Select(QueryContext& context,
                                                   const std::vector<Matcher>& matchers,
-                                                  const SelectHints& hints);
+                                                  SelectHints hints, HeldMemory& memory);
 
 }  // namespace varve::promql

@@ -29,12 +29,18 @@ class GroupMasks {
   GroupMasks(const VectorMatching& matching, size_t steps)
       : matching_(matching), words_((steps + 63) / 64) {}
 
-  std::vector<size_t> GroupsOf(const std::vector<Labels>& inputs) {
+  absl::StatusOr<std::vector<size_t>> GroupsOf(const std::vector<Labels>& inputs,
+                                               HeldMemory& memory) {
     std::vector<size_t> groups;
     groups.reserve(inputs.size());
     for (const Labels& labels : inputs) {
       const auto [it, inserted] = index_.try_emplace(MatchKey(matching_, labels), masks_.size());
-      if (inserted) masks_.emplace_back(words_, 0);
+      if (inserted) {
+        // Some callers have a copy of the masks.
+        RETURN_IF_ERROR(memory.Add(2 * (sizeof(Bitmap) + words_ * sizeof(uint64_t))));
+        RETURN_IF_ERROR(memory.Add(it->first));
+        masks_.emplace_back(words_, 0);
+      }
       groups.push_back(it->second);
     }
     return groups;
@@ -86,9 +92,10 @@ class SetOperator : public Operator {
   absl::StatusOr<std::vector<Labels>> Open() override {
     ASSIGN_OR_RETURN(std::vector<Labels> left, left_->Open());
     ASSIGN_OR_RETURN(const std::vector<Labels> right, right_->Open());
-    left_group_ = masks_.GroupsOf(left);
+    ASSIGN_OR_RETURN(left_group_, masks_.GroupsOf(left, memory_));
+    ASSIGN_OR_RETURN(const std::vector<size_t> right_group, masks_.GroupsOf(right, memory_));
     Row row;
-    for (size_t group : masks_.GroupsOf(right)) {
+    for (size_t group : right_group) {
       RETURN_IF_ERROR(context_.Check());
       RETURN_IF_ERROR(right_->Next(row));
       masks_.Remember(row, group);
@@ -109,6 +116,7 @@ class SetOperator : public Operator {
 
  private:
   QueryContext& context_;
+  HeldMemory memory_{context_};
   const bool keep_seen_;
   OperatorPtr left_;
   OperatorPtr right_;
@@ -131,7 +139,9 @@ class UnionOperator : public Operator {
     std::vector<Labels> all;
     for (OperatorPtr& input : inputs_) {
       ASSIGN_OR_RETURN(const std::vector<Labels> labels, input->Open());
-      groups_.push_back(earlier_.GroupsOf(labels));
+      ASSIGN_OR_RETURN(std::vector<size_t> groups, earlier_.GroupsOf(labels, memory_));
+      groups_.push_back(std::move(groups));
+      RETURN_IF_ERROR(memory_.Add(labels));
       all.insert(all.end(), labels.begin(), labels.end());
     }
     current_.CopyGroups(earlier_);
@@ -154,6 +164,7 @@ class UnionOperator : public Operator {
 
  private:
   QueryContext& context_;
+  HeldMemory memory_{context_};
   std::vector<OperatorPtr> inputs_;
   std::vector<std::vector<size_t>> groups_;  // By input and series.
   GroupMasks earlier_;                       // What the inputs before this one showed.

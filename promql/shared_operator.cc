@@ -37,7 +37,10 @@ class SharedSource {
     const uint64_t before = context_.queryable_samples();
     ASSIGN_OR_RETURN(std::vector<Labels> labels, input_->Open());
     queryable_at_open_ = context_.queryable_samples() - before;
-    if (positions_.size() > 1) labels_ = labels;
+    if (positions_.size() > 1) {
+      RETURN_IF_ERROR(memory_.Add(labels, positions_.size()));
+      labels_ = labels;
+    }
     return labels;
   }
 
@@ -83,6 +86,7 @@ class SharedSource {
 
   QueryContext& context_;
   const OperatorPtr input_;
+  HeldMemory memory_{context_};                // Of labels.
   std::vector<size_t> positions_;              // The next row of each reader.
   std::optional<std::vector<Labels>> labels_;  // Once opened, if there are several readers.
   uint64_t queryable_at_open_ = 0;

@@ -3,6 +3,7 @@
 // Times and counts are taken around the calls of the operator below.
 #include "promql/traced.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "model/clock.h"
@@ -45,6 +46,7 @@ class TracedOperator : public Operator {
       const int64_t nanos = context_.setup().clock.MonotonicNanos() - begin_;
       node_.seconds += static_cast<double>(nanos) / 1e9;
       node_.samples_read += context_.samples_read() - read_;
+      node_.memory_bytes = std::max(node_.memory_bytes, context_.memory().held());
     }
     Measure(const Measure&) = delete;
     Measure& operator=(const Measure&) = delete;

@@ -406,7 +406,22 @@ void TreeBuilder::EndMatcher() {
   if (!matcher.ok()) {
     return Fail(matcher_label_.position, MessageOf(matcher.status()));
   }
+  HoldRegex(*matcher);
   selector_->matchers.push_back(*std::move(matcher));
+}
+
+void TreeBuilder::HoldRegex(const Matcher& matcher) {
+  const uint64_t bytes = matcher.RegexBytes();
+  if (bytes == 0) return;
+  regex_bytes_ += bytes;
+  if (regex_bytes_ > kQueryRegexBytesMax) {
+    return Fail(matcher_label_.position,
+                fmt::format("the regular expressions of the query take more than {} bytes",
+                            kQueryRegexBytesMax));
+  }
+  if (!options_.hold_regex) return;
+  const absl::Status held = options_.hold_regex(bytes);
+  if (!held.ok()) Fail(matcher_label_.position, MessageOf(held));
 }
 
 void TreeBuilder::EndSelector() {

@@ -104,6 +104,8 @@ class TreeBuilder {
   void EndDurationCall(const Token& token);
 
  private:
+  // Adds a matcher's expression to those of the query, or fails.
+  void HoldRegex(const Matcher& matcher);
   // An operator whose right-hand side is still being read, or the start of an expression.
   struct Pending {
     enum class Kind { kStart, kSign, kBinary, kDurationSign, kDurationBinary };
@@ -147,6 +149,7 @@ class TreeBuilder {
 
   const std::string_view query_;
   const ParserOptions options_;
+  uint64_t regex_bytes_ = 0;
   std::optional<ParseError> error_;
 
   std::vector<ExprPtr> operands_;

@@ -152,6 +152,8 @@ class WriteReceiverImpl : public WriteReceiver {
     // Samples of series that are known, not appended yet, and the message each is from.
     std::vector<KnownSample> known;
     std::vector<std::string_view> known_from;
+    uint64_t series_refused = 0;  // For want of memory.
+    std::string first_refusal;
   };
 
   WriteAnswer Store(std::string_view message) {
@@ -166,6 +168,12 @@ class WriteReceiverImpl : public WriteReceiver {
       return Refusal(status);
     }
     refs_.Insert(batch.learned);
+    if (batch.series_refused > 0) {
+      // As for other samples that will not be accepted: sending them again is of no use.
+      batch.answer.status = 400;
+      batch.answer.message =
+          fmt::format("{} series refused: {}", batch.series_refused, batch.first_refusal);
+    }
     return batch.answer;
   }
 
@@ -256,7 +264,15 @@ class WriteReceiverImpl : public WriteReceiver {
       }
       return absl::OkStatus();
     }
-    ASSIGN_OR_RETURN(const SeriesRef ref, AppendSamples(batch, series, kNoSeries, batch.labels));
+    const absl::StatusOr<SeriesRef> appended =
+        AppendSamples(batch, series, kNoSeries, batch.labels);
+    if (AppendErrorOf(appended.status()) == AppendError::kLimit) {
+      // A new one; the series that are known go on.
+      if (batch.series_refused++ == 0) batch.first_refusal = MessageOf(appended.status());
+      return absl::OkStatus();
+    }
+    RETURN_IF_ERROR(appended.status());
+    const SeriesRef ref = *appended;
     for (const Exemplar& exemplar : series.exemplars) {
       // An exemplar that cannot be kept costs only itself.
       if (batch.appender->AppendExemplar(ref, batch.labels, exemplar).ok()) {

@@ -60,6 +60,7 @@ RuleContext Group::Context() const {
   context.query = [this](std::string_view query, TimestampMs time) {
     promql::QueryOptions options;
     options.canceled = [this] { return backends_.stopping.load(); };
+    options.origin = {.rule_file = settings_.spec.file, .rule_group = settings_.spec.name};
     return backends_.engine.Instant(backends_.storage, query, time, options);
   };
   context.query_offset = settings_.query_offset;

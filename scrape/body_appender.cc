@@ -179,6 +179,8 @@ absl::StatusOr<bool> BodyAppender::Store(Scrape& scrape, SeriesCache::Entry& ent
     case AppendError::kOutOfBounds:
       ++scrape.counts.out_of_bounds;
       return false;
+    case AppendError::kLimit:  // Counted by the storage; the series it has go on.
+      return false;
     default:
       return ref.status();
   }

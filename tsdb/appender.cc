@@ -269,7 +269,31 @@ class HeadAppender : public Appender {
   std::optional<absl::flat_hash_map<const SeriesRecord*, Tail>> tails_;
 };
 
+class RefusingAppender : public Appender {
+ public:
+  absl::StatusOr<SeriesRef> Append(SeriesRef, const Labels&, TimestampMs, double,
+                                   TimestampMs) override {
+    return Refusal();
+  }
+  absl::StatusOr<SeriesRef> AppendHistogram(SeriesRef, const Labels&, TimestampMs, const Histogram&,
+                                            TimestampMs) override {
+    return Refusal();
+  }
+  absl::Status AppendExemplar(SeriesRef, const Labels&, const Exemplar&) override {
+    return Refusal();
+  }
+  absl::Status Commit() override { return Refusal(); }
+  void Rollback() override {}
+
+ private:
+  static absl::Status Refusal() {
+    return absl::ResourceExhaustedError("the memory limit is exceeded: all samples are refused");
+  }
+};
+
 }  // namespace
+
+std::unique_ptr<Appender> NewRefusingAppender() { return std::make_unique<RefusingAppender>(); }
 
 std::unique_ptr<Appender> NewHeadAppender(Head& head, WritePath& write_path,
                                           ExemplarStore& exemplars, AtomicCounters& counters,

@@ -14,6 +14,9 @@
 namespace varve {
 
 // Everything outlives the appender. `window` is what the head and the clock allow now.
+// An appender that refuses everything: memory is spent. ResourceExhausted, and AppendErrorOf() says
+// nothing of it: the whole batch fails.
+std::unique_ptr<Appender> NewRefusingAppender();
 std::unique_ptr<Appender> NewHeadAppender(Head& head, WritePath& write_path,
                                           ExemplarStore& exemplars, AtomicCounters& counters,
                                           AppendWindow window);

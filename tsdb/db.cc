@@ -40,6 +40,8 @@ namespace fs = std::filesystem;
 constexpr DurationMs kSweepInterval = kMinute;
 constexpr DurationMs kSweepHeadTime = 10 * kMinute;
 constexpr int kFoldingNice = 10;
+// What caches keep when memory is short.
+constexpr uint64_t kShrunkCacheBytes = 1 << 20;
 
 // A ULID in Crockford's base 32: what Prometheus names its blocks.
 bool IsUlid(std::string_view name) {
@@ -99,9 +101,11 @@ std::string SnapshotName(TimestampMs now) {
 
 class DbImpl : public Db {
  public:
-  DbImpl(const DbOptions& options, Clock& clock, std::unique_ptr<Store> store,
-         std::string foreign_data)
-      : options_(Adapted(options)),
+  // `unlimited` stands in for options.memory if that is null.
+  DbImpl(const DbOptions& options, std::unique_ptr<MemoryBudget> unlimited, Clock& clock,
+         std::unique_ptr<Store> store, std::string foreign_data)
+      : unlimited_(std::move(unlimited)),
+        options_(Adapted(options)),
         clock_(clock),
         foreign_data_(std::move(foreign_data)),
         store_(std::move(store)),
@@ -110,12 +114,14 @@ class DbImpl : public Db {
         retention_(options.retention),
         out_of_order_window_(options.out_of_order_window),
         size_retention_(options.size_retention) {
-    state_->head = std::make_unique<varve::Head>(
-        HeadOptions{.bucket_size = options_.bucket_size, .series_max = options.series_max});
+    state_->head = std::make_unique<varve::Head>(HeadOptions{.bucket_size = options_.bucket_size,
+                                                             .series_max = options.series_max,
+                                                             .memory = options_.memory});
     state_->write_path = std::make_unique<WritePath>(options_, clock_, *store_, *state_->head,
                                                      exemplars_, counters_);
     folder_ =
         std::make_unique<Folder>(options_, *store_, *state_->head, *state_->write_path, counters_);
+    on_shortage_ = options_.memory->OnShortage([this](bool shrink) { SizeCaches(shrink); });
   }
 
   ~DbImpl() override {
@@ -129,6 +135,7 @@ class DbImpl : public Db {
     series_at_start_ = head().last_id();
     late_at_start_ = head().late_samples();  // Replayed.
     disk_bytes_ = store_->DiskBytes();
+    AccountMemory();
     if (options_.background) {
       thread_ = std::thread([this] { Run(); });
       folding_thread_ = std::thread([this] { RunFolding(); });
@@ -139,6 +146,7 @@ class DbImpl : public Db {
   // ------------------------------------------------------------------------ reading and writing
 
   std::unique_ptr<Appender> NewAppender() override {
+    if (!options_.memory->Allows(MemoryUse::kKnownSeries)) return NewRefusingAppender();
     AppendWindow window;
     const TimestampMs newest = head().max_time();
     const DurationMs late =
@@ -249,6 +257,7 @@ class DbImpl : public Db {
   absl::Status Maintain() override {
     MutexLock lock(maintenance_mutex_);
     const DurationMs retention = retention_.load(std::memory_order_relaxed);
+    if (!options_.background) AccountMemory();
     RETURN_IF_ERROR(write_path().SyncWal());
     RETURN_IF_ERROR(write_path().RotateHotIfDue(retention));
     RETURN_IF_ERROR(write_path().CheckpointIfDue());
@@ -320,6 +329,27 @@ class DbImpl : public Db {
     return newest > swept_newest_.load(std::memory_order_relaxed) + kSweepHeadTime;
   }
 
+  void SizeCaches(bool shrink) {
+    const auto size = [shrink](uint64_t bytes) {
+      return shrink ? std::min(bytes, kShrunkCacheBytes) : bytes;
+    };
+    store_->SetBlockCacheBytesMax(size(options_.block_cache_bytes));
+    write_path().generation_cache().SetBytesMax(size(options_.generation_cache_bytes));
+    AccountCaches();
+  }
+
+  void AccountCaches() {
+    options_.memory->Set(MemoryPart::kBlockCache, store_->BlockCacheBytes());
+    options_.memory->Set(MemoryPart::kDecodedCaches, write_path().generation_cache().bytes());
+  }
+
+  void AccountMemory() {
+    AccountCaches();
+    options_.memory->Set(MemoryPart::kWriteBuffers, store_->WriteBufferBytes());
+    options_.memory->Set(MemoryPart::kHead, head().MemoryBytes());
+    options_.memory->Refresh();
+  }
+
   absl::Status ExpireBySize() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mutex_) {
     uint64_t limit = size_retention_.bytes;
     if (size_retention_.percentage > 0) {
@@ -348,6 +378,7 @@ class DbImpl : public Db {
         clock_.WaitFor(wake_, mutex_, std::chrono::milliseconds(tick));
         if (stop_) return;
       }
+      AccountMemory();
       absl::Status status = write_path().SyncWal();
       // A log that grows fast must not wait for the next round.
       if (status.ok()) status = write_path().CheckpointIfDue();
@@ -376,7 +407,8 @@ class DbImpl : public Db {
     }
   }
 
-  const DbOptions options_;
+  const std::unique_ptr<MemoryBudget> unlimited_;  // Null if there is one of the options.
+  const DbOptions options_;                        // Its memory is never null.
   Clock& clock_;
   const std::string foreign_data_;
 
@@ -385,6 +417,7 @@ class DbImpl : public Db {
   AtomicCounters counters_;
   std::shared_ptr<ReadState> state_;
   std::unique_ptr<Folder> folder_;
+  std::unique_ptr<MemoryBudget::Registration> on_shortage_;
   std::atomic<DurationMs> retention_;
   std::atomic<DurationMs> out_of_order_window_;
   std::atomic<uint64_t> disk_bytes_ = 0;
@@ -408,7 +441,13 @@ class DbImpl : public Db {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Db>> Db::Open(const DbOptions& options, Clock& clock) {
+absl::StatusOr<std::unique_ptr<Db>> Db::Open(const DbOptions& given, Clock& clock) {
+  DbOptions options = given;
+  std::unique_ptr<MemoryBudget> unlimited;
+  if (options.memory == nullptr) {
+    unlimited = std::make_unique<MemoryBudget>();
+    options.memory = unlimited.get();
+  }
   const fs::path path(options.path);
   std::string foreign_data = DescribeForeignData(path);
   RETURN_IF_ERROR(PrepareDirectory(path));
@@ -416,8 +455,10 @@ absl::StatusOr<std::unique_ptr<Db>> Db::Open(const DbOptions& options, Clock& cl
                    Store::Open({.path = (path / kDataSubdirectory).native(),
                                 .block_cache_bytes = options.block_cache_bytes,
                                 .write_buffer_bytes = options.write_buffer_bytes,
+                                .write_buffers_bytes_max = options.write_buffers_bytes_max,
                                 .env = options.env}));
-  auto db = std::make_unique<DbImpl>(options, clock, std::move(store), std::move(foreign_data));
+  auto db = std::make_unique<DbImpl>(options, std::move(unlimited), clock, std::move(store),
+                                     std::move(foreign_data));
   RETURN_IF_ERROR(db->Start());
   db->set_started();
   return db;

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "model/clock.h"
+#include "model/memory_budget.h"
 #include "model/storage.h"
 #include "model/time.h"
 
@@ -85,6 +86,12 @@ struct DbOptions {
   // What is decoded of generations: the ids matchers selected, times that series share.
   uint64_t generation_cache_bytes = 16 << 20;
   uint64_t write_buffer_bytes = 4 << 20;  // Of each column family.
+  // Of all of them together: past it they are written out early. 0 = no bound.
+  uint64_t write_buffers_bytes_max = 0;
+
+  // What the parts of the storage take is told here, and asked what may still be taken. Caches
+  // shrink when it is short. Null = no limit. Outlives the Db.
+  MemoryBudget* memory = nullptr;
 
   // How often the background thread looks whether a checkpoint, a new epoch or retention is due.
   DurationMs maintenance_interval = 10 * kSecond;

@@ -202,6 +202,7 @@ absl::Status Folder::FoldBucket(const HotFamily& hot, HotCursor& cursor, TableCh
       continue;
     }
     RETURN_IF_ERROR(writer->Add(series, labels, std::move(samples)));
+    options_.memory->Set(MemoryPart::kFolding, writer->MemoryBytes());
   }
   RETURN_IF_ERROR(At("bucket written"));
   ASSIGN_OR_RETURN(const BucketTable::Generation added, writer->Finish());
@@ -300,6 +301,7 @@ absl::Status Folder::MergeInto(const std::vector<GenerationPtr>& from, const Tom
     }
     if (samples.times.empty() && samples.histograms.empty()) continue;
     RETURN_IF_ERROR(writer.Add(*next, *labels, std::move(samples)));
+    options_.memory->Set(MemoryPart::kFolding, writer.MemoryBytes());
   }
 }
 
@@ -390,6 +392,12 @@ absl::Status Folder::Clean(uint64_t sequence) {
 }
 
 absl::Status Folder::RunLocked(bool seal_all) {
+  const absl::Status status = FoldAndMerge(seal_all);
+  options_.memory->Set(MemoryPart::kFolding, 0);
+  return status;
+}
+
+absl::Status Folder::FoldAndMerge(bool seal_all) {
   for (const std::shared_ptr<HotFamily>& hot : write_path_.FinishedHot()) {
     const absl::Status status = Fold(*hot);
     if (!absl::IsAborted(status)) RETURN_IF_ERROR(status);

@@ -71,6 +71,7 @@ class Folder {
 
  private:
   absl::Status RunLocked(bool seal_all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status FoldAndMerge(bool seal_all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Fold(const HotFamily& hot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status FoldBucket(const HotFamily& hot, HotCursor& cursor, TableChange& change)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

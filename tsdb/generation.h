@@ -65,6 +65,12 @@ absl::StatusOr<uint64_t> DecodeLabelKey(std::string_view key);
 struct GenerationCache {
   explicit GenerationCache(uint64_t bytes_max) : ids(bytes_max / 2), times(bytes_max / 2) {}
 
+  uint64_t bytes() const { return ids.bytes() + times.bytes(); }
+  void SetBytesMax(uint64_t bytes_max) {
+    ids.SetBytesMax(bytes_max / 2);
+    times.SetBytesMax(bytes_max / 2);
+  }
+
   LruCache<std::vector<uint64_t>> ids;  // What matchers selected.
   LruCache<SharedTimes> times;          // Times rows; neighbouring series share one.
 };

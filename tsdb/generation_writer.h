@@ -43,6 +43,8 @@ class GenerationWriter {
   absl::StatusOr<BucketTable::Generation> Finish();
 
   const GenerationId& id() const { return id_; }
+  // What is held until Finish(), about.
+  uint64_t MemoryBytes() const { return builder_.bytes(); }
 
  private:
   // The tables of one family, in the order of their keys.

@@ -80,6 +80,10 @@ absl::StatusOr<uint64_t> Head::FindOrCreate(const Labels& labels) {
   if (options_.series_max > 0 && index_.series() >= options_.series_max) {
     return AppendErrorStatus(AppendError::kLimit, "the limit of series in memory is reached");
   }
+  if (options_.memory != nullptr && !options_.memory->Allows(MemoryUse::kNewSeries)) {
+    return AppendErrorStatus(AppendError::kLimit,
+                             "the memory limit is reached: new series are refused");
+  }
   const uint64_t id = last_id_.load(std::memory_order_relaxed) + 1;
   last_id_.store(id, std::memory_order_relaxed);
   {

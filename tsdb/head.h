@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "model/labels.h"
+#include "model/memory_budget.h"
 #include "model/mutex.h"
 #include "model/storage.h"
 #include "tsdb/format.h"
@@ -90,6 +91,7 @@ struct Batch {
 struct HeadOptions {
   DurationMs bucket_size = kDay;
   uint64_t series_max = 0;
+  MemoryBudget* memory = nullptr;  // Says whether new series are accepted; null = always.
 };
 
 struct AppendWindow {
@@ -251,6 +253,11 @@ class Head {
 
   HeadStats Stats() const;
 
+  // An estimate of what the series in memory take: records and open chunks of a few thousand series
+  // are looked at, other ones at the next call, and the index is reckoned by its numbers. One call
+  // at a time.
+  uint64_t MemoryBytes();
+
  private:
   static constexpr uint64_t kBlockSeries = 64;
   using Block = std::array<SeriesRecord, kBlockSeries>;
@@ -317,6 +324,8 @@ class Head {
   std::atomic<TimestampMs> newest_late_ = kMinTimestamp;
   std::atomic<uint64_t> late_samples_ = 0;  // Accepted.
   std::atomic<uint64_t> open_chunks_ = 0;
+
+  size_t next_sampled_shard_ = 0;  // MemoryBytes()'s own.
 
   // The writer's own.
   BucketTable bucket_table_;

@@ -9,6 +9,15 @@ namespace varve {
 
 namespace {
 
+// What the index takes of a series (a page slot, a label code, an entry by hash), of each label of
+// a series (in a set of ids), and of a label pair (text, set, entry by text), about.
+constexpr uint64_t kIndexSeriesBytes = 96;
+constexpr uint64_t kIndexLabels = 8;
+constexpr uint64_t kIndexLabelBytes = 8;
+constexpr uint64_t kIndexPairBytes = 128;
+// Series to look at for MemoryBytes().
+constexpr size_t kSampledSeries = 4096;
+
 // Ids viewed under one hold of the visibility lock.
 constexpr size_t kViewSlice = 16384;
 
@@ -83,6 +92,27 @@ Head::OpenSamples Head::CopyOpen(uint64_t id) const {
                         .payload = record->histogram->payload()});
   }
   return samples;
+}
+
+uint64_t Head::MemoryBytes() {
+  uint64_t seen = 0;
+  uint64_t bytes = 0;
+  for (size_t shards = 0; shards < kShards && seen < kSampledSeries; ++shards) {
+    const Shard& shard = shards_[next_sampled_shard_++ % kShards];
+    MutexLock lock(shard.mutex);
+    for (const auto& [number, slot] : shard.blocks) {
+      seen += slot.used;
+      bytes += sizeof(Block);
+      for (const SeriesRecord& record : *slot.records) {
+        bytes += record.chunk.capacity;
+        if (record.histogram != nullptr) bytes += record.histogram->MemoryBytes();
+      }
+    }
+  }
+  const uint64_t series = index_.series();
+  if (seen > 0) bytes = bytes * series / seen;
+  return bytes + series * (kIndexSeriesBytes + kIndexLabels * kIndexLabelBytes) +
+         index_.label_pairs() * kIndexPairBytes;
 }
 
 HeadStats Head::Stats() const {

@@ -3,6 +3,7 @@
 // A cache of immutable values by text, within a bound of bytes: the least recently used go first.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -35,17 +36,20 @@ class LruCache {
   // `bytes` is what the value takes. One that would push out most others is not kept.
   void Add(std::string_view key, Ptr value, uint64_t bytes) ABSL_LOCKS_EXCLUDED(mutex_) {
     bytes += 2 * key.size() + sizeof(Entry);
-    if (bytes > bytes_max_ / 4) return;
+    if (bytes > bytes_max_.load(std::memory_order_relaxed) / 4) return;
     MutexLock lock(mutex_);
     if (by_key_.contains(key)) return;
     entries_.push_front({std::string(key), std::move(value), bytes});
     by_key_.emplace(std::string(key), entries_.begin());
     bytes_ += bytes;
-    while (bytes_ > bytes_max_) {
-      bytes_ -= entries_.back().bytes;
-      by_key_.erase(entries_.back().key);
-      entries_.pop_back();
-    }
+    Trim();
+  }
+
+  // Drops what is too much already.
+  void SetBytesMax(uint64_t bytes_max) ABSL_LOCKS_EXCLUDED(mutex_) {
+    bytes_max_.store(bytes_max, std::memory_order_relaxed);
+    MutexLock lock(mutex_);
+    Trim();
   }
 
   uint64_t bytes() const ABSL_LOCKS_EXCLUDED(mutex_) {
@@ -60,7 +64,15 @@ class LruCache {
     uint64_t bytes = 0;
   };
 
-  const uint64_t bytes_max_;
+  void Trim() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    while (bytes_ > bytes_max_.load(std::memory_order_relaxed)) {
+      bytes_ -= entries_.back().bytes;
+      by_key_.erase(entries_.back().key);
+      entries_.pop_back();
+    }
+  }
+
+  std::atomic<uint64_t> bytes_max_;
   mutable Mutex mutex_;
   std::list<Entry> entries_ ABSL_GUARDED_BY(mutex_);  // The most recently used first.
   StringMap<typename std::list<Entry>::iterator> by_key_ ABSL_GUARDED_BY(mutex_);

@@ -133,7 +133,9 @@ std::optional<std::pair<std::string_view, std::string_view>> SplitPostingsTail(
 
 void PostingsBuilder::Append(Ids& ids, uint64_t id) {
   INVARIANT(ids.count == 0 || id > ids.last);
+  const size_t before = ids.steps.size();
   PutVarint(ids.steps, id - std::exchange(ids.last, id));
+  bytes_ += ids.steps.size() - before;
   ++ids.count;
 }
 
@@ -144,7 +146,12 @@ void PostingsBuilder::Add(uint64_t id, const Labels& labels) {
     tail_.push_back(static_cast<char>(0xff));
     tail_.append(label.value);
     const auto it = pairs_.find(std::string_view(tail_));
-    Append(it != pairs_.end() ? it->second : pairs_[tail_], id);
+    if (it != pairs_.end()) {
+      Append(it->second, id);
+    } else {
+      bytes_ += sizeof(Pairs::value_type) + tail_.size();
+      Append(pairs_[tail_], id);
+    }
   }
 }
 

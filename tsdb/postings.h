@@ -46,6 +46,8 @@ class PostingsBuilder {
  public:
   // REQUIRES: ids rise.
   void Add(uint64_t id, const Labels& labels);
+  // What has been collected takes about this.
+  uint64_t bytes() const { return bytes_; }
 
   // Calls visit(tail, encoded set) for all pairs in the order of their keys, until it fails.
   template <typename Visitor>
@@ -65,12 +67,13 @@ class PostingsBuilder {
   };
   using Pairs = StringMap<Ids>;
 
-  static void Append(Ids& ids, uint64_t id);
+  void Append(Ids& ids, uint64_t id);
   static std::string Encode(const Ids& ids);
   std::vector<const Pairs::value_type*> Sorted() const;
 
   Pairs pairs_;
   std::string tail_;
+  uint64_t bytes_ = 0;
 };
 
 // Set operations on rising ids; the first set is changed in place.

@@ -231,6 +231,7 @@ class StoredQuerier : public Querier {
     Selection selection;
     const std::vector<SeriesView> views = head.View(head.index().Select(matchers), min, max);
     const std::vector<uint64_t> ids = IdsOf(views);
+    if (hints.found) RETURN_IF_ERROR(hints.found(ids.size()));
     selection.labels = head.index().LabelsOf(ids);
     for (const SeriesView& view : views) {
       selection.sources.push_back({view.id, /*in_memory=*/true, view.last_time, view.min_time});
@@ -238,6 +239,7 @@ class StoredQuerier : public Querier {
     selection.pinned = state_->write_path->hot_set();
     RETURN_IF_ERROR(SelectStored(matchers, min, max, selection));
     const std::vector<uint64_t> stored = StoredIds(selection, ids);
+    if (hints.found) RETURN_IF_ERROR(hints.found(ids.size() + stored.size()));
     ASSIGN_OR_RETURN(std::vector<Labels> labels, LabelsOfStored(selection, head.index(), stored));
     for (size_t i = 0; i < stored.size(); ++i) {
       selection.sources.push_back({.id = stored[i]});

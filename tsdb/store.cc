@@ -35,6 +35,7 @@ constexpr uint64_t kWalBytesMax = 128 << 20;
 constexpr int kBackgroundJobsMax = 2;
 // Of folding and sealing: what they write in a burst would make WAL syncs wait for the disk.
 constexpr int64_t kTableBytesPerSecondMax = 32 << 20;
+constexpr uint64_t kUnboundedBytes = uint64_t{1} << 50;
 constexpr int kLevel0FilesUnlimited = 1 << 30;
 
 constexpr std::array kFixedFamilies = {kMetaFamily,       kSeriesFamily,    kHeadFamily,
@@ -183,7 +184,13 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
   store->options_ = options;
   store->block_cache_ = rocksdb::NewLRUCache(options.block_cache_bytes);
   store->table_rate_limiter_.reset(rocksdb::NewGenericRateLimiter(kTableBytesPerSecondMax));
-  const rocksdb::DBOptions database = DatabaseOptions(options);
+  // Full buffers are written out early; writers never wait. Without a bound nothing would be
+  // counted.
+  store->write_buffers_ = std::make_shared<rocksdb::WriteBufferManager>(
+      options.write_buffers_bytes_max > 0 ? options.write_buffers_bytes_max : kUnboundedBytes,
+      nullptr, /*allow_stall=*/false);
+  rocksdb::DBOptions database = DatabaseOptions(options);
+  database.write_buffer_manager = store->write_buffers_;
 
   std::vector<std::string> names;
   const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(database, options.path, &names);

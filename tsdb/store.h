@@ -6,10 +6,12 @@
 
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
+#include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/rate_limiter.h>
 #include <rocksdb/sst_file_writer.h>
 #include <rocksdb/write_batch.h>
+#include <rocksdb/write_buffer_manager.h>
 
 #include <cstdint>
 #include <functional>
@@ -53,6 +55,8 @@ struct StoreOptions {
   std::string path;
   uint64_t block_cache_bytes = 32 << 20;
   uint64_t write_buffer_bytes = 4 << 20;
+  // Of all families together: past it they are written out early. 0 = no bound.
+  uint64_t write_buffers_bytes_max = 0;
   rocksdb::Env* env = nullptr;
 };
 
@@ -118,11 +122,17 @@ class Store {
   // Bytes of all files, and of those the log families take.
   uint64_t DiskBytes() const;
 
+  // Bytes in memory.
+  uint64_t BlockCacheBytes() const { return block_cache_->GetUsage(); }
+  uint64_t WriteBufferBytes() const { return write_buffers_->memory_usage(); }
+  void SetBlockCacheBytesMax(uint64_t bytes) { block_cache_->SetCapacity(bytes); }
+
  private:
   Store() = default;
 
   StoreOptions options_;
   std::shared_ptr<rocksdb::Cache> block_cache_;
+  std::shared_ptr<rocksdb::WriteBufferManager> write_buffers_;
   std::shared_ptr<rocksdb::RateLimiter> table_rate_limiter_;
   std::shared_ptr<rocksdb::DB> db_;
   std::map<std::string_view, FamilyPtr> fixed_;

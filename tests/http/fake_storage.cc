@@ -158,7 +158,12 @@ class FakeAppender : public Appender {
     }
     const auto at = std::find(storage_.by_ref_.begin(), storage_.by_ref_.end(), sample.labels);
     const auto index = static_cast<uint64_t>(at - storage_.by_ref_.begin());
-    if (at == storage_.by_ref_.end()) storage_.by_ref_.push_back(sample.labels);
+    if (at == storage_.by_ref_.end()) {
+      if (storage_.series_max_ > 0 && storage_.by_ref_.size() >= storage_.series_max_) {
+        return AppendErrorStatus(AppendError::kLimit, "the memory limit is reached");
+      }
+      storage_.by_ref_.push_back(sample.labels);
+    }
     pending_.push_back(std::move(sample));
     return SeriesRef{storage_.first_ref_ + index};
   }

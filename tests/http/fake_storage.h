@@ -4,6 +4,7 @@
 // above it.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -39,6 +40,8 @@ class FakeStorage : public Queryable, public Appendable, public StorageAdmin {
 
   // Every commit fails from now on.
   void FailCommits();
+  // Series after so many are refused (kLimit).
+  void set_series_max(uint64_t series_max) { series_max_ = series_max; }
   // Every ref handed out so far becomes unknown.
   void ForgetRefs();
 
@@ -59,6 +62,7 @@ class FakeStorage : public Queryable, public Appendable, public StorageAdmin {
   SeriesMap series_ ABSL_GUARDED_BY(mutex_);
   std::vector<Labels> by_ref_ ABSL_GUARDED_BY(mutex_);  // From first_ref_ on.
   uint64_t first_ref_ ABSL_GUARDED_BY(mutex_) = 1;
+  std::atomic<uint64_t> series_max_ = 0;  // 0 = none are refused.
   bool fail_commits_ ABSL_GUARDED_BY(mutex_) = false;
   int cleanings_ ABSL_GUARDED_BY(mutex_) = 0;
 };

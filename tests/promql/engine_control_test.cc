@@ -100,6 +100,9 @@ TEST_CASE("engine: explain gives the operators and what passed through them") {
   CHECK(root.series_empty >= 2);
   CHECK(root.samples_read == result->stats.samples_read);
   CHECK(root.samples_read == 600);
+  // The samples of one series, its row, and the result so far.
+  CHECK(root.memory_bytes >= 61 * 16);
+  CHECK(root.memory_bytes <= result->stats.peak_memory_bytes);
   REQUIRE(!root.children.empty());
   const ExplainNode* leaf = root.children[0].get();
   while (!leaf->children.empty()) leaf = leaf->children[0].get();

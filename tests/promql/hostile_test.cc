@@ -9,9 +9,11 @@
 #include <variant>
 
 #include "model/clock.h"
+#include "model/memory_budget.h"
 #include "model/status_macros.h"
 #include "promql/engine.h"
 #include "promql/parser.h"
+#include "promql/query_memory.h"
 #include "tests/memory_storage.h"
 
 namespace varve::promql {
@@ -113,6 +115,140 @@ TEST_CASE("hostile: subqueries with more steps than samples are allowed") {
     const bool parses = std::string_view(query).find("topk") == std::string_view::npos;
     CHECK(outcome.type == (parses ? QueryErrorType::kExecution : QueryErrorType::kBadData));
   }
+}
+
+// A thousand series of one sample, half of them of one group.
+MemoryStorage& ManySeries() {
+  static MemoryStorage* storage = [] {
+    auto* filled = new MemoryStorage;
+    for (int series = 0; series < 1000; ++series) {
+      for (const char* name : {"many", "one"}) {
+        filled->AddFloat(Labels::Of({{kMetricName, name},
+                                     {"s", std::to_string(series)},
+                                     {"g", series % 2 == 0 ? "even" : "odd"},
+                                     {"long", std::string(200, 'x')}}),
+                         0, series);
+      }
+    }
+    return filled;
+  }();
+  return *storage;
+}
+
+struct Bounded {
+  uint64_t query_bytes_max = 0;
+  uint64_t budget_bytes = 0;
+  DurationMs range = kHour;
+  DurationMs step = kSecond;
+};
+
+// Runs `query` with plenty of samples allowed, but little memory.
+Outcome FailsInMemory(const MemoryStorage& storage, const std::string& query,
+                      const Bounded& bounds) {
+  CAPTURE(query.substr(0, 200));
+  MemoryBudget budget(bounds.budget_bytes);
+  EngineOptions options;
+  options.features.experimental_functions = true;
+  options.max_samples = uint64_t{1} << 40;
+  options.timeout = kMinute;
+  options.max_memory_bytes = bounds.query_bytes_max;
+  options.memory = &budget;
+  Outcome outcome;
+  {
+    Engine engine(options, RealClock());
+    const auto result = engine.Range(storage, query, 0, bounds.range, bounds.step);
+    REQUIRE(!result.ok());
+    outcome = {QueryErrorTypeOf(result.status()), MessageOf(result.status())};
+  }
+  CHECK(budget.Of(MemoryPart::kQueries) == 0);
+  return outcome;
+}
+
+TEST_CASE("hostile: what samples do not count ends at the query's memory") {
+  const uint64_t most = 8 << 20;
+  const std::string text = "query processing would take more than 8388608 bytes of memory";
+  for (const char* query : {
+           "count_values(\"v\", m * time())",
+           "m * on () group_left () vector(1) + 0 + sum by (s) (m) * on (s) group_left () m",
+           "max_over_time(vector(1)[1h:1ms])",
+           "max_over_time((vector(1) + vector(2))[20m:1ms])",
+           "absent_over_time(m[1d:1ms])",
+       }) {
+    const Outcome outcome =
+        FailsInMemory(HostileStorage(), query, {.query_bytes_max = most, .step = 100});
+    CHECK(outcome.type == QueryErrorType::kExecution);
+    CHECK(outcome.text == text);
+  }
+}
+
+TEST_CASE("hostile: joins that multiply labels, and masks for every group") {
+  const uint64_t most = 2 << 20;
+  const Bounded bounds{.query_bytes_max = most, .range = kMinute, .step = kSecond};
+  for (const char* query : {
+           "many * on (g) group_left (s) one",
+           "many * on (g) group_right (s) one",
+           "many * on (s) group_left (g, long) one",
+           "many and one",
+           "many or one",
+           "limitk by (s) (1, many)",
+           "sum by (s, long) (many)",
+           "label_join(many, \"twice\", \"\", \"long\", \"long\")",
+       }) {
+    const Outcome outcome = FailsInMemory(ManySeries(), query, bounds);
+    CHECK(outcome.type == QueryErrorType::kExecution);
+    CHECK(outcome.text == "query processing would take more than 2097152 bytes of memory");
+  }
+}
+
+TEST_CASE("hostile: the budget of all queries refuses as unavailable, and forgets nothing") {
+  for (const char* query :
+       {"many * on (s) group_left (g, long) one", "many", "max_over_time(vector(1)[1h:1ms])"}) {
+    const Outcome outcome =
+        FailsInMemory(ManySeries(), query, {.budget_bytes = 512 << 10, .step = kMinute});
+    CHECK(outcome.type == QueryErrorType::kUnavailable);
+    CHECK(outcome.text ==
+          "the memory limit of 524288 bytes is reached: queries are refused for now");
+  }
+}
+
+TEST_CASE(
+    "hostile: a query's memory at its limit and one step past it, and what its result keeps") {
+  MemoryBudget budget(0);
+  EngineOptions options;
+  options.memory = &budget;
+  const std::string query = "sum by (s) (rate(m[5m]))";
+  uint64_t peak = 0;
+  {
+    Engine engine(options, RealClock());
+    const auto result = engine.Range(HostileStorage(), query, 0, kHour, kSecond);
+    REQUIRE(result.ok());
+    peak = result->stats.peak_memory_bytes;
+    // 10 series of an hour of seconds, 16 bytes each, and little else.
+    CHECK(peak >= 10 * 3300 * 16);
+    CHECK(result->memory.bytes() >= 10 * 3300 * 16);
+    CHECK(result->memory.bytes() <= 11 * 3600 * 16);
+    CHECK(budget.Of(MemoryPart::kQueries) == result->memory.bytes());
+  }
+  CHECK(budget.Of(MemoryPart::kQueries) == 0);
+  options.max_memory_bytes = peak;
+  CHECK(Engine(options, RealClock()).Range(HostileStorage(), query, 0, kHour, kSecond).ok());
+  options.max_memory_bytes = peak - QueryMemory::kStepBytes;
+  CHECK(!Engine(options, RealClock()).Range(HostileStorage(), query, 0, kHour, kSecond).ok());
+  CHECK(budget.Of(MemoryPart::kQueries) == 0);
+}
+
+TEST_CASE("hostile: many large regular expressions") {
+  std::string matchers;
+  for (int i = 0; i < 20'000; ++i) matchers += "s=~\"x{1000}\",";
+  const Outcome all = Fails("m{" + matchers + "}");
+  CHECK(all.type == QueryErrorType::kBadData);
+  CHECK(all.text.ends_with("the regular expressions of the query take more than 67108864 bytes"));
+  const Outcome few =
+      FailsInMemory(HostileStorage(), "m{" + matchers + "}", {.query_bytes_max = 8 << 20});
+  CHECK(few.type == QueryErrorType::kExecution);
+  const Outcome none =
+      FailsInMemory(HostileStorage(), "m{" + matchers + "}", {.budget_bytes = 8 << 20});
+  CHECK(none.type == QueryErrorType::kUnavailable);
 }
 
 TEST_CASE("hostile: expressions the regular expression engine refuses") {

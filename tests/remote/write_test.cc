@@ -100,6 +100,23 @@ TEST_CASE("write: a forgotten series brings several samples") {
   CHECK(fixture.storage.Dump() == "x 1@1000 2@2000 3@3000\ny 1@1000 2@2000 3@3000\n");
 }
 
+TEST_CASE("write: past the limit of series the known ones go on") {
+  Fixture fixture;
+  fixture.storage.set_series_max(1);
+  WriteRequestBuilder request;
+  request.Series({{"__name__", "new"}, {"n", "0"}}).Sample(1, 1000);
+  CHECK(fixture.Write(request.Compressed()).status == 204);
+  WriteRequestBuilder mixed;
+  mixed.Series({{"__name__", "new"}, {"n", "1"}}).Sample(1, 2000);
+  mixed.Series({{"__name__", "new"}, {"n", "0"}}).Sample(2, 2000);
+  mixed.Series({{"__name__", "new"}, {"n", "2"}}).Sample(1, 2000);
+  const WriteAnswer answer = fixture.Write(mixed.Compressed());
+  CHECK(answer.status == 400);
+  CHECK(answer.message == "2 series refused: the memory limit is reached");
+  CHECK(answer.samples == 1);
+  CHECK(fixture.storage.Dump() == "new{n=\"0\"} 1@1000 2@2000\n");
+}
+
 TEST_CASE("write: staleness markers and special values keep their bits") {
   Fixture fixture;
   WriteRequestBuilder request;

@@ -77,6 +77,17 @@ TEST_CASE("body appender: a steady scrape builds labels once") {
   CHECK(scraper.storage.label_appends() == built + 3);
 }
 
+TEST_CASE("body appender: past the limit of series the known ones go on") {
+  Scraper scraper;
+  CHECK(scraper.Scrape("a 1\n", 1000).size() == 1);
+  scraper.storage.set_series_max(1);
+  CHECK(scraper.Scrape("b 1\na 2\n", 2000) == Texts{S("a") + " 2@2000"});
+  CHECK(scraper.counts.series_added == 0);
+  CHECK(scraper.counts.post_relabel == 2);
+  scraper.storage.set_series_max(2);
+  CHECK(scraper.Scrape("b 2\na 3\n", 3000) == Texts{S("b") + " 2@3000", S("a") + " 3@3000"});
+}
+
 TEST_CASE("body appender: lines may come, go and change places") {
   Scraper scraper;
   CHECK(scraper.Scrape("a 1\nb 1\nc 1\n", 1000).size() == 3);

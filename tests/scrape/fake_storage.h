@@ -59,6 +59,12 @@ class FakeStorage : public Appendable {
     refs_.clear();
   }
 
+  // Series after so many are refused (kLimit); 0 = none are.
+  void set_series_max(uint64_t series_max) {
+    MutexLock lock(mutex_);
+    series_max_ = series_max;
+  }
+
   uint64_t label_appends() const {
     MutexLock lock(mutex_);
     return label_appends_;
@@ -76,6 +82,10 @@ class FakeStorage : public Appendable {
         if (labels.empty()) return absl::NotFoundError("unknown series ref");
         ++storage_.label_appends_;
         const auto [known, made] = storage_.refs_.try_emplace(labels.ToString(), SeriesRef{});
+        if (made && storage_.series_max_ > 0 && storage_.refs_.size() > storage_.series_max_) {
+          storage_.refs_.erase(known);
+          return AppendErrorStatus(AppendError::kLimit);
+        }
         if (made) {
           known->second = SeriesRef{storage_.next_ref_++};
           storage_.labels_[known->second] = labels.ToString();
@@ -118,6 +128,7 @@ class FakeStorage : public Appendable {
 
   mutable Mutex mutex_;
   uint64_t next_ref_ ABSL_GUARDED_BY(mutex_) = 1;
+  uint64_t series_max_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t label_appends_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, SeriesRef> refs_ ABSL_GUARDED_BY(mutex_);
   std::map<SeriesRef, std::string> labels_ ABSL_GUARDED_BY(mutex_);

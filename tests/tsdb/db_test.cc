@@ -166,6 +166,63 @@ TEST_CASE_FIXTURE(DbFixture, "append: the limit of series") {
   CHECK(TryAppend(*db, Labels::Of({{"a", "1"}}), 2000, 1) == AppendError::kNone);
 }
 
+TEST_CASE_FIXTURE(DbFixture, "append: short of memory, new series are refused, then everything") {
+  MemoryBudget budget(64 << 20);
+  options.memory = &budget;
+  auto db = MustOpen(options, clock);
+  MustAppend(*db, Labels::Of({{"a", "1"}}), 1000, 1);
+  // The parts of the storage stay below a MiB here.
+  REQUIRE(budget.ChargeQuery(63 << 20));
+  CHECK(TryAppend(*db, Labels::Of({{"a", "2"}}), 1000, 1) == AppendError::kNone);
+  budget.Add(MemoryPart::kQueries, 8 << 20);  // 111 % of the limit.
+  CHECK(TryAppend(*db, Labels::Of({{"a", "3"}}), 1000, 1) == AppendError::kLimit);
+  CHECK(TryAppend(*db, Labels::Of({{"a", "1"}}), 2000, 1) == AppendError::kNone);
+  CHECK(budget.refused(MemoryUse::kNewSeries) == 1);
+  budget.Add(MemoryPart::kQueries, 10 << 20);  // 126 %.
+  {
+    const auto appender = db->NewAppender();
+    const auto refused = appender->Append(kNoSeries, Labels::Of({{"a", "1"}}), 3000, 1);
+    CHECK(refused.status().code() == absl::StatusCode::kResourceExhausted);
+    CHECK(AppendErrorOf(refused.status()) == AppendError::kNone);
+    CHECK(!appender->Commit().ok());
+  }
+  CHECK(budget.refused(MemoryUse::kKnownSeries) == 1);
+  budget.Subtract(MemoryPart::kQueries, 81 << 20);
+  CHECK(TryAppend(*db, Labels::Of({{"a", "3"}}), 3000, 1) == AppendError::kNone);
+  CHECK(TryAppend(*db, Labels::Of({{"a", "1"}}), 3000, 1) == AppendError::kNone);
+  CHECK(ReadAll(*db)[Labels::Of({{"a", "1"}}).ToString()].size() == 3);
+}
+
+TEST_CASE_FIXTURE(DbFixture, "memory: the parts are accounted for, caches shrink and fill again") {
+  MemoryBudget budget(64 << 20);
+  options.memory = &budget;
+  options.background = false;
+  auto db = MustOpen(options, clock);
+  REQUIRE(db->Maintain().ok());
+  const uint64_t empty = budget.Of(MemoryPart::kHead);
+  const std::string text(100, 'x');
+  for (int i = 0; i < 1000; ++i) {
+    MustAppend(*db, Labels::Of({{"a", std::to_string(i)}, {"b", text}}), 1000, i);
+  }
+  REQUIRE(db->Maintain().ok());
+  CHECK(budget.Of(MemoryPart::kHead) >= empty + 1000 * 200);
+  CHECK(budget.Of(MemoryPart::kHead) <= empty + 1000 * 1000);
+  CHECK(budget.Of(MemoryPart::kWriteBuffers) > 0);
+  REQUIRE(db->Seal().ok());
+  CHECK(budget.Of(MemoryPart::kFolding) == 0);
+  CHECK(ReadAll(*db).size() == 1000);
+  REQUIRE(db->Maintain().ok());
+  const uint64_t cached =
+      budget.Of(MemoryPart::kBlockCache) + budget.Of(MemoryPart::kDecodedCaches);
+  CHECK(cached > 0);
+  CHECK(!budget.ChargeQuery(64 << 20));
+  CHECK(budget.shrinks() == 1);
+  REQUIRE(db->Maintain().ok());
+  CHECK(ReadAll(*db).size() == 1000);
+  db.reset();
+  CHECK(!budget.ChargeQuery(65 << 20));  // Nobody is called any more.
+}
+
 TEST_CASE_FIXTURE(DbFixture, "histograms: stored, validated, ended by a stale histogram") {
   auto db = MustOpen(options, clock);
   std::mt19937_64 random(7);

@@ -513,6 +513,15 @@ TEST_CASE("caches keep within their bounds, the least recently used go first") {
   CHECK(cache.Find("50") == nullptr);
   cache.Add("large", std::make_shared<const int>(1), 5000);
   CHECK(cache.Find("large") == nullptr);
+  cache.SetBytesMax(2000);
+  CHECK(cache.bytes() <= 2000);
+  CHECK(cache.bytes() > 0);
+  CHECK(cache.Find("99") != nullptr);
+  cache.SetBytesMax(10'000);
+  for (int i = 0; i < 8; ++i) {
+    cache.Add("again" + std::to_string(i), std::make_shared<const int>(i), 800);
+  }
+  CHECK(cache.bytes() > 5000);
 }
 
 TEST_CASE_FIXTURE(FoldFixture, "a staleness marker lets a series leave memory early") {
