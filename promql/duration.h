@@ -19,8 +19,8 @@ struct DurationContext {
 enum class DurationSign { kPositive, kAny };
 
 // The expression's value, cut to whole milliseconds. InvalidArgument with Prometheus' texts:
-// `division by zero`, `modulo by zero`, `duration is NaN or infinite`, `duration is out of range`,
-// and for kPositive `duration must be greater than 0`.
+// `START:END: ` and `division by zero`, `modulo by zero`, `duration is NaN or infinite`, `duration
+// is out of range`, and for kPositive `duration must be greater than 0`.
 absl::StatusOr<DurationMs> EvaluateDuration(const DurationExpr& expr,
                                             const DurationContext& context, DurationSign sign);
 

@@ -16,17 +16,19 @@ double Round(double value, const double* params) {
   return std::floor(value * inverse + 0.5) / inverse;
 }
 
-// NaN arguments win, as in Go's math.Max and math.Min.
+// NaN arguments win, and 0 is more than -0, as in Go's math.Max and math.Min.
 double Larger(double a, double b) {
   if (std::isinf(a) && a > 0) return a;
   if (std::isinf(b) && b > 0) return b;
   if (std::isnan(a) || std::isnan(b)) return NormalNan();
+  if (a == 0 && b == 0) return std::signbit(a) ? b : a;
   return a > b ? a : b;
 }
 double Smaller(double a, double b) {
   if (std::isinf(a) && a < 0) return a;
   if (std::isinf(b) && b < 0) return b;
   if (std::isnan(a) || std::isnan(b)) return NormalNan();
+  if (a == 0 && b == 0) return std::signbit(a) ? a : b;
   return a < b ? a : b;
 }
 
@@ -93,8 +95,6 @@ struct ElementEntry {
   ElementFunction body;
 };
 
-constexpr double kDegrees = 180 / std::numbers::pi;
-
 constexpr ElementEntry kElementFunctions[] = {
     {FunctionId::kAbs, [](double v, const double*) { return std::fabs(v); }},
     {FunctionId::kAcos, [](double v, const double*) { return std::acos(v); }},
@@ -119,7 +119,7 @@ constexpr ElementEntry kElementFunctions[] = {
        const Date date = DateOf(v);
        return static_cast<double>(DaysInMonth(date.year, date.month));
      }},
-    {FunctionId::kDeg, [](double v, const double*) { return v * kDegrees; }},
+    {FunctionId::kDeg, [](double v, const double*) { return v * 180 / std::numbers::pi; }},
     {FunctionId::kExp, [](double v, const double*) { return std::exp(v); }},
     {FunctionId::kFloor, [](double v, const double*) { return std::floor(v); }},
     {FunctionId::kHour,
@@ -133,7 +133,7 @@ constexpr ElementEntry kElementFunctions[] = {
      }},
     {FunctionId::kMonth,
      [](double v, const double*) { return static_cast<double>(DateOf(v).month); }},
-    {FunctionId::kRad, [](double v, const double*) { return v / kDegrees; }},
+    {FunctionId::kRad, [](double v, const double*) { return v * std::numbers::pi / 180; }},
     {FunctionId::kRound, Round},
     {FunctionId::kSgn, Plain<Sgn>},
     {FunctionId::kSin, [](double v, const double*) { return std::sin(v); }},

@@ -314,9 +314,9 @@ void Printer::PrintDuration(const DurationExpr& duration) {
 }
 
 // How far the first line of the split form is indented: a split operation starts with its left-hand
-// side, one level deeper.
+// side, one level deeper. As in Prometheus, a subquery that fits into a line is not indented.
 int Printer::FirstLevel(const Expr& expr, int level) const {
-  if (Fits(expr)) return level;
+  if (Fits(expr)) return expr.kind == ExprKind::kSubquery ? 0 : level;
   if (const auto* binary = TryAs<Binary>(expr)) return FirstLevel(*binary->lhs, level + 1);
   if (const auto* subquery = TryAs<Subquery>(expr)) return FirstLevel(*subquery->expr, level);
   return level;

@@ -3,6 +3,9 @@
 // Trees back to text in both forms, and what duration expressions amount to.
 #include <doctest/doctest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -95,6 +98,40 @@ TEST_CASE("printer: what is printed means the same") {
   }
 }
 
+// The queries the fuzzer of the printer starts from: every construct is in one of them.
+TEST_CASE("printer: the fuzzer's corpus round-trips and has every construct") {
+  std::string all;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(VARVE_SOURCE_DIR) +
+                                                               "/tests/fuzz/corpus/promql_print")) {
+    std::ifstream file(entry.path());
+    const std::string query(std::istreambuf_iterator<char>(file), {});
+    const ExprPtr tree = MustParse(query);
+    const std::string printed = ToString(*tree);
+    CHECK(DumpTree(*MustParse(printed)) == DumpTree(*tree));
+    CHECK(DumpTree(*MustParse(ToPrettyString(*tree))) == DumpTree(*tree));
+    all += printed + "\n";
+  }
+  const auto has = [&](const std::string& text) {
+    CAPTURE(text);
+    CHECK(all.find(text) != std::string::npos);
+  };
+  for (int op = 0; op <= static_cast<int>(BinaryOp::kUnless); ++op) {
+    has(" " + std::string(BinaryOpText(static_cast<BinaryOp>(op))) + " ");
+  }
+  for (size_t op = 0; op < kAggregateOpCount; ++op) {
+    has(std::string(AggregateOpText(static_cast<AggregateOp>(op))));
+  }
+  for (const char* text :
+       {"=~",           "!~",        "!=\"",         "by (",          "without (", "on (",
+        "ignoring (",   "bool ",     "group_left (", "group_right (", "fill (",    "fill_left (",
+        "fill_right (", "@ start()", "@ end()",      "@ -",           "offset -",  "offset (",
+        "[step()",      "[range()",  "[min_of(",     "[max_of(",      ":]",        "[5m:",
+        "anchored",     "smoothed",  " ^ -",         "+Inf",          "NaN",       "{}",
+        "step()",       "range()",   "% 7"}) {
+    has(text);
+  }
+}
+
 TEST_CASE("printer: split over lines") {
   const std::string a(60, 'a');
   const std::string b(60, 'b');
@@ -109,6 +146,9 @@ TEST_CASE("printer: split over lines") {
   CHECK(ToPrettyString(*MustParse("round(" + a + "," + "1 + 2)")) == "round(" + a + ", 1 + 2)");
   CHECK(ToPrettyString(*MustParse("max_over_time((" + a + "+" + b + ")[1h:1m] offset 5m)")) ==
         "max_over_time(\n  (\n      " + a + "\n    +\n      " + b + "\n  )[1h:1m] offset 5m\n)");
+  const std::string fits = std::string(90, 'a') + "[5m:1m]";
+  CHECK(ToPrettyString(*MustParse("sum(max_over_time(" + fits + "))")) ==
+        "sum(\n  max_over_time(\n" + fits + "\n  )\n)");
   const std::string selector = a + "{x=\"" + b + "\"}";
   CHECK(ToPrettyString(*MustParse(selector)) == selector);
 }
@@ -119,7 +159,10 @@ std::string Evaluated(const std::string& duration, DurationSign sign = DurationS
   REQUIRE(time.offset_expr);
   const auto value =
       EvaluateDuration(*time.offset_expr, {.step_ms = 15000, .range_ms = 3600000}, sign);
-  return value.ok() ? std::to_string(*value) : MessageOf(value.status());
+  if (value.ok()) return std::to_string(*value);
+  // Behind the position.
+  const std::string message = MessageOf(value.status());
+  return message.substr(message.find(": ") + 2);
 }
 
 TEST_CASE("duration expressions: values") {
@@ -139,6 +182,8 @@ TEST_CASE("duration expressions: values") {
   CHECK(Evaluated("(0 - 8) ^ 0.5") == "duration is NaN or infinite");
   CHECK(Evaluated("10 ^ 400") == "duration is NaN or infinite");
   CHECK(Evaluated("10 ^ 12") == "duration is out of range");
+  CHECK(Evaluated("min_of(10 ^ 400 - 10 ^ 400, 5)") == "duration is NaN or infinite");
+  CHECK(Evaluated("max_of(5, 10 ^ 400 - 10 ^ 400)") == "duration is NaN or infinite");
 }
 
 }  // namespace
