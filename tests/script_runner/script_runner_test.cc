@@ -111,6 +111,64 @@ TEST_CASE("script runner: annotations must be there, and be those") {
   CheckFails("eval instant at 0 vector(1)\n  expect warn\n  {} 1\n");
 }
 
+TEST_CASE("script runner: infos, and the modes of old") {
+  const std::string query = " instant at 0 max({__name__=~\"m|h\"})\n  {} 3\n";
+  const std::string text = "PromQL info: ignored histogram in max aggregation (1:5)";
+  CheckPasses("eval" + query + "  expect info msg: " + text + "\n  expect no_warn\n");
+  CheckPasses("eval" + query + "  expect info regex: ignored .* aggregation\n");
+  CheckFails("eval" + query + "  expect info msg: " + text + ".\n");
+  CheckFails("eval" + query + "  expect no_info\n");
+  CheckFails("eval" + query + "  expect warn\n");
+  CheckFails("eval" + query + "  expect info msg: " + text + "\n  expect info regex: other\n");
+  CheckPasses("eval_info" + query);
+  CheckFails("eval_warn" + query);
+  CheckFails("eval_fail" + query);
+  CheckFails("eval_info instant at 0 max(m)\n  {} 3\n");
+  // In a range query too.
+  const std::string range = "eval range from 0 to 1m step 1m max({__name__=~\"m|h\"})\n  {} 3 3\n";
+  CheckPasses(range + "  expect info msg: " + text + "\n");
+  CheckFails(range + "  expect info msg: " + text + ".\n");
+  CheckFails(range + "  expect no_info\n");
+}
+
+// Every instant eval runs again, pinned by `@` at other times and as a step of a range query.
+TEST_CASE("script runner: what only holds at the eval's own time fails") {
+  const std::string data =
+      "load 1m\n  b_bucket{le=\"1\"} 10 10\n  b_bucket{le=\"2\"} 8 8\n  b_bucket{le=\"+Inf\"} 12 "
+      "12\n\n";
+  const std::string query = "eval instant at 1m histogram_quantile(0.5, b_bucket)\n  {} 0.6\n";
+  const auto run = [&](const std::string& expectation) {
+    return RunScript(data + query + "  " + expectation + "\n");
+  };
+  CHECK(run("expect info regex: from 19[^ ]* to 19[^ ]* .1:25.$").passed == 1);
+  const Report pinned = run(
+      "expect info msg: PromQL info: input to histogram_quantile needed to be fixed for "
+      "monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/"
+      "#histogram_quantile) for metric name \"b_bucket\", from buckets 2 to 2, with a max diff of "
+      "2, over 1 samples from 1970-01-01T00:01:00Z to 1970-01-01T00:01:00Z (1:25)");
+  CHECK(pinned.failed == 1);
+  REQUIRE(pinned.failures.size() == 1);
+  CHECK(pinned.failures[0].message.find("b_bucket @ 60.000") != std::string::npos);
+}
+
+TEST_CASE("script runner: special values") {
+  const auto is = [](std::string_view value, std::string_view expected) {
+    return "eval instant at 0 vector(" + std::string(value) + ")\n  {} " + std::string(expected) +
+           "\n";
+  };
+  CheckPasses(is("NaN", "NaN"));
+  CheckFails(is("NaN", "1"));
+  CheckFails(is("1", "NaN"));
+  CheckPasses(is("Inf", "Inf"));
+  CheckFails(is("Inf", "-Inf"));
+  CheckFails(is("1e300", "Inf"));
+  CheckPasses(is("0", "0"));
+  CheckFails(is("1e-300", "0"));
+  CheckFails(is("NaN", "stale"));
+  CheckPasses(is("1.0000001", "1"));
+  CheckFails(is("1.00001", "1"));
+}
+
 TEST_CASE("script runner: histograms") {
   CheckPasses("eval instant at 0 h\n  h {{schema:0 count:3 sum:4 buckets:[1 2]}}\n");
   CheckPasses("eval instant at 0 h\n  h {{schema:0 count:3 sum:4 buckets:[1 2 0]}}\n");
@@ -138,6 +196,17 @@ TEST_CASE("script runner: an eval that is no eval fails with the rest") {
   const Report report = RunScript("eval sometime 1\n\neval instant at 0 2\n  2\n");
   CHECK(report.passed == 0);
   CHECK(report.failed == 2);
+}
+
+TEST_CASE("script runner: expectations that contradict one another end the script") {
+  for (const char* lines :
+       {"  expect warn\n  expect no_warn\n", "  expect no_info\n  expect info\n",
+        "  expect fail\n  expect fail\n", "  expect warn regex: (\n", "  expect something\n"}) {
+    CAPTURE(lines);
+    const Report report = RunScript(std::string("eval instant at 0 1\n") + lines);
+    CHECK(report.passed == 0);
+    CHECK(report.failed == 1);
+  }
 }
 
 TEST_CASE("notation: sequences") {
