@@ -14,7 +14,7 @@ import time
 import unittest
 
 import harness
-import peers
+import prometheus_peer
 import remote_write
 
 STEP = 15
@@ -146,7 +146,9 @@ scrape_configs:
 """
         cls.varve = harness.Varve("--web.enable-remote-write-receiver",
                                   "--enable-feature=native-histograms", config=config).start()
-        cls.prometheus_url = cls.start_prometheus(config)
+        cls.prometheus_url = prometheus_peer.start(
+            "--web.enable-remote-write-receiver", "--enable-feature=native-histograms",
+            config=config)
         cls.start = int(time.time()) - SAMPLES * STEP
         cls.start -= cls.start % STEP
         cls.end = cls.start + (SAMPLES - 1) * STEP
@@ -155,20 +157,6 @@ scrape_configs:
             assert answer.status == 204, f"{url}: {answer.status} {answer.text}"
         for url in (cls.varve.url, cls.prometheus_url):
             harness.wait_until(lambda url=url: cls.settled(url), 30, f"{url} scrapes and evaluates")
-
-    @classmethod
-    def start_prometheus(cls, config: str) -> str:
-        directory = harness.temp_dir("prometheus")
-        (directory / "prometheus.yml").write_text(config, encoding="utf-8")
-        port = harness.free_port()
-        cls.prometheus = harness.Process("prometheus", [
-            peers.path("prometheus"), f"--config.file={directory}/prometheus.yml",
-            f"--storage.tsdb.path={directory}/data", f"--web.listen-address=127.0.0.1:{port}",
-            "--web.enable-remote-write-receiver", "--enable-feature=native-histograms"])
-        url = f"http://127.0.0.1:{port}"
-        harness.wait_until(lambda: harness.get(url + "/-/ready").status == 200, 30,
-                           "Prometheus ready")
-        return url
 
     @classmethod
     def series(cls) -> list:

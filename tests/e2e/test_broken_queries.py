@@ -9,29 +9,9 @@ import json
 import unittest
 
 import harness
-import peers
+import prometheus_peer
 
 LIST = harness.ROOT / "tests" / "promql" / "broken_queries.json"
-
-
-def start_prometheus() -> str:
-    """Debian's Prometheus without targets; returns its URL."""
-    directory = harness.temp_dir("prometheus")
-    config = directory / "prometheus.yml"
-    config.write_text("scrape_configs: []\n", encoding="utf-8")
-    url = f"http://127.0.0.1:{harness.free_port()}"
-    process = harness.Process("prometheus", [
-        peers.path("prometheus"), f"--config.file={config}",
-        f"--storage.tsdb.path={directory / 'data'}",
-        f"--web.listen-address={url.removeprefix('http://')}"])
-
-    def ready():
-        if not process.running():
-            raise SystemError(f"prometheus exited:\n{process.log()}")
-        return harness.get(url + "/-/ready", timeout=5).status == 200
-
-    harness.wait_until(ready, 60, "prometheus ready")
-    return url
 
 
 def refusal(url: str, query: str) -> tuple:
@@ -46,7 +26,7 @@ class BrokenQueriesTest(unittest.TestCase):
         entries = json.loads(LIST.read_text(encoding="utf-8"))
         self.assertGreaterEqual(len(entries), 60)
         varve = harness.Varve(config="scrape_configs: []").start()
-        prometheus = start_prometheus()
+        prometheus = prometheus_peer.start()
         wrong = []
         for entry in entries:
             query = entry["query"]
