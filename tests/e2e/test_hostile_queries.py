@@ -68,7 +68,7 @@ class HostileQueries(unittest.TestCase):
                       f"  - targets: ['{cls.target.address}']\n")
         cls.varve = harness.Varve(
             f"--storage.memory-limit={cls.LIMIT}B", "--web.enable-remote-write-receiver",
-            "--web.enable-admin-api", "--query.timeout=20s", "--query.max-concurrency=6",
+            "--web.enable-admin-api", "--query.timeout=4s", "--query.max-concurrency=6",
             "--query.log-slower-than=1ms", config="scrape_configs: []\n").start()
         cls.now_ms = int(time.time() * 1000)
         backfill(cls.varve, cls.now_ms)
@@ -96,7 +96,7 @@ class HostileQueries(unittest.TestCase):
         pid = self.varve.process.pid
         before = resident(pid)
         begun = time.time()
-        deadline = time.monotonic() + 12
+        deadline = time.monotonic() + 6
         outcomes: list = []
         highest = [before]
         small: list = []
@@ -138,7 +138,7 @@ class HostileQueries(unittest.TestCase):
         [(_, points)] = self.varve.query_range("timestamp(up{job='t'})", begun, ended, 0.25)
         times = sorted({value for _, value in points})
         gaps = [b - a for a, b in zip(times, times[1:])]
-        self.assertGreaterEqual(len(times), 10)
+        self.assertGreaterEqual(len(times), 6)
         self.assertLess(max(gaps), 1.9, times)
         # Nothing stays behind.
         harness.wait_until(lambda: self.metric('varve_memory_bytes{part="queries"}') < MIB, 20,
