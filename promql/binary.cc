@@ -132,13 +132,12 @@ class VectorBinary : public Operator {
       groups_[index].ones.push_back(one);
     }
     // Of several ambiguous groups, the one whose second series comes first is the error's.
-    std::vector<Group*> shared;
+    std::vector<std::pair<size_t, Group*>> shared;
     for (Group& group : groups_) {
-      if (group.ones.size() > 1) shared.push_back(&group);
+      if (group.ones.size() > 1) shared.emplace_back(SecondOne(group), &group);
     }
-    std::sort(shared.begin(), shared.end(),
-              [](const Group* a, const Group* b) { return a->ones[1] < b->ones[1]; });
-    for (Group* group : shared) RETURN_IF_ERROR(MergeOnes(*group));
+    std::sort(shared.begin(), shared.end());
+    for (const auto& [second, group] : shared) RETURN_IF_ERROR(MergeOnes(*group));
     return absl::OkStatus();
   }
 
@@ -153,6 +152,15 @@ class VectorBinary : public Operator {
       if (matching_.card == Cardinality::kOneToOne) groups_.back().matched.Reset(grid_.count);
     }
     return it->second;
+  }
+
+  // The second series of the group that has samples; past all if there is none.
+  size_t SecondOne(const Group& group) const {
+    size_t seen = 0;
+    for (size_t one : group.ones) {
+      if (!one_rows_.rows()[one].Empty() && ++seen == 2) return one;
+    }
+    return one_labels_.size();
   }
 
   // Several series on the one side are fine as long as they do not meet at a step at which the
