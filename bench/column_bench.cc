@@ -5,6 +5,7 @@
 //   column_bench --benchmark_filter=Decode
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <map>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "tsdb/column.h"
+#include "tsdb/xor_chunk.h"
 
 namespace varve {
 namespace {
@@ -237,6 +239,43 @@ void DecodeKind(benchmark::State& state) {
   state.SetLabel(example.name);
 }
 BENCHMARK(DecodeKind)->ArgsProduct({{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, {0, 1, 2}});
+
+// Chunks of 120 samples, as memory and hot families hold them.
+void DecodeHot(benchmark::State& state) {
+  const Example& example = kExamples[state.range(0)];
+  const std::vector<double> values = Values(example.kind, example.rate, 42);
+  const std::vector<TimestampMs> times = state.range(1) == 0 ? RegularTimes() : PushTimes();
+  std::vector<std::string> chunks;
+  uint64_t bytes = 0;
+  for (size_t first = 0; first < kSamples; first += kChunkSamplesMax) {
+    OpenXorChunk open;
+    for (size_t i = first; i < std::min<size_t>(first + kChunkSamplesMax, kSamples); ++i) {
+      if (open.count == 0) open.first_time = times[i];
+      open.Append(times[i], values[i], 0);
+    }
+    bytes += chunks.emplace_back(open.payload()).size();
+  }
+  SeriesSamples samples;
+  for (auto _ : state) {
+    samples.Clear();
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      const size_t first = i * kChunkSamplesMax;
+      const auto count =
+          static_cast<uint32_t>(std::min<size_t>(kChunkSamplesMax, kSamples - first));
+      if (!DecodeXorChunk(chunks[i], count, times[first], false, times.front(), times.back(),
+                          samples)
+               .ok()) {
+        std::abort();
+      }
+    }
+    benchmark::DoNotOptimize(samples.values.data());
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * kSamples));
+  state.counters["bytes_per_sample"] = static_cast<double>(bytes) / static_cast<double>(kSamples);
+  state.SetLabel(example.name);
+}
+BENCHMARK(DecodeHot)->ArgsProduct({{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, {0, 1}});
 
 void EncodeKind(benchmark::State& state) {
   const Example& example = kExamples[state.range(0)];

@@ -7,11 +7,17 @@
 #include <fmt/format.h>
 #include <re2/re2.h>
 
+#include <optional>
+
 #include "model/check.h"
+#include "model/regex_shape.h"
 #include "model/status_macros.h"
 
 namespace varve {
 namespace {
+
+// Longer common beginnings narrow little more.
+constexpr int kRangeBytesMax = 64;
 
 // Go's wording for what RE2 reports, since users search for it.
 std::string_view GoErrorText(re2::RE2::ErrorCode code) {
@@ -97,6 +103,21 @@ absl::StatusOr<std::shared_ptr<const re2::RE2>> CompileAnchored(std::string_view
   return regex;
 }
 
+struct Matcher::Regex {
+  std::shared_ptr<const re2::RE2> compiled;
+  std::optional<RegexShape> shape;
+  // What matches lies between these.
+  bool has_range = false;
+  std::string first;
+  std::string last;
+
+  bool Accepts(std::string_view value) const {
+    if (shape.has_value()) return shape->Accepts(value);
+    if (has_range && (value < first || value > last)) return false;
+    return re2::RE2::FullMatch(re2::StringPiece(value.data(), value.size()), *compiled);
+  }
+};
+
 absl::StatusOr<Matcher> Matcher::Create(MatchType type, std::string_view name,
                                         std::string_view value) {
   Matcher matcher;
@@ -104,7 +125,16 @@ absl::StatusOr<Matcher> Matcher::Create(MatchType type, std::string_view name,
   matcher.name_ = name;
   matcher.value_ = value;
   if (type == MatchType::kRegex || type == MatchType::kNotRegex) {
-    ASSIGN_OR_RETURN(matcher.regex_, CompileAnchored(value));
+    auto regex = std::make_shared<Regex>();
+    ASSIGN_OR_RETURN(regex->compiled, CompileAnchored(value));
+    regex->shape = ShapeOfRegex(value);
+    if (!regex->shape.has_value() || regex->shape->before == RegexShape::Rest::kNothing) {
+      regex->has_range =
+          regex->compiled->PossibleMatchRange(&regex->first, &regex->last, kRangeBytesMax);
+    }
+    matcher.matches_anything_ =
+        type == MatchType::kRegex && regex->shape.has_value() && regex->shape->accepts_all();
+    matcher.regex_ = std::move(regex);
   }
   matcher.matches_empty_ = matcher.Matches("");
   return matcher;
@@ -123,20 +153,29 @@ uint64_t Matcher::RegexBytes() const {
 }
 
 bool Matcher::Matches(std::string_view value) const {
-  const auto full_match = [&] {
-    return re2::RE2::FullMatch(re2::StringPiece(value.data(), value.size()), *regex_);
-  };
   switch (type_) {
     case MatchType::kEqual:
       return value == value_;
     case MatchType::kNotEqual:
       return value != value_;
     case MatchType::kRegex:
-      return full_match();
+      return regex_->Accepts(value);
     case MatchType::kNotRegex:
-      return !full_match();
+      return !regex_->Accepts(value);
   }
   INVARIANT(false);
+}
+
+absl::Span<const std::string> Matcher::texts() const {
+  if (!is_regex()) return absl::MakeConstSpan(&value_, 1);
+  if (!regex_->shape.has_value() || !regex_->shape->is_set()) return {};
+  return regex_->shape->texts;
+}
+
+Matcher::Range Matcher::range() const {
+  if (!is_regex()) return {value_, value_};
+  if (!regex_->has_range) return {.bounded = false};
+  return {regex_->first, regex_->last};
 }
 
 std::string Matcher::ToString() const {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <absl/status/statusor.h>
+#include <absl/types/span.h>
 
 #include <cstdint>
 #include <memory>
@@ -48,6 +49,23 @@ class Matcher {
   // Whether a label with this value (absent labels count as "") matches.
   bool Matches(std::string_view value) const;
   bool MatchesEmpty() const { return matches_empty_; }
+  // Whether it is known to match whatever the value: `=~".*"`.
+  bool MatchesAnything() const { return matches_anything_; }
+
+  bool is_regex() const { return type_ == MatchType::kRegex || type_ == MatchType::kNotRegex; }
+  bool is_negative() const {
+    return type_ == MatchType::kNotEqual || type_ == MatchType::kNotRegex;
+  }
+  // What matches the text or expression, negation aside, is exactly these texts, sorted; empty if
+  // they are not known.
+  absl::Span<const std::string> texts() const;
+  // What matches the text or expression, negation aside, lies in [first, last].
+  struct Range {
+    std::string_view first;
+    std::string_view last;
+    bool bounded = true;  // Otherwise `last` says nothing.
+  };
+  Range range() const;
 
   // What the compiled expression takes, about; 0 if there is none.
   uint64_t RegexBytes() const;
@@ -64,9 +82,11 @@ class Matcher {
 
   MatchType type_ = MatchType::kEqual;
   bool matches_empty_ = false;
+  bool matches_anything_ = false;
   std::string name_;
   std::string value_;
-  std::shared_ptr<const re2::RE2> regex_;  // Null unless type_ is a regular expression.
+  struct Regex;
+  std::shared_ptr<const Regex> regex_;  // Null unless type_ is a regular expression.
 };
 
 // Whether every matcher accepts `labels`.

@@ -169,7 +169,9 @@ class DbImpl : public Db {
   absl::StatusOr<std::vector<SeriesExemplars>> SelectExemplars(
       TimestampMs start, TimestampMs end,
       const std::vector<std::vector<Matcher>>& matcher_sets) const override {
-    return exemplars_.Select(start, end, head().index(), matcher_sets);
+    return exemplars_.Select(
+        start, end, [this](absl::Span<const uint64_t> ids) { return LabelsOfSeries(*state_, ids); },
+        matcher_sets);
   }
 
   std::unique_ptr<LogCursor> OpenLog() override { return NewLogCursor(head(), write_path()); }

@@ -3,10 +3,10 @@
 // Exemplars in memory and on disk.
 #include "tsdb/exemplar_store.h"
 
-#include <absl/container/flat_hash_set.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -136,29 +136,39 @@ void ExemplarStore::Added(const std::vector<LogRecord::ExemplarEntry>& entries) 
   Trim();
 }
 
-std::vector<SeriesExemplars> ExemplarStore::Select(
-    TimestampMs start, TimestampMs end, const SeriesIndex& index,
+absl::StatusOr<std::vector<SeriesExemplars>> ExemplarStore::Select(
+    TimestampMs start, TimestampMs end, LabelsLookup lookup,
     const std::vector<std::vector<Matcher>>& matcher_sets) const {
-  absl::flat_hash_set<uint64_t> wanted;
-  for (const std::vector<Matcher>& matchers : matcher_sets) {
-    const std::vector<uint64_t> ids = index.Select(matchers);
-    wanted.insert(ids.begin(), ids.end());
-  }
   std::map<uint64_t, std::vector<Exemplar>> found;
   {
     MutexLock lock(mutex_);
     for (const Stored& stored : stored_) {
       if (stored.exemplar.time < start || stored.exemplar.time > end) continue;
-      if (wanted.contains(stored.series)) found[stored.series].push_back(stored.exemplar);
+      found[stored.series].push_back(stored.exemplar);
     }
   }
-  std::vector<SeriesExemplars> result;
-  for (auto& [id, exemplars] : found) {
-    Labels labels = index.LabelsOf(id);
-    if (!labels.empty()) result.push_back({std::move(labels), std::move(exemplars)});
+  std::vector<uint64_t> ids;
+  for (const auto& [id, exemplars] : found) ids.push_back(id);
+  ASSIGN_OR_RETURN(const std::vector<Labels> labels, lookup(ids));
+  std::map<Labels, std::vector<Exemplar>> by_labels;  // A label set that returned has a new id.
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const bool wanted =
+        !labels[i].empty() && std::any_of(matcher_sets.begin(), matcher_sets.end(),
+                                          [&](const std::vector<Matcher>& matchers) {
+                                            return MatchesAll(matchers, labels[i]);
+                                          });
+    if (!wanted) continue;
+    std::vector<Exemplar>& exemplars = by_labels[labels[i]];
+    std::vector<Exemplar>& more = found[ids[i]];
+    exemplars.insert(exemplars.end(), std::make_move_iterator(more.begin()),
+                     std::make_move_iterator(more.end()));
   }
-  std::sort(result.begin(), result.end(),
-            [](const SeriesExemplars& a, const SeriesExemplars& b) { return a.series < b.series; });
+  std::vector<SeriesExemplars> result;
+  for (auto& [series, exemplars] : by_labels) {
+    std::stable_sort(exemplars.begin(), exemplars.end(),
+                     [](const Exemplar& a, const Exemplar& b) { return a.time < b.time; });
+    result.push_back({series, std::move(exemplars)});
+  }
   return result;
 }
 

@@ -5,7 +5,10 @@
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
+#include <absl/functional/function_ref.h>
 #include <absl/status/status.h>
+#include <absl/status/statusor.h>
+#include <absl/types/span.h>
 #include <rocksdb/write_batch.h>
 
 #include <cstdint>
@@ -13,11 +16,11 @@
 #include <string>
 #include <vector>
 
+#include "model/matcher.h"
 #include "model/mutex.h"
 #include "model/storage.h"
 #include "tsdb/format.h"
 #include "tsdb/log_record.h"
-#include "tsdb/series_index.h"
 #include "tsdb/store.h"
 
 namespace varve {
@@ -46,9 +49,13 @@ class ExemplarStore {
   // The batch was written.
   void Added(const std::vector<LogRecord::ExemplarEntry>& entries) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  std::vector<SeriesExemplars> Select(TimestampMs start, TimestampMs end, const SeriesIndex& index,
-                                      const std::vector<std::vector<Matcher>>& matcher_sets) const
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  // The labels of each id, which rise; empty if they are not known any more.
+  using LabelsLookup =
+      absl::FunctionRef<absl::StatusOr<std::vector<Labels>>(absl::Span<const uint64_t> ids)>;
+  // Those in [start, end] of the series that one of the sets accepts, sorted by series, then time.
+  absl::StatusOr<std::vector<SeriesExemplars>> Select(
+      TimestampMs start, TimestampMs end, LabelsLookup lookup,
+      const std::vector<std::vector<Matcher>>& matcher_sets) const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   struct Stored {

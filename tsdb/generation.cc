@@ -36,10 +36,6 @@ std::string BehindName(std::string_view name) {
   return behind;
 }
 
-bool IsRegex(const Matcher& matcher) {
-  return matcher.type() == MatchType::kRegex || matcher.type() == MatchType::kNotRegex;
-}
-
 }  // namespace
 
 std::string GenerationPrefix(const GenerationId& id) {
@@ -129,26 +125,26 @@ absl::StatusOr<std::vector<uint64_t>> Generation::PostingsOf(std::string_view na
 
 absl::StatusOr<std::vector<uint64_t>> Generation::Resolve(const Matcher& matcher,
                                                           bool matching) const {
-  const bool positive_texts =
-      matching == (matcher.type() == MatchType::kEqual || matcher.type() == MatchType::kRegex);
-  const std::vector<std::string> texts = !IsRegex(matcher)
-                                             ? std::vector<std::string>{matcher.value()}
-                                             : LiteralAlternatives(matcher.value());
+  const bool accepted = matching != matcher.is_negative();  // By text or expression.
   std::vector<uint64_t> ids;
   const auto add = [&ids](const std::vector<uint64_t>& more) {
     ids.insert(ids.end(), more.begin(), more.end());
   };
-  if (positive_texts && !texts.empty()) {
-    for (const std::string& text : texts) {
+  if (accepted && !matcher.texts().empty()) {
+    for (const std::string& text : matcher.texts()) {
       if (text.empty()) continue;
       ASSIGN_OR_RETURN(const std::vector<uint64_t> more, PostingsOf(matcher.name(), text));
       add(more);
     }
   } else {
     const std::string from = prefix_ + PostingsTail(matcher.name(), {});
+    const Matcher::Range range = accepted ? matcher.range() : Matcher::Range{.bounded = false};
     const std::unique_ptr<rocksdb::Iterator> it = NewIterator(*postings_);
-    for (it->Seek(from); it->Valid() && ToView(it->key()).starts_with(from); it->Next()) {
-      if (matcher.Matches(ToView(it->key()).substr(from.size())) != matching) continue;
+    it->Seek(from + std::string(range.first));
+    for (; it->Valid() && ToView(it->key()).starts_with(from); it->Next()) {
+      const std::string_view value = ToView(it->key()).substr(from.size());
+      if (range.bounded && value > range.last) break;
+      if (matcher.Matches(value) != matching) continue;
       ASSIGN_OR_RETURN(const std::vector<uint64_t> more, DecodePostings(ToView(it->value())));
       add(more);
     }
@@ -192,7 +188,8 @@ absl::StatusOr<std::vector<uint64_t>> Generation::Select(
     for (size_t i = 1; i < needed.size() && !ids.empty(); ++i) IntersectIds(ids, *needed[i]);
   }
   for (const Matcher& matcher : matchers) {
-    if (!matcher.MatchesEmpty() || matcher.name().empty() || ids.empty()) continue;
+    if (!matcher.MatchesEmpty() || matcher.MatchesAnything()) continue;
+    if (matcher.name().empty() || ids.empty()) continue;
     ASSIGN_OR_RETURN(const Ids without, MatcherIds(matcher, kNotMatchingKind));
     SubtractIds(ids, *without);
   }

@@ -352,4 +352,24 @@ std::unique_ptr<Querier> NewHeadQuerier(std::shared_ptr<const ReadState> state, 
   return std::make_unique<StoredQuerier>(std::move(state), min, max);
 }
 
+absl::StatusOr<std::vector<Labels>> LabelsOfSeries(const ReadState& state,
+                                                   absl::Span<const uint64_t> ids) {
+  std::vector<Labels> labels = state.head->index().LabelsOf(ids);
+  // The table after the index: what leaves memory is in a generation by then.
+  const std::shared_ptr<const HotSet> pinned = state.write_path->hot_set();
+  for (auto it = pinned->generations.rbegin(); it != pinned->generations.rend(); ++it) {
+    std::vector<uint64_t> missing;
+    std::vector<size_t> positions;
+    for (size_t i = 0; i < ids.size(); ++i) {
+      if (!labels[i].empty()) continue;
+      missing.push_back(ids[i]);
+      positions.push_back(i);
+    }
+    if (missing.empty()) break;
+    ASSIGN_OR_RETURN(std::vector<Labels> found, (*it)->LabelsOf(missing));
+    for (size_t i = 0; i < found.size(); ++i) labels[positions[i]] = std::move(found[i]);
+  }
+  return labels;
+}
+
 }  // namespace varve

@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -76,29 +75,6 @@ void KeepLargest(std::vector<NamedCount>& counts, size_t limit) {
 }
 
 }  // namespace
-
-std::vector<std::string> LiteralAlternatives(std::string_view pattern) {
-  std::vector<std::string> texts(1);
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    if (c == '|') {
-      texts.emplace_back();
-    } else if (c == '\\') {
-      // Only escaped punctuation stands for itself.
-      if (++i == pattern.size() || std::strchr("\\.+*?()|[]{}^$-/:", pattern[i]) == nullptr) {
-        return {};
-      }
-      texts.back().push_back(pattern[i]);
-    } else if (std::strchr(".+*?()[]{}^$", c) != nullptr) {  // NUL included.
-      return {};
-    } else {
-      texts.back().push_back(c);
-    }
-  }
-  std::sort(texts.begin(), texts.end());
-  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
-  return texts;
-}
 
 // ---------------------------------------------------------------------------------------- look-up
 
@@ -344,14 +320,8 @@ std::vector<uint64_t> SeriesIndex::IdsByValue(const Matcher& matcher, const Name
     const auto it = name.by_text.find(text);
     if (it != name.by_text.end()) add(name.values[it->second].ids);
   };
-  const bool positive_texts =
-      matching == (matcher.type() == MatchType::kEqual || matcher.type() == MatchType::kRegex);
-  const bool is_regex =
-      matcher.type() == MatchType::kRegex || matcher.type() == MatchType::kNotRegex;
-  const std::vector<std::string> texts =
-      !is_regex ? std::vector<std::string>{matcher.value()} : LiteralAlternatives(matcher.value());
-  if (positive_texts && !texts.empty()) {
-    for (const std::string& text : texts) add_text(text);
+  if (matching != matcher.is_negative() && !matcher.texts().empty()) {
+    for (const std::string& text : matcher.texts()) add_text(text);
   } else {
     for (const Value& value : name.values) {
       if (!value.ids.empty() && matcher.Matches(value.text) == matching) add(value.ids);
@@ -411,6 +381,7 @@ std::vector<uint64_t> SeriesIndex::Select(const std::vector<Matcher>& matchers) 
   std::vector<ExactValue> exact;
   std::vector<const Matcher*> rest;
   for (const Matcher& matcher : matchers) {
+    if (matcher.MatchesAnything()) continue;
     if (matcher.type() != MatchType::kEqual || matcher.MatchesEmpty()) {
       rest.push_back(&matcher);
       continue;

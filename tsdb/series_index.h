@@ -181,8 +181,4 @@ class SeriesIndex {
   size_t label_pairs_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
-// The texts that `pattern` stands for if it is an alternation of literals (`a|b\.c`), else
-// nothing.
-std::vector<std::string> LiteralAlternatives(std::string_view pattern);
-
 }  // namespace varve

@@ -3,6 +3,8 @@
 // Writing and reading of XOR chunks.
 #include "tsdb/xor_chunk.h"
 
+#include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <new>
 
@@ -81,6 +83,29 @@ void OpenXorChunk::Release() {
   has_starts = false;
 }
 
+namespace {
+
+// A sample with the step and the value of the one before it is two zero bits. How many such samples
+// `word` begins with; of what the reader peeks, 57 bits are valid.
+uint32_t RepeatsAhead(uint64_t word) {
+  return static_cast<uint32_t>(std::min(std::countl_zero(word), 56)) / 2;
+}
+
+// Fewer are decoded as fast one by one.
+constexpr uint32_t kRepeatsMin = 4;
+// Times and steps within these do not overflow over a chunk.
+constexpr TimestampMs kRepeatTimeMax = TimestampMs{1} << 61;
+constexpr int64_t kRepeatStepMax = int64_t{1} << 48;
+
+// Whether `repeats` samples after `time` all lie in [min, max].
+bool RepeatsLieWithin(uint32_t repeats, TimestampMs time, int64_t step, TimestampMs min,
+                      TimestampMs max) {
+  return step > 0 && step <= kRepeatStepMax && time >= -kRepeatTimeMax && time <= kRepeatTimeMax &&
+         time + step >= min && time + repeats * step <= max;
+}
+
+}  // namespace
+
 absl::Status DecodeXorChunk(std::string_view payload, uint32_t count, TimestampMs first_time,
                             bool has_starts, TimestampMs min, TimestampMs max,
                             SeriesSamples& samples) {
@@ -107,6 +132,19 @@ absl::Status DecodeXorChunk(std::string_view payload, uint32_t count, TimestampM
   double* const values = samples.values.data();
   bool good = true;
   for (uint32_t i = 0; i < count; ++i) {
+    if (i > 0 && !has_starts) {
+      const uint32_t repeats = std::min(RepeatsAhead(reader.Peek()), count - i);
+      if (repeats >= kRepeatsMin && RepeatsLieWithin(repeats, time, step, min, max)) {
+        for (uint32_t k = 0; k < repeats; ++k) times[size + k] = time + (k + 1) * step;
+        std::fill_n(values + size, repeats, std::bit_cast<double>(bits));
+        size += repeats;
+        time += repeats * step;
+        min = time + 1;
+        reader.Skip(2 * repeats);
+        i += repeats - 1;
+        continue;
+      }
+    }
     if (i > 0) {
       step = WrapAdd(step, TimeCode::Read(reader));
       time = WrapAdd(time, step);

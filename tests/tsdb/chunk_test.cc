@@ -86,6 +86,34 @@ TEST_CASE("xor chunk: random series, with and without start times") {
   }
 }
 
+// Runs of one value at even steps are decoded at once.
+TEST_CASE("xor chunk: runs of repeated samples, cut anywhere") {
+  const uint64_t seed = TestSeed();
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < 300; ++round) {
+    std::vector<Point> points;
+    // Near the ends of time too, where a run is not known to stay within it.
+    TimestampMs time = round % 3 == 0 ? kMaxTimestamp - 200'000'000 : 1'700'000'000'000;
+    double value = 1;
+    for (size_t i = 0; i < kChunkSamplesMax; ++i) {
+      points.push_back({time, value, 0});
+      if (random() % 20 == 0) value = RandomValue(random);
+      time += random() % 30 == 0 ? 15'001 : 15'000;
+    }
+    CheckXorRoundTrip(points, false);
+    OpenXorChunk chunk;
+    for (const Point& point : points) chunk.Append(point.time, point.value, 0);
+    TimestampMs min = points[random() % points.size()].time + static_cast<int>(random() % 3) - 1;
+    TimestampMs max = points[random() % points.size()].time + static_cast<int>(random() % 3) - 1;
+    if (min > max) std::swap(min, max);
+    SeriesSamples samples;
+    REQUIRE(DecodeXorChunk(chunk.payload(), chunk.count, points[0].time, false, min, max, samples)
+                .ok());
+    CHECK(SampleTexts(samples) == Texts(points, min, max));
+  }
+}
+
 TEST_CASE("xor chunk: an open chunk goes on from its restored state") {
   std::mt19937_64 random(TestSeed());
   for (size_t cut = 1; cut < 20; ++cut) {

@@ -309,6 +309,44 @@ TEST_CASE("merging takes runs of generations of like size") {
   CHECK(rewritten < 10 * 1000 * 10);
 }
 
+TEST_CASE_FIXTURE(FoldFixture, "exemplars of series that left memory are found") {
+  options.exemplars_max = 10;
+  auto db = MustOpen(options, clock);
+  const auto add = [&](const Labels& labels, double value) {
+    const auto appender = db->NewAppender();
+    REQUIRE(appender->AppendExemplar(kNoSeries, labels, {Labels(), value, clock.Now(), true}).ok());
+    REQUIRE(appender->Commit().ok());
+  };
+  const auto found = [&](std::string_view run) {
+    std::vector<std::pair<Labels, std::vector<double>>> result;
+    const auto selected = db->SelectExemplars(
+        kMinTimestamp, kMaxTimestamp, {{Matcher::Equal("run", run)}, {Matcher::Equal("x", "y")}});
+    REQUIRE(selected.ok());
+    for (const SeriesExemplars& series : *selected) {
+      result.emplace_back(series.series, std::vector<double>());
+      for (const Exemplar& one : series.exemplars) result.back().second.push_back(one.value);
+    }
+    return result;
+  };
+  const Labels first = SeriesLabels(1, "a");
+  Feed(*db, 10 * kMinute, "a");
+  add(first, 1);
+  add(SeriesLabels(3, "a"), 2);
+  FeedHours(*db, 8, "b");
+  MustSeal(*db);
+  MustMaintain(*db);
+  REQUIRE(db->Head().series == 12);
+  using Found = std::vector<std::pair<Labels, std::vector<double>>>;
+  CHECK(found("a") == Found{{first, {1}}, {SeriesLabels(3, "a"), {2}}});
+  CHECK(found("b").empty());
+  Feed(*db, 10 * kMinute, "a");  // Under new ids.
+  add(first, 3);
+  CHECK(found("a") == Found{{first, {1, 3}}, {SeriesLabels(3, "a"), {2}}});
+  db.reset();
+  db = MustOpen(options, clock);
+  CHECK(found("a") == Found{{first, {1, 3}}, {SeriesLabels(3, "a"), {2}}});
+}
+
 TEST_CASE_FIXTURE(FoldFixture, "series that ended leave memory, not the answers") {
   auto db = MustOpen(options, clock);
   for (const char* run : {"a", "b", "c", "d", "e"}) FeedHours(*db, 2, run);

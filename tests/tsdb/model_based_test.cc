@@ -2,11 +2,10 @@
 //
 // Goal: whatever is done to the storage, it answers as a map of samples would.
 // Method: random appends (in and out of order, duplicates, histograms, start times, staleness,
-// several appenders at once), rollbacks, maintenance with folds, seals, checkpoints, restarts and
-// clock steps, from a printed seed; after each restart and now and then everything is read and
-// compared, by any range.
-// Invariant of the model: a sample is there if Append and Commit said so, under the documented
-// rules; nothing else is.
+// several appenders at once), rollbacks, deletes and their cleaning, maintenance with folds, seals,
+// checkpoints, restarts and clock steps, from a printed seed; after each restart and now and then
+// everything is read and compared, by any range. Invariant of the model: a sample is there if
+// Append and Commit said so, under the documented rules; nothing else is.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -34,8 +33,10 @@ class Model {
 
   void Step() {
     const uint64_t what = random_() % 100;
-    if (what < 80) {
+    if (what < 78) {
       AppendBatch();
+    } else if (what < 80) {
+      Delete();
     } else if (what < 86) {
       clock_.Advance(static_cast<DurationMs>(random_() % (20 * kMinute)));
     } else if (what < 93) {
@@ -82,6 +83,18 @@ class Model {
     return Labels::Of({{"__name__", "m"}, {"s", std::to_string(random_() % 12)}});
   }
 
+  // A delete takes what is there, and nothing that comes later.
+  void Delete() {
+    const std::string series = std::to_string(random_() % 12);
+    const TimestampMs min =
+        kBegin + static_cast<TimestampMs>(random_() % (clock_.Now() - kBegin + 1));
+    const TimestampMs max = min + static_cast<TimestampMs>(random_() % (2 * kHour));
+    REQUIRE(db_->DeleteSeries({{Matcher::Equal("s", series)}}, min, max).ok());
+    auto& samples = samples_[Labels::Of({{"__name__", "m"}, {"s", series}}).ToString()];
+    samples.erase(samples.lower_bound(min), samples.upper_bound(max));
+    if (random_() % 3 == 0) REQUIRE(db_->CleanTombstones().ok());
+  }
+
   void AppendBatch() {
     const auto appender = db_->NewAppender();
     AppendWindow window;
@@ -115,6 +128,8 @@ class Model {
     for (auto& [labels, samples] : batch) {
       for (auto& [time, sample] : samples) {
         newest_ = std::max(newest_.value_or(time), time);
+        auto& last = last_[labels];
+        if (last.empty() || time > last.begin()->first) last = {{time, sample}};
         samples_[labels][time] = std::move(sample);
       }
     }
@@ -137,7 +152,7 @@ class Model {
     const std::string key = labels.ToString();
     if (time > clock_.Now() + 10 * kMinute) return AppendError::kOutOfBounds;
     const auto& in_batch = batch[key];
-    const auto& stored = samples_[key];
+    const auto& stored = last_[key];
     const bool batch_is_newer =
         !in_batch.empty() && (stored.empty() || in_batch.rbegin()->first > stored.rbegin()->first);
     const auto& last_in = batch_is_newer ? in_batch : stored;
@@ -193,6 +208,8 @@ class Model {
   const DurationMs late_window_;
   std::unique_ptr<Db> db_;
   std::map<std::string, std::map<TimestampMs, ModelSample>> samples_;
+  // The newest sample of each series ever, deleted or not: what order is judged by.
+  std::map<std::string, std::map<TimestampMs, ModelSample>> last_;
   std::optional<TimestampMs> newest_;
 };
 

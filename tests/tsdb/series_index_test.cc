@@ -23,21 +23,6 @@ Matcher Match(MatchType type, std::string_view name, std::string_view value) {
   return *matcher;
 }
 
-TEST_CASE("alternations of literals are recognised") {
-  using Texts = std::vector<std::string>;
-  CHECK(LiteralAlternatives("a") == Texts{"a"});
-  CHECK(LiteralAlternatives("b|a|b") == Texts{"a", "b"});
-  CHECK(LiteralAlternatives("a\\.b|c\\|d") == Texts{"a.b", "c|d"});
-  CHECK(LiteralAlternatives("10\\-20") == Texts{"10-20"});
-  CHECK(LiteralAlternatives("a.b").empty());
-  CHECK(LiteralAlternatives("a+").empty());
-  CHECK(LiteralAlternatives("(a|b)").empty());
-  CHECK(LiteralAlternatives("\\d").empty());
-  CHECK(LiteralAlternatives("a\\").empty());
-  CHECK(LiteralAlternatives("a|") == Texts{"", "a"});
-  CHECK(LiteralAlternatives(std::string_view("a\0b", 3)).empty());
-}
-
 TEST_CASE("index: random series and matchers against a plain search") {
   const uint64_t seed = TestSeed();
   CAPTURE(seed);
@@ -46,8 +31,9 @@ TEST_CASE("index: random series and matchers against a plain search") {
   std::map<uint64_t, Labels> series;
   uint64_t next_id = 1;
   const std::vector<std::string> values = {"", "a", "b", "ab", "a.b", "x\ny", "10", "\xc3\xa4"};
-  const std::vector<std::string> patterns = {".*",       ".+", "a|b", "a|",     "a.*", "[ab]+",
-                                             "a\\.b|10", "",   "x.y", "(?i)AB", "^a$", "nothing"};
+  const std::vector<std::string> patterns = {
+      ".*",  ".+",     "a|b", "a|",      "a.*", "[ab]+",    "a\\.b|10", "",
+      "x.y", "(?i)AB", "^a$", "nothing", "a.+", "[a1][0b]", ".*b",      "(a|1).?.*"};
   for (int step = 0; step < 3000; ++step) {
     if (step % 3 != 2) {
       std::vector<std::pair<std::string, std::string>> pairs;
