@@ -61,8 +61,8 @@ class Matcher {
   absl::Span<const std::string> texts() const;
   // What matches the text or expression, negation aside, lies in [first, last].
   struct Range {
-    std::string_view first;
-    std::string_view last;
+    std::string_view first = {};
+    std::string_view last = {};
     bool bounded = true;  // Otherwise `last` says nothing.
   };
   Range range() const;
