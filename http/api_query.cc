@@ -85,6 +85,18 @@ void WriteMatrix(JsonWriter& json, const Matrix& matrix) {
   json.EndArray();
 }
 
+void WriteUnmatched(JsonWriter& json, std::string_view side,
+                    const promql::ExplainUnmatched& unmatched) {
+  json.Key(side);
+  json.BeginObject();
+  json.Member("unmatched", unmatched.series);
+  if (unmatched.series > 0) {
+    json.Key("example");
+    json.LabelSet(unmatched.example);
+  }
+  json.EndObject();
+}
+
 void WriteExplain(JsonWriter& json, const promql::ExplainNode& node) {
   json.BeginObject();
   json.Member("expression", node.expression);
@@ -93,7 +105,18 @@ void WriteExplain(JsonWriter& json, const promql::ExplainNode& node) {
   json.Member("samples", node.samples);
   json.Member("samplesRead", node.samples_read);
   json.Member("memoryBytes", node.memory_bytes);
+  json.Member("chunks", node.cost.chunks);
+  json.Member("bytes", node.cost.bytes);
+  json.Member("cacheHits", node.cost.cache_hits);
+  json.Member("cacheMisses", node.cost.cache_misses);
   json.Member("seconds", node.seconds);
+  if (node.join.has_value()) {
+    json.Key("join");
+    json.BeginObject();
+    WriteUnmatched(json, "left", node.join->left);
+    WriteUnmatched(json, "right", node.join->right);
+    json.EndObject();
+  }
   json.Key("children");
   json.BeginArray();
   for (const auto& child : node.children) WriteExplain(json, *child);
@@ -114,7 +137,14 @@ struct ResultWriter {
 };
 
 // The result is written while it is sent: a large matrix is never held as text.
-void AnswerResult(QueryResult result, bool with_stats, HttpResponse& response) {
+void AnswerResult(QueryResult result, std::string_view stats, HttpResponse& response) {
+  const bool with_stats = !stats.empty();
+  if (with_stats && stats != "true" && stats != "all") {
+    result.annotations.AddWarning(
+        fmt::format("value {} for parameter \"stats\" is deprecated and will be rejected in the "
+                    "next major release, use \"true\" or \"all\"",
+                    Quoted(stats)));
+  }
   auto shared = std::make_shared<const QueryResult>(std::move(result));
   response.content_type = "application/json";
   response.stream = [shared, with_stats](const BodySink& sink) {
@@ -154,16 +184,23 @@ std::optional<promql::QueryOptions> CommonOptions(const ApiContext& context,
     return std::nullopt;
   }
   options.limit = *limit;
-  for (const auto& [name, target] : {std::pair{"timeout", &options.timeout},
-                                     std::pair{"lookback_delta", &options.lookback_delta}}) {
-    const std::string_view text = request.params.Get(name);
-    if (text.empty()) continue;
-    const absl::StatusOr<DurationMs> duration = ParseApiDuration(text);
-    if (!duration.ok()) {
-      AnswerInvalidParameter(name, MessageOf(duration.status()), response);
+  if (const std::string_view text = request.params.Get("timeout"); !text.empty()) {
+    const absl::StatusOr<DurationMs> timeout = ParseApiDuration(text);
+    if (!timeout.ok()) {
+      AnswerInvalidParameter("timeout", MessageOf(timeout.status()), response);
       return std::nullopt;
     }
-    *target = *duration;
+    options.timeout = *timeout > 0 ? *timeout : -1;
+  }
+  if (const std::string_view text = request.params.Get("lookback_delta"); !text.empty()) {
+    const absl::StatusOr<DurationMs> lookback = ParseApiDuration(text);
+    if (!lookback.ok()) {
+      AnswerBadData(
+          "error parsing lookback delta duration: " + std::string(MessageOf(lookback.status())),
+          response);
+      return std::nullopt;
+    }
+    options.lookback_delta = *lookback;
   }
   options.origin = {.client_ip = std::string(IpOf(request.remote_address)),
                     .method = request.method,
@@ -184,7 +221,7 @@ void Query(const ApiContext& context, const HttpRequest& request, HttpResponse& 
   absl::StatusOr<QueryResult> result = context.backends.engine->Instant(
       *context.backends.storage, request.params.Get("query"), *time, *options);
   if (!result.ok()) return AnswerQueryError(result.status(), response);
-  AnswerResult(std::move(*result), !request.params.Get("stats").empty(), response);
+  AnswerResult(std::move(*result), request.params.Get("stats"), response);
 }
 
 struct RangeParameters {
@@ -242,7 +279,7 @@ void QueryRange(const ApiContext& context, const HttpRequest& request, HttpRespo
       context.backends.engine->Range(*context.backends.storage, request.params.Get("query"),
                                      range->start, range->end, range->step, *options);
   if (!result.ok()) return AnswerQueryError(result.status(), response);
-  AnswerResult(std::move(*result), !request.params.Get("stats").empty(), response);
+  AnswerResult(std::move(*result), request.params.Get("stats"), response);
 }
 
 void CollectSelectors(const promql::Expr& expr, std::vector<std::vector<Matcher>>& sets) {

@@ -4,6 +4,23 @@
 #include "http/query_stats.h"
 
 namespace varve {
+namespace {
+
+// Nothing if there are none.
+void WriteStepCounts(JsonWriter& json, std::string_view name, const promql::StepCounts& counts) {
+  if (counts.empty()) return;
+  json.Key(name);
+  json.BeginArray();
+  for (const auto& [time, count] : counts) {
+    json.BeginArray();
+    json.Timestamp(time);
+    json.Uint(count);
+    json.EndArray();
+  }
+  json.EndArray();
+}
+
+}  // namespace
 
 void WriteQueryStats(JsonWriter& json, const promql::QueryStats& stats) {
   json.BeginObject();
@@ -18,18 +35,9 @@ void WriteQueryStats(JsonWriter& json, const promql::QueryStats& stats) {
   json.EndObject();
   json.Key("samples");
   json.BeginObject();
-  if (!stats.total_queryable_samples_per_step.empty()) {
-    json.Key("totalQueryableSamplesPerStep");
-    json.BeginArray();
-    for (const auto& [time, count] : stats.total_queryable_samples_per_step) {
-      json.BeginArray();
-      json.Timestamp(time);
-      json.Uint(count);
-      json.EndArray();
-    }
-    json.EndArray();
-  }
+  WriteStepCounts(json, "totalQueryableSamplesPerStep", stats.total_queryable_samples_per_step);
   json.Member("totalQueryableSamples", stats.total_queryable_samples);
+  WriteStepCounts(json, "samplesReadPerStep", stats.samples_read_per_step);
   json.Member("samplesRead", stats.samples_read);
   json.Member("peakSamples", stats.peak_samples);
   json.Member("peakMemoryBytes", stats.peak_memory_bytes);

@@ -53,12 +53,21 @@ absl::StatusCode CodeOf(AppendError error) {
 
 }  // namespace
 
+ReadCost& ReadCost::operator+=(const ReadCost& other) {
+  chunks += other.chunks;
+  bytes += other.bytes;
+  cache_hits += other.cache_hits;
+  cache_misses += other.cache_misses;
+  return *this;
+}
+
 void SeriesSamples::Clear() {
   times.clear();
   values.clear();
   start_times.clear();
   histograms.clear();
   histogram_start_times.clear();
+  cost = ReadCost();
 }
 
 size_t Appender::AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused) {

@@ -48,6 +48,16 @@ struct SelectHints {
   std::function<absl::Status(uint64_t series)> found;
 };
 
+// What reading samples took.
+struct ReadCost {
+  uint64_t chunks = 0;        // Open and closed chunks, and rows of columns.
+  uint64_t bytes = 0;         // Of these, encoded.
+  uint64_t cache_hits = 0;    // Pieces from the disk that were in a cache,
+  uint64_t cache_misses = 0;  // and those that were not.
+
+  ReadCost& operator+=(const ReadCost& other);
+};
+
 // Samples of one series, times rising within each list. The caller owns the buffers and reuses
 // them: Read() overwrites them.
 struct SeriesSamples {
@@ -58,6 +68,7 @@ struct SeriesSamples {
   std::vector<HistogramSample> histograms;
   // As start_times, for the histograms.
   std::vector<TimestampMs> histogram_start_times;
+  ReadCost cost;
 
   void Clear();
 };

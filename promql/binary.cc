@@ -39,13 +39,15 @@ class VectorBinary : public Operator {
         many_(std::move(many_is_left_ ? left : right)),
         one_(std::move(many_is_left_ ? right : left)),
         one_rows_(context),
-        many_rows_(context) {}
+        many_rows_(context),
+        explain_(context.explain()) {}
 
   absl::StatusOr<std::vector<Labels>> Open() override {
     ASSIGN_OR_RETURN(many_labels_, many_->Open());
     ASSIGN_OR_RETURN(one_labels_, one_->Open());
     RETURN_IF_ERROR(one_rows_.Read(*one_, one_labels_.size()));
     RETURN_IF_ERROR(MakeGroups());
+    if (explain_ != nullptr) ExplainUnmatched();
     if (fill_many_.has_value() && !ambiguous_) RETURN_IF_ERROR(BufferMany());
     std::vector<Labels> labels;
     for (size_t many = 0; many < many_labels_.size(); ++many) {
@@ -161,6 +163,22 @@ class VectorBinary : public Operator {
       if (!one_rows_.rows()[one].Empty() && ++seen == 2) return one;
     }
     return one_labels_.size();
+  }
+
+  void ExplainUnmatched() {
+    ExplainJoin& join = explain_->join.emplace();
+    std::vector<bool> has_many(groups_.size(), false);
+    for (size_t many = 0; many < many_labels_.size(); ++many) {
+      const size_t group = group_of_many_[many];
+      has_many[group] = true;
+      if (groups_[group].ones.empty()) {
+        (many_is_left_ ? join.left : join.right).Add(many_labels_[many]);
+      }
+    }
+    for (size_t one = 0; one < one_labels_.size(); ++one) {
+      if (has_many[group_of_one_[one]]) continue;
+      (many_is_left_ ? join.right : join.left).Add(one_labels_[one]);
+    }
   }
 
   // Several series on the one side are fine as long as they do not meet at a step at which the
@@ -389,6 +407,7 @@ class VectorBinary : public Operator {
   Row many_row_;
   size_t many_read_ = 0;
   size_t next_ = 0;
+  ExplainNode* const explain_;  // Null unless the query is to be explained.
 };
 
 }  // namespace

@@ -246,25 +246,44 @@ absl::Status QueryContext::Check() const {
   return absl::OkStatus();
 }
 
-void QueryContext::CountQueryableAt(TimestampMs time, uint64_t samples) {
-  TimestampMs step_time = setup_.start;
-  if (setup_.step > 0 && time > setup_.start) {
-    const TimestampMs steps = (time - setup_.start + setup_.step - 1) / setup_.step;
-    const TimestampMs last = (setup_.end - setup_.start) / setup_.step;
-    step_time += std::min(steps, last) * setup_.step;
-  }
-  MutexLock lock(mutex_);
-  queryable_per_step_[step_time] += samples;
+TimestampMs QueryContext::StepOf(TimestampMs time) const {
+  if (setup_.step == 0 || time <= setup_.start) return setup_.start;
+  const TimestampMs steps = (time - setup_.start + setup_.step - 1) / setup_.step;
+  const TimestampMs last = (setup_.end - setup_.start) / setup_.step;
+  return setup_.start + std::min(steps, last) * setup_.step;
 }
 
-std::vector<std::pair<TimestampMs, uint64_t>> QueryContext::queryable_per_step() const {
-  std::vector<std::pair<TimestampMs, uint64_t>> counts;
-  if (!counts_per_step()) return counts;
+void QueryContext::CountQueryableAt(TimestampMs time, uint64_t samples) {
   MutexLock lock(mutex_);
+  queryable_per_step_[StepOf(time)] += samples;
+}
+
+void QueryContext::CountReadPerStep(const SeriesSamples& samples, DurationMs offset, bool fixed) {
+  MutexLock lock(mutex_);
+  const auto count = [&](TimestampMs time) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ++read_per_step_[fixed ? setup_.start : StepOf(time + offset)];
+  };
+  for (const TimestampMs time : samples.times) count(time);
+  for (const HistogramSample& sample : samples.histograms) count(sample.time);
+}
+
+StepCounts QueryContext::queryable_per_step() const {
+  MutexLock lock(mutex_);
+  return AllSteps(queryable_per_step_);
+}
+
+StepCounts QueryContext::read_per_step() const {
+  MutexLock lock(mutex_);
+  return AllSteps(read_per_step_);
+}
+
+StepCounts QueryContext::AllSteps(const std::map<TimestampMs, uint64_t>& counted) const {
+  StepCounts counts;
+  if (!counts_per_step()) return counts;
   const DurationMs step = std::max<DurationMs>(setup_.step, 1);
   for (TimestampMs time = setup_.start; time <= setup_.end; time += step) {
-    const auto found = queryable_per_step_.find(time);
-    counts.emplace_back(time, found == queryable_per_step_.end() ? 0 : found->second);
+    const auto found = counted.find(time);
+    counts.emplace_back(time, found == counted.end() ? 0 : found->second);
     if (setup_.step == 0) break;
   }
   return counts;

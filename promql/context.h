@@ -177,20 +177,35 @@ class QueryContext {
   static constexpr uint64_t kSampleBytes = 16;
   // For what is no sample: labels, bitmaps, buffers. See HeldMemory. Thread-safe.
   QueryMemory& memory() const { return setup_.memory; }
-  void CountRead(uint64_t samples) { read_ += samples; }
+  void CountRead(uint64_t samples, const ReadCost& cost) {
+    read_ += samples;
+    read_cost_ += cost;
+  }
   void CountQueryable(uint64_t samples) { queryable_ += samples; }
+  // False while the inside of a subquery is planned: what is read there counts where it is used.
+  bool counts_queryable() const { return counts_queryable_; }
+  void set_counts_queryable(bool counts) { counts_queryable_ = counts; }
   // The same per step of the outermost evaluation, if asked for: `time` counts for the first step
   // not before it.
   bool counts_per_step() const { return setup_.query.per_step_stats; }
   void CountQueryableAt(TimestampMs time, uint64_t samples) ABSL_LOCKS_EXCLUDED(mutex_);
-  std::vector<std::pair<TimestampMs, uint64_t>> queryable_per_step() const
+  // The same of samples as they were read: they count for the first step that can see them.
+  // `offset` is the selector's; `fixed`: every step sees the same.
+  void CountReadPerStep(const SeriesSamples& samples, DurationMs offset, bool fixed)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  StepCounts queryable_per_step() const ABSL_LOCKS_EXCLUDED(mutex_);
+  StepCounts read_per_step() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   uint64_t peak_samples() const { return peak_; }
   uint64_t samples_read() const { return read_; }
+  const ReadCost& read_cost() const { return read_cost_; }  // On the query's own thread.
   uint64_t queryable_samples() const { return queryable_; }
 
  private:
+  // The first step not before `time`, the last if there is none.
+  TimestampMs StepOf(TimestampMs time) const;
+  StepCounts AllSteps(const std::map<TimestampMs, uint64_t>& counted) const;
+
   const Setup setup_;
   AnnotationCollector annotations_;
   absl::flat_hash_set<const VectorSelector*> histogram_stats_;
@@ -200,6 +215,7 @@ class QueryContext {
   SharedOperators shared_operators_;
   LeafShares leaves_;
   ExplainNode* explain_ = nullptr;
+  bool counts_queryable_ = true;
   bool reads_ = false;
   TimestampMs min_time_ = 0;
   TimestampMs max_time_ = 0;
@@ -209,9 +225,11 @@ class QueryContext {
   std::atomic<uint64_t> peak_{0};
   std::atomic<uint64_t> read_{0};
   std::atomic<uint64_t> queryable_{0};
+  ReadCost read_cost_;
 
   mutable Mutex mutex_;
   std::map<TimestampMs, uint64_t> queryable_per_step_ ABSL_GUARDED_BY(mutex_);
+  std::map<TimestampMs, uint64_t> read_per_step_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Bytes of a query that are released when it goes. Not thread-safe.

@@ -181,6 +181,9 @@ struct Engine::Impl {
   absl::Status Enter(Running& entry, const QueryOptions& query, int64_t deadline)
       ABSL_LOCKS_EXCLUDED(mutex) {
     for (;;) {
+      if (clock.MonotonicNanos() >= deadline) {
+        return QueryError(QueryErrorType::kTimeout, "query timed out in query queue");
+      }
       {
         MutexLock lock(mutex);
         if (running < options.max_concurrency) {
@@ -192,9 +195,6 @@ struct Engine::Impl {
       if (entry.killed) return QueryError(QueryErrorType::kCanceled, "query was killed");
       if (query.canceled && query.canceled()) {
         return QueryError(QueryErrorType::kCanceled, "query was canceled in query queue");
-      }
-      if (clock.MonotonicNanos() >= deadline) {
-        return QueryError(QueryErrorType::kTimeout, "query timed out in query queue");
       }
       MutexLock lock(mutex);
       if (running >= options.max_concurrency) {
@@ -315,6 +315,7 @@ absl::Status Engine::Impl::EvaluateRange(QueryContext& context, const Queryable&
     const RangeWindow window = slider.At(0);
     if (window.empty()) continue;
     context.CountQueryable(window.times.size() + window.histograms.size());
+    context.CountQueryableAt(grid.start, window.times.size() + window.histograms.size());
     RETURN_IF_ERROR(context.Hold(window.times.size() + window.histograms.size()));
     RETURN_IF_ERROR(context.memory().Hold(sizeof(MatrixSeries) + set.bytes().size()));
     MatrixSeries out;
@@ -395,7 +396,7 @@ absl::StatusOr<QueryResult> Engine::Impl::Run(const Queryable& storage, std::str
                                   ValueTypeDescription(type)));
   }
   DurationMs timeout = options.timeout;
-  if (query_options.timeout > 0) timeout = std::min(timeout, query_options.timeout);
+  if (query_options.timeout != 0) timeout = std::min(timeout, query_options.timeout);
   const int64_t begin = clock.MonotonicNanos();
   const auto [id, entry] = Arrive(query);
   QueryContext::Setup setup{.engine = options,
@@ -424,6 +425,7 @@ absl::StatusOr<QueryResult> Engine::Impl::Run(const Queryable& storage, std::str
     result.annotations = context.annotations().Render(query);
     result.stats.total_queryable_samples = context.queryable_samples();
     result.stats.total_queryable_samples_per_step = context.queryable_per_step();
+    result.stats.samples_read_per_step = context.read_per_step();
     result.stats.samples_read = context.samples_read();
     result.stats.peak_samples = context.peak_samples();
     result.stats.peak_memory_bytes = query_memory.peak();

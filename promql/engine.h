@@ -71,13 +71,14 @@ absl::Status QueryError(QueryErrorType type, std::string_view message);
 QueryErrorType QueryErrorTypeOf(const absl::Status& status);
 
 struct QueryOptions {
-  DurationMs timeout = 0;         // 0 = the engine's; a longer one is cut to the engine's.
+  // 0 = the engine's; a longer one is cut to the engine's; below 0, time is up at once.
+  DurationMs timeout = 0;
   DurationMs lookback_delta = 0;  // 0 = the engine's.
   // Series returned at most, 0 = all; a cut adds the warning `results truncated due to limit`.
   uint64_t limit = 0;
   // Asked between series: true ends the query with kCanceled. Empty = never. Thread-safe.
   std::function<bool()> canceled;
-  bool per_step_stats = false;  // Fill total_queryable_samples_per_step.
+  bool per_step_stats = false;  // Fill QueryStats' figures per step.
   bool explain = false;         // Fill QueryResult::explain.
   QueryOrigin origin;           // For the observer.
 };
@@ -109,12 +110,16 @@ struct MatrixSeries {
 using Vector = std::vector<VectorSample>;
 using Matrix = std::vector<MatrixSeries>;  // Sorted by labels.
 
+using StepCounts = std::vector<std::pair<TimestampMs, uint64_t>>;
+
 struct QueryStats {
   uint64_t total_queryable_samples = 0;  // Samples looked at, once per step that used them.
   uint64_t samples_read = 0;             // Samples read from storage, each once.
   uint64_t peak_samples = 0;             // Most samples held at one time.
   uint64_t peak_memory_bytes = 0;        // Most memory held at one time, in steps of 256 KiB.
-  std::vector<std::pair<TimestampMs, uint64_t>> total_queryable_samples_per_step;
+  // Of every step, if asked for. The sums are the figures above.
+  StepCounts total_queryable_samples_per_step;
+  StepCounts samples_read_per_step;  // Each sample at the first step that can see it.
   // Seconds.
   double exec_queue_time = 0;
   double query_preparation_time = 0;

@@ -107,6 +107,8 @@ absl::Status LeafRows::MakeRows(Batch& batch, size_t i, LeafScratch& scratch) co
   if (!read.ok()) return ExecutionError(MessageOf(read));
   LeafRow& own = batch.rows[i];
   own.read = samples.times.size() + samples.histograms.size();
+  own.cost = samples.cost;
+  if (context_.counts_per_step()) context_.CountReadPerStep(samples, plan_.offset, plan_.fixed);
   if (context_.NeedsResetHints(plan_.selector)) DetectResetHints(samples);
   const Labels& labels = group_->series->labels(index);
   std::vector<LeafRowPtr>& gifts = batch.gifts[i];
@@ -140,6 +142,7 @@ void LeafRows::MakeOne(Batch& batch, size_t i) {
   if (scratch == nullptr) scratch = std::make_unique<LeafScratch>();
   LeafRow& out = batch.rows[i];
   out.read = out.held = out.queryable = 0;
+  out.cost = ReadCost();
   batch.statuses[i] = context_.Check();
   if (batch.statuses[i].ok()) batch.statuses[i] = MakeRows(batch, i, *scratch);
   if (batch.statuses[i].ok()) batch.statuses[i] = HoldScratch(*scratch);
@@ -205,7 +208,7 @@ bool LeafRows::DiscardGiven() {
 }
 
 absl::Status LeafRows::HandOut(LeafRow& made, Row& row) {
-  context_.CountRead(made.read);
+  context_.CountRead(made.read, made.cost);
   context_.CountQueryable(made.queryable);
   context_.annotations().Take(made.annotations);
   std::swap(row, made.row);

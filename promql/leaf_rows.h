@@ -35,6 +35,7 @@ namespace varve::promql {
 struct LeafRow {
   Row row;
   uint64_t read = 0;       // Samples read from storage.
+  ReadCost cost;           // Of reading them.
   uint64_t held = 0;       // Their weight in the sample limit while the row is made or kept.
   uint64_t queryable = 0;  // Samples looked at, once per step.
   AnnotationCollector annotations;
@@ -50,13 +51,15 @@ struct LeafScratch {
 // What a leaf reads, and how it makes rows of it.
 struct LeafPlan {
   // Makes the row of a series from its samples, which may reach beyond the leaf's own times.
-  // Called by several threads; must not touch the context but for CountQueryableAt().
+  // Called by several threads; must not touch the context but for counting per step.
   using Make =
       std::function<absl::Status(const Labels& labels, LeafScratch& scratch, LeafRow& out)>;
 
   const VectorSelector& selector;  // Outlives the leaf.
   SelectHints hints;
   size_t steps = 1;            // Of a row.
+  DurationMs offset = 0;       // Of the selector.
+  bool fixed = false;          // By `@`.
   bool stale_markers = false;  // Whether `make` wants to see them.
   // Whether `make` may be called before Open(), on samples read for another leaf.
   bool shareable = false;

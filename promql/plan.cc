@@ -290,7 +290,7 @@ absl::StatusOr<OperatorPtr> Plan(QueryContext& context, const Grid& grid, const 
     Grid one = grid;
     one.count = 1;
     ASSIGN_OR_RETURN(OperatorPtr input, PlanPart(context, one, inner));
-    return MakeStepInvariant(grid, std::move(input));
+    return MakeStepInvariant(context, grid, std::move(input));
   }
   return PlanPart(context, grid, inner);
 }
@@ -323,7 +323,11 @@ absl::StatusOr<RangeSourcePtr> PlanRange(QueryContext& context, const Grid& grid
   RETURN_IF_ERROR(context.HoldPlanned(steps, sizeof(TimestampMs) + sizeof(double)));
   OperatorPtr input;
   if (steps.count > 0) {
-    ASSIGN_OR_RETURN(input, Plan(context, steps, *subquery.expr));
+    const bool counts = context.counts_queryable();
+    context.set_counts_queryable(false);
+    absl::StatusOr<OperatorPtr> planned = Plan(context, steps, *subquery.expr);
+    context.set_counts_queryable(counts);
+    ASSIGN_OR_RETURN(input, std::move(planned));
   }
   return MakeSubquery(context, spec, steps, std::move(input));
 }

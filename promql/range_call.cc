@@ -82,7 +82,8 @@ class RangeCallOperator : public Operator {
         scalars_(std::move(arguments.scalars)),
         params_(std::move(arguments.params)),
         position_(arguments.position),
-        scalar_position_(arguments.scalar_position) {
+        scalar_position_(arguments.scalar_position),
+        counts_(context.counts_queryable()) {
     const RangeSelection* selection = source_->selection();
     if (selection == nullptr) return;
     const RangeSpec& spec = source_->spec();
@@ -91,6 +92,8 @@ class RangeCallOperator : public Operator {
         LeafPlan{.selector = selection->selector,
                  .hints = selection->hints,
                  .steps = spec.grid.count,
+                 .offset = spec.offset,
+                 .fixed = spec.fixed,
                  .stale_markers = false,
                  .shareable = context_.shares(selection->selector) && scalars_.empty() &&
                               !spec.anchored && !spec.smoothed,
@@ -156,8 +159,8 @@ class RangeCallOperator : public Operator {
       return ApplyByWindow(call, samples, out);
     }
     scratch.windows.Find(spec, samples);
-    out.queryable = scratch.windows.samples;
-    if (context_.counts_per_step()) {
+    if (counts_) out.queryable = scratch.windows.samples;
+    if (counts_ && context_.counts_per_step()) {
       for (size_t step = 0; step < spec.grid.count; ++step) {
         context_.CountQueryableAt(spec.grid.TimeAt(step), scratch.windows.Values(step).size());
       }
@@ -173,8 +176,8 @@ class RangeCallOperator : public Operator {
       const RangeWindow window = slider.At(step);
       if (window.empty()) continue;
       const size_t seen = window.times.size() + window.histograms.size();
-      out.queryable += seen;
-      if (context_.counts_per_step()) context_.CountQueryableAt(window.eval_time, seen);
+      if (counts_) out.queryable += seen;
+      if (counts_ && context_.counts_per_step()) context_.CountQueryableAt(window.eval_time, seen);
       for (size_t i = 0; i < params_.size(); ++i) call.params[i] = params_[i].value(step);
       RangeValue value = function_.body(window, call);
       if (!call.error.empty()) return ExecutionError(call.error);
@@ -196,6 +199,7 @@ class RangeCallOperator : public Operator {
   std::vector<Row> params_;
   const int position_;
   const int scalar_position_;
+  const bool counts_;
   // Of a source that gives one series after another.
   std::vector<Labels> labels_;
   size_t next_ = 0;
@@ -209,7 +213,10 @@ class RangeCallOperator : public Operator {
 class AbsentOverTimeOperator : public Operator {
  public:
   AbsentOverTimeOperator(QueryContext& context, RangeSourcePtr source, Labels labels)
-      : context_(context), source_(std::move(source)), labels_(std::move(labels)) {}
+      : context_(context),
+        source_(std::move(source)),
+        labels_(std::move(labels)),
+        counts_(context.counts_queryable()) {}
 
   absl::StatusOr<std::vector<Labels>> Open() override {
     ASSIGN_OR_RETURN(const std::vector<Labels> inputs, source_->Open());
@@ -228,10 +235,15 @@ class AbsentOverTimeOperator : public Operator {
       uint64_t seen = 0;
       for (size_t step = 0; step < steps; ++step) {
         const RangeWindow window = slider.At(step);
-        seen += window.times.size() + window.histograms.size();
-        if (!window.empty()) row.Clear(step);
+        if (window.empty()) continue;
+        row.Clear(step);
+        const size_t here = window.times.size() + window.histograms.size();
+        seen += here;
+        if (counts_ && context_.counts_per_step()) {
+          context_.CountQueryableAt(window.eval_time, here);
+        }
       }
-      context_.CountQueryable(seen);
+      if (counts_) context_.CountQueryable(seen);
     }
     return absl::OkStatus();
   }
@@ -240,6 +252,7 @@ class AbsentOverTimeOperator : public Operator {
   QueryContext& context_;
   RangeSourcePtr source_;
   const Labels labels_;
+  const bool counts_;
   size_t inputs_ = 0;
 };
 

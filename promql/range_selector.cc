@@ -39,7 +39,11 @@ class RangeSelector : public RangeSource {
     RemoveStale(series.samples);
     context_.Release(held_);
     held_ = SampleWeight(series.samples);
-    context_.CountRead(series.samples.times.size() + series.samples.histograms.size());
+    context_.CountRead(series.samples.times.size() + series.samples.histograms.size(),
+                       series.samples.cost);
+    if (context_.counts_per_step()) {
+      context_.CountReadPerStep(series.samples, spec_.offset, spec_.fixed);
+    }
     return context_.Hold(held_);
   }
 

@@ -43,9 +43,12 @@ class SelectorOperator : public Operator {
       : context_(context),
         spec_(spec),
         selector_(selector),
+        counts_(context.counts_queryable()),
         rows_(context, {.selector = selector,
                         .hints = std::move(hints),
                         .steps = spec.output_steps,
+                        .offset = spec.time.offset,
+                        .fixed = spec.time.fixed,
                         .stale_markers = !spec.smoothed,
                         .shareable = context.shares(selector) && !spec.smoothed,
                         .make = [this](const Labels& labels, LeafScratch& scratch, LeafRow& out) {
@@ -67,6 +70,7 @@ class SelectorOperator : public Operator {
       Fill(samples, row);
     }
     if (spec_.time.fixed) Broadcast(row);
+    if (!counts_) return absl::OkStatus();
     out.queryable = row.CountPresent();
     if (context_.counts_per_step()) {
       for (size_t step = 0; step < row.steps(); ++step) {
@@ -186,6 +190,7 @@ class SelectorOperator : public Operator {
   QueryContext& context_;
   const InstantSpec spec_;
   const VectorSelector& selector_;
+  const bool counts_;
   LeafRows rows_;  // Last: what it runs looks at the rest.
 };
 

@@ -2,6 +2,7 @@
 //
 // and, or, unless: presence only, so all they keep is one bitmap per match group.
 #include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
 
 #include <utility>
 
@@ -78,6 +79,19 @@ class GroupMasks {
   std::vector<Bitmap> masks_;  // By group.
 };
 
+void ExplainUnmatched(const std::vector<Labels>& left, const std::vector<size_t>& left_groups,
+                      const std::vector<Labels>& right, const std::vector<size_t>& right_groups,
+                      ExplainJoin& join) {
+  const absl::flat_hash_set<size_t> in_left(left_groups.begin(), left_groups.end());
+  const absl::flat_hash_set<size_t> in_right(right_groups.begin(), right_groups.end());
+  for (size_t i = 0; i < left.size(); ++i) {
+    if (!in_right.contains(left_groups[i])) join.left.Add(left[i]);
+  }
+  for (size_t i = 0; i < right.size(); ++i) {
+    if (!in_left.contains(right_groups[i])) join.right.Add(right[i]);
+  }
+}
+
 // and, unless.
 class SetOperator : public Operator {
  public:
@@ -87,13 +101,17 @@ class SetOperator : public Operator {
         keep_seen_(binary.op == BinaryOp::kAnd),
         left_(std::move(left)),
         right_(std::move(right)),
-        masks_(*binary.matching, grid.count) {}
+        masks_(*binary.matching, grid.count),
+        explain_(context.explain()) {}
 
   absl::StatusOr<std::vector<Labels>> Open() override {
     ASSIGN_OR_RETURN(std::vector<Labels> left, left_->Open());
     ASSIGN_OR_RETURN(const std::vector<Labels> right, right_->Open());
     ASSIGN_OR_RETURN(left_group_, masks_.GroupsOf(left, memory_));
     ASSIGN_OR_RETURN(const std::vector<size_t> right_group, masks_.GroupsOf(right, memory_));
+    if (explain_ != nullptr) {
+      ExplainUnmatched(left, left_group_, right, right_group, explain_->join.emplace());
+    }
     Row row;
     for (size_t group : right_group) {
       RETURN_IF_ERROR(context_.Check());
@@ -123,6 +141,7 @@ class SetOperator : public Operator {
   GroupMasks masks_;
   std::vector<size_t> left_group_;
   size_t next_ = 0;
+  ExplainNode* const explain_;  // Null unless the query is to be explained.
 };
 
 // or: what an input shows hides the same groups of the inputs after it, not its own.

@@ -41,12 +41,18 @@ class TracedOperator : public Operator {
         : context_(context),
           node_(node),
           begin_(context.setup().clock.MonotonicNanos()),
-          read_(context.samples_read()) {}
+          read_(context.samples_read()),
+          cost_(context.read_cost()) {}
     ~Measure() {
       const int64_t nanos = context_.setup().clock.MonotonicNanos() - begin_;
       node_.seconds += static_cast<double>(nanos) / 1e9;
       node_.samples_read += context_.samples_read() - read_;
       node_.memory_bytes = std::max(node_.memory_bytes, context_.memory().held());
+      const ReadCost& now = context_.read_cost();
+      node_.cost += {.chunks = now.chunks - cost_.chunks,
+                     .bytes = now.bytes - cost_.bytes,
+                     .cache_hits = now.cache_hits - cost_.cache_hits,
+                     .cache_misses = now.cache_misses - cost_.cache_misses};
     }
     Measure(const Measure&) = delete;
     Measure& operator=(const Measure&) = delete;
@@ -56,6 +62,7 @@ class TracedOperator : public Operator {
     ExplainNode& node_;
     const int64_t begin_;
     const uint64_t read_;
+    const ReadCost cost_;
   };
 
   QueryContext& context_;

@@ -321,12 +321,20 @@ class Absent : public Operator {
 
 class StepInvariant : public Operator {
  public:
-  StepInvariant(const Grid& grid, OperatorPtr input) : grid_(grid), input_(std::move(input)) {}
+  StepInvariant(QueryContext& context, const Grid& grid, OperatorPtr input)
+      : context_(context), grid_(grid), input_(std::move(input)) {}
 
-  absl::StatusOr<std::vector<Labels>> Open() override { return input_->Open(); }
+  absl::StatusOr<std::vector<Labels>> Open() override {
+    const uint64_t before = context_.queryable_samples();
+    ASSIGN_OR_RETURN(std::vector<Labels> labels, input_->Open());
+    CountForOtherSteps(context_.queryable_samples() - before);
+    return labels;
+  }
 
   absl::Status Next(Row& row) override {
+    const uint64_t before = context_.queryable_samples();
     RETURN_IF_ERROR(input_->Next(one_));
+    CountForOtherSteps(context_.queryable_samples() - before);
     row.Reset(grid_.count);
     row.drop_name = one_.drop_name;
     if (!one_.Has(0)) return absl::OkStatus();
@@ -335,6 +343,17 @@ class StepInvariant : public Operator {
   }
 
  private:
+  // Every step looks at what was looked at once.
+  void CountForOtherSteps(uint64_t queryable) {
+    if (queryable == 0) return;
+    context_.CountQueryable(queryable * (grid_.count - 1));
+    if (!context_.counts_per_step()) return;
+    for (size_t step = 1; step < grid_.count; ++step) {
+      context_.CountQueryableAt(grid_.TimeAt(step), queryable);
+    }
+  }
+
+  QueryContext& context_;
   const Grid grid_;
   OperatorPtr input_;
   Row one_;
@@ -390,8 +409,8 @@ OperatorPtr MakeAbsent(const Grid& grid, OperatorPtr input, Labels labels) {
   return std::make_unique<Absent>(grid, std::move(input), std::move(labels));
 }
 
-OperatorPtr MakeStepInvariant(const Grid& grid, OperatorPtr input) {
-  return std::make_unique<StepInvariant>(grid, std::move(input));
+OperatorPtr MakeStepInvariant(QueryContext& context, const Grid& grid, OperatorPtr input) {
+  return std::make_unique<StepInvariant>(context, grid, std::move(input));
 }
 
 }  // namespace varve::promql

@@ -65,7 +65,7 @@ absl::StatusOr<OperatorPtr> MakeLabelJoin(QueryContext& context, OperatorPtr inp
                                           std::vector<std::string> sources);
 
 // Gives `input` of a one-step grid at every step of `grid`.
-OperatorPtr MakeStepInvariant(const Grid& grid, OperatorPtr input);
+OperatorPtr MakeStepInvariant(QueryContext& context, const Grid& grid, OperatorPtr input);
 
 // Puts series with equal labels together; an execution error if two have samples at one step.
 OperatorPtr MakeMerge(QueryContext& context, OperatorPtr input);

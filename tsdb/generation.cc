@@ -242,13 +242,17 @@ absl::Status Generation::AddValues(std::string_view name, std::set<std::string>&
 
 // ----------------------------------------------------------------------------------------- samples
 
-absl::StatusOr<std::shared_ptr<const SharedTimes>> Generation::TimesOfRow(
-    const TimesRef& ref) const {
+absl::StatusOr<std::shared_ptr<const SharedTimes>> Generation::TimesOfRow(const TimesRef& ref,
+                                                                          ReadCost& cost) const {
   const std::string key = EncodeColumnKey({.generation = id_,
                                            .series = ref.series,
                                            .first_time = ref.first_time,
                                            .kind = ColumnRowKind::kTimes});
-  if (auto cached = cache_->times.Find(key)) return cached;
+  if (auto cached = cache_->times.Find(key)) {
+    ++cost.cache_hits;
+    return cached;
+  }
+  ++cost.cache_misses;
   rocksdb::PinnableSlice row;
   const rocksdb::Status found =
       columns_->db().Get(rocksdb::ReadOptions(), columns_->handle(), ToSlice(key), &row);
@@ -264,10 +268,12 @@ absl::Status Generation::ReadRow(std::string_view row, TimestampMs min, Timestam
                                  std::vector<ColumnDamage>* damage, SeriesSamples& samples) const {
   ASSIGN_OR_RETURN(const ColumnSummary summary, SummarizeColumns(row));
   if (summary.max_time < min || summary.min_time > max) return absl::OkStatus();
+  ++samples.cost.chunks;
+  samples.cost.bytes += row.size();
   ColumnReadOptions options{.min = min, .max = max, .damage = damage};
   std::shared_ptr<const SharedTimes> times;
   if (summary.times.has_value()) {
-    ASSIGN_OR_RETURN(times, TimesOfRow(*summary.times));
+    ASSIGN_OR_RETURN(times, TimesOfRow(*summary.times, samples.cost));
     options.times = times.get();
   }
   return DecodeInto(summary.min_time, samples,

@@ -113,7 +113,8 @@ class Generation {
                                                    std::string_view value) const;
   absl::Status ReadRow(std::string_view row, TimestampMs min, TimestampMs max,
                        std::vector<ColumnDamage>* damage, SeriesSamples& samples) const;
-  absl::StatusOr<std::shared_ptr<const SharedTimes>> TimesOfRow(const TimesRef& ref) const;
+  absl::StatusOr<std::shared_ptr<const SharedTimes>> TimesOfRow(const TimesRef& ref,
+                                                                ReadCost& cost) const;
   std::unique_ptr<rocksdb::Iterator> NewIterator(const Family& family) const;
 
   const FamilyPtr columns_;

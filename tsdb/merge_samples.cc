@@ -130,6 +130,7 @@ void MergeSamples(SeriesSamples other, SeriesSamples& samples) {
   if (mixed) DropMixed(samples, other);
   if (!other.times.empty()) MergeFloats(other, samples);
   if (!other.histograms.empty()) MergeHistograms(other, samples);
+  samples.cost += other.cost;
 }
 
 absl::Status DecodeInto(TimestampMs first_time, SeriesSamples& samples,

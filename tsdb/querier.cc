@@ -188,6 +188,8 @@ class StoredSeriesSet : public SeriesSet {
   static absl::Status ReadChunk(std::string_view value, const HotKey& key,
                                 absl::Span<const Tombstone> deleted, TimestampMs min,
                                 TimestampMs max, SeriesSamples& samples) {
+    ++samples.cost.chunks;
+    samples.cost.bytes += value.size();
     ASSIGN_OR_RETURN(const HotChunk chunk, DecodeHotChunk(value));
     return ReadLiving(deleted, key.late >> kLateSequenceShift, samples, [&](SeriesSamples& into) {
       return DecodeInto(std::max(key.first_time, min), into, [&](SeriesSamples& to) {

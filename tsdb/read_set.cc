@@ -4,6 +4,8 @@
 #include "tsdb/read_set.h"
 
 #include <rocksdb/db.h>
+#include <rocksdb/perf_context.h>
+#include <rocksdb/perf_level.h>
 
 #include <algorithm>
 
@@ -23,6 +25,28 @@ bool InBucket(const Generation& generation, const BucketTable::Bucket& bucket) {
          generation.id().bucket_start == bucket.start;
 }
 
+// Adds the blocks that this thread finds in RocksDB's cache, and those it does not, to `cost`.
+class BlockCounter {
+ public:
+  explicit BlockCounter(ReadCost& cost) : cost_(cost), level_(rocksdb::GetPerfLevel()) {
+    rocksdb::SetPerfLevel(rocksdb::PerfLevel::kEnableCount);
+  }
+  ~BlockCounter() {
+    const rocksdb::PerfContext& context = *rocksdb::get_perf_context();
+    cost_.cache_hits += context.block_cache_hit_count - hits_;
+    cost_.cache_misses += context.block_read_count - misses_;
+    rocksdb::SetPerfLevel(level_);
+  }
+  BlockCounter(const BlockCounter&) = delete;
+  BlockCounter& operator=(const BlockCounter&) = delete;
+
+ private:
+  ReadCost& cost_;
+  const rocksdb::PerfLevel level_;
+  const uint64_t hits_ = rocksdb::get_perf_context()->block_cache_hit_count;
+  const uint64_t misses_ = rocksdb::get_perf_context()->block_read_count;
+};
+
 // Merges the chunks of `id` in one bucket of the iterator's hot family into `samples`.
 absl::Status ReadChunks(rocksdb::Iterator& it, const BucketTable::Bucket& bucket, uint64_t id,
                         absl::Span<const Tombstone> deleted, TimestampMs min, TimestampMs max,
@@ -40,6 +64,8 @@ absl::Status ReadChunks(rocksdb::Iterator& it, const BucketTable::Bucket& bucket
     }
     ASSIGN_OR_RETURN(const HotChunk chunk, DecodeHotChunk(ToView(it.value())));
     if (chunk.end_time < min) continue;
+    ++samples.cost.chunks;
+    samples.cost.bytes += it.value().size();
     RETURN_IF_ERROR(
         ReadLiving(deleted, found.late >> kLateSequenceShift, samples, [&](SeriesSamples& into) {
           return DecodeInto(std::max(found.first_time, min), into, [&](SeriesSamples& to) {
@@ -110,6 +136,7 @@ std::shared_ptr<const HotSet> ReadSet::Combined(const std::shared_ptr<const HotS
 absl::Status ReadSet::Read(uint64_t id, const std::shared_ptr<const HotSet>& now,
                            absl::Span<const Tombstone> deleted, TimestampMs min, TimestampMs max,
                            SeriesSamples& samples) const {
+  const BlockCounter blocks(samples.cost);
   const std::shared_ptr<const HotSet> set =
       now == nullptr || now == pinned_ ? pinned_ : Combined(now);
   std::unique_ptr<rocksdb::Iterator> columns;

@@ -179,6 +179,45 @@ class PromqlParityTest(unittest.TestCase):
                      for url in (self.varve.url, self.prometheus_url)]
             self.assertEqual(texts[0], texts[1], query)
 
+    def test_explain_says_what_was_read_and_what_has_no_partner(self):
+        body = self.varve.post("/api/v1/query_range", start=self.start, end=self.end, step=40,
+                               query='g * on (instance) other{job="a"}', explain="true").json()
+        root = body["data"]["explain"]
+        self.assertEqual(root["join"]["left"]["unmatched"], 2)
+        self.assertEqual(root["join"]["left"]["example"]["instance"], "h2")
+        self.assertEqual(root["join"]["right"], {"unmatched": 0})
+        selectors = root["children"]
+        self.assertEqual([node["series"] for node in selectors], [4, 2])
+        for node in [root, *selectors]:
+            self.assertGreater(node["chunks"], 0)
+            self.assertGreater(node["bytes"], node["chunks"])
+            self.assertGreaterEqual(node["cacheHits"] + node["cacheMisses"], 0)
+        for member in ("chunks", "bytes", "samplesRead"):
+            self.assertEqual(root[member], sum(node[member] for node in selectors))
+
+    def test_statistics(self):
+        """Samples looked at, in all and per step. What is read and the peak: newer, or internal."""
+        queries = ("g", "brief", "1", "time()", "nosuch", "g[2m]", "rate(c_total[5m])", "sum(native)",
+                   "sum(g) + sum(g)", f"g @ {self.mid}", f"rate(c_total[1m] @ {self.mid})",
+                   "rate(c_total[1m] offset 3m)", "absent_over_time(g[3m])", "timestamp(g)",
+                   "max_over_time(rate(c_total[1m])[5m:30s])", "max_over_time(g[5m:30s])",
+                   f"max_over_time(g[5m:30s] @ {self.mid})")
+        for query in queries:
+            for path, params in (
+                    ("query", {"time": self.mid + 140}),
+                    ("query_range", {"start": self.mid, "end": self.mid + 200, "step": 40})):
+                if path == "query_range" and query == "g[2m]":
+                    continue
+                params |= {"query": query, "stats": "all"}
+                with self.subTest(query=query, path=path):
+                    samples = [harness.post_form(f"{url}/api/v1/{path}", params)
+                               .json()["data"]["stats"]["samples"]
+                               for url in (self.varve.url, self.prometheus_url)]
+                    for member in ("totalQueryableSamples", "totalQueryableSamplesPerStep"):
+                        self.assertEqual(samples[0][member], samples[1][member])
+                    read = sum(count for _, count in samples[0]["samplesReadPerStep"])
+                    self.assertEqual(samples[0]["samplesRead"], read)
+
     def test_generated_queries(self):
         generator = promql_queries.Generator(harness.rng("promql parity queries"), self.mid)
         self.compare([generator.query() for _ in range(GENERATED)])

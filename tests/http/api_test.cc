@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 
+#include "http/message.h"
 #include "http/server.h"
 #include "remote/write.h"
 #include "rules/manager.h"
@@ -195,6 +196,8 @@ TEST_CASE("api: errors of parameters") {
        R"(invalid parameter \"time\": Invalid time value for 'time': cannot parse \"x\" to a valid timestamp)"},
       {"/api/v1/query?query=up&timeout=x",
        R"(invalid parameter \"timeout\": cannot parse \"x\" to a valid duration)"},
+      {"/api/v1/query?query=up&lookback_delta=x",
+       R"(error parsing lookback delta duration: cannot parse \"x\" to a valid duration)"},
       {"/api/v1/query?query=up&limit=-1",
        R"(invalid parameter \"limit\": limit must be non-negative)"},
       {"/api/v1/query?query=up&limit=x",
@@ -233,10 +236,32 @@ TEST_CASE("api: a query that does not parse is an invalid parameter") {
 
 TEST_CASE("api: statistics when asked for") {
   ApiFixture fixture;
-  const std::string with = fixture.Get("/api/v1/query?query=up&stats=1").body;
+  const std::string with = fixture.Get("/api/v1/query?query=up&stats=true").body;
+  CHECK(with.find("warnings") == std::string::npos);
   CHECK(with.find(R"("stats":{"timings":{"evalTotalTime":)") != std::string::npos);
   CHECK(with.find(R"("samples":{"totalQueryableSamples":2)") != std::string::npos);
   CHECK(fixture.Get("/api/v1/query?query=up").body.find("stats") == std::string::npos);
+}
+
+TEST_CASE("api: other values for statistics are deprecated") {
+  ApiFixture fixture;
+  const std::string body = fixture.Get("/api/v1/query?query=up&stats=1").body;
+  CHECK(body.find("\"stats\":{") != std::string::npos);
+  CHECK(body.find(R"("warnings":["value \"1\" for parameter \"stats\" is deprecated and will be )"
+                  R"(rejected in the next major release, use \"true\" or \"all\""])") !=
+        std::string::npos);
+  CHECK(fixture.Get("/api/v1/query?query=up&stats=all").body.find("warnings") == std::string::npos);
+}
+
+TEST_CASE("api: a query without time is out of it") {
+  ApiFixture fixture;
+  for (const char* timeout : {"0", "-1"}) {
+    const TestResponse response =
+        fixture.Get(fmt::format("/api/v1/query?query=up&timeout={}", timeout));
+    CHECK(response.status == 503);
+    CHECK(response.body ==
+          R"({"status":"error","errorType":"timeout","error":"query timed out in query queue"})");
+  }
 }
 
 TEST_CASE("api: a query of 100 kB by POST") {
@@ -393,6 +418,72 @@ TEST_CASE("api: formatted and parsed queries") {
         R"("smoothed":false,"startOrEnd":null,"timestamp":null,"type":"matrixSelector"}],)"
         R"("func":{"argTypes":["matrix"],"name":"rate","returnType":"vector","variadic":0},)"
         R"("type":"call"}})");
+}
+
+TEST_CASE("api: every kind of node of a parsed query") {
+  ApiFixture fixture;
+  const auto parsed = [&](std::string_view query) {
+    const std::string body = fixture.Get("/api/v1/parse_query?query=" + UrlEncode(query)).body;
+    constexpr std::string_view kBefore = R"({"status":"success","data":)";
+    REQUIRE(body.starts_with(kBefore));
+    return body.substr(kBefore.size(), body.size() - kBefore.size() - 1);
+  };
+  const auto selector = [](std::string_view name) {
+    return fmt::format(
+        R"({{"anchored":false,"matchers":[{{"name":"__name__","type":"=","value":"{0}"}}],)"
+        R"("name":"{0}","offset":0,"offsetExpr":null,"smoothed":false,"startOrEnd":null,)"
+        R"("timestamp":null,"type":"vectorSelector"}})",
+        name);
+  };
+  const std::string step =
+      R"({"lhs":null,"op":"step","rhs":null,"type":"durationExpr","wrapped":false})";
+  const std::string a = selector("a");
+  const std::string b = selector("b");
+  CHECK(parsed("a") == a);
+  CHECK(parsed("(a)") == R"({"expr":)" + a + R"(,"type":"parenExpr"})");
+  CHECK(parsed("-a") == R"({"expr":)" + a + R"(,"op":"-","type":"unaryExpr"})");
+  CHECK(parsed("\"<\"") == R"({"type":"stringLiteral","val":"\u003c"})");
+  CHECK(parsed("5m") == R"({"type":"numberLiteral","val":"300"})");
+  CHECK(parsed("topk without (x) (2, a)") ==
+        R"({"expr":)" + a + R"(,"grouping":["x"],"op":"topk","param":)" +
+            R"({"type":"numberLiteral","val":"2"},"type":"aggregation","without":true})");
+  CHECK(parsed("sum(a)") == R"({"expr":)" + a + R"(,"grouping":[],"op":"sum","param":null,)" +
+                                R"("type":"aggregation","without":false})");
+  const auto binary = [&](std::string_view matching, std::string_view op, bool returns_bool) {
+    return fmt::format(
+        R"({{"bool":{},"lhs":{},"matching":{},"op":"{}","rhs":{},"type":"binaryExpr"}})",
+        returns_bool, a, matching, op, b);
+  };
+  CHECK(parsed("a == bool on (x) b") ==
+        binary(R"({"card":"one-to-one","fillValues":{"lhs":null,"rhs":null},"include":[],)"
+               R"("labels":["x"],"on":true})",
+               "==", true));
+  CHECK(parsed("a * ignoring (x) group_left (y) b") ==
+        binary(R"({"card":"many-to-one","fillValues":{"lhs":null,"rhs":null},"include":["y"],)"
+               R"("labels":["x"],"on":false})",
+               "*", false));
+  CHECK(parsed("a and b") ==
+        binary(R"({"card":"many-to-many","fillValues":{"lhs":null,"rhs":null},"include":[],)"
+               R"("labels":[],"on":false})",
+               "and", false));
+  CHECK(parsed("1 + 5m").find(R"("matching":null)") != std::string::npos);
+  CHECK(parsed("a[step()] @ start()") ==
+        R"({"anchored":false,"matchers":[{"name":"__name__","type":"=","value":"a"}],"name":"a",)"
+        R"("offset":0,"offsetExpr":null,"range":0,"rangeExpr":)" +
+            step + R"(,"smoothed":false,"startOrEnd":"start","timestamp":null,)" +
+            R"("type":"matrixSelector"})");
+  CHECK(parsed("a[1h:(step() * 2)] @ 1.5 offset -1m") ==
+        R"({"expr":)" + a +
+            R"(,"offset":-60000,"offsetExpr":null,"range":3600000,"rangeExpr":null,)" +
+            R"("startOrEnd":null,"step":0,"stepExpr":{"lhs":)" + step +
+            R"(,"op":"*","rhs":{"type":"numberLiteral","val":"2"},"type":"durationExpr",)" +
+            R"("wrapped":true},"timestamp":1500,"type":"subquery"})");
+  CHECK(parsed("time()") ==
+        R"({"args":[],"func":{"argTypes":[],"name":"time","returnType":"scalar","variadic":0},)"
+        R"("type":"call"})");
+  CHECK(parsed("hour(a)").find(R"("argTypes":["vector"],"name":"hour","returnType":"vector",)"
+                               R"("variadic":1)") != std::string::npos);
+  CHECK(parsed("label_join(a, \"b\", \"c\")").find(R"("variadic":-1)") != std::string::npos);
 }
 
 TEST_CASE("api: exemplars are an empty success, also for Grafana's milliseconds") {

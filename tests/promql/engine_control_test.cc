@@ -113,5 +113,40 @@ TEST_CASE("engine: explain gives the operators and what passed through them") {
   CHECK(leaf->seconds <= root.seconds);
 }
 
+TEST_CASE("engine: explain says which series of a join have no partner") {
+  MemoryStorage storage;
+  for (const char* host : {"a", "b", "c"}) {
+    storage.AddFloat(Labels::Of({{kMetricName, "left"}, {"host", host}}), 0, 1);
+  }
+  for (const char* host : {"c", "d"}) {
+    storage.AddFloat(Labels::Of({{kMetricName, "right"}, {"host", host}}), 0, 1);
+  }
+  Engine engine(EngineOptions(), RealClock());
+  QueryOptions options;
+  options.explain = true;
+  const auto join = [&](const char* query) {
+    const auto result = engine.Instant(storage, query, 0, options);
+    REQUIRE(result.ok());
+    REQUIRE(result->explain->join.has_value());
+    return *result->explain->join;
+  };
+  for (const char* query : {"left * on (host) right", "left * on (host) group_left () right",
+                            "left * on (host) group_right () right", "left and on (host) right",
+                            "left unless on (host) right"}) {
+    CAPTURE(query);
+    const ExplainJoin found = join(query);
+    CHECK(found.left.series == 2);
+    CHECK(found.left.example.Get("host") == "a");
+    CHECK(found.right.series == 1);
+    CHECK(found.right.example.Get("host") == "d");
+  }
+  const ExplainJoin whole = join("left * on (host) left");
+  CHECK(whole.left.series == 0);
+  CHECK(whole.right.series == 0);
+  const auto sum = engine.Instant(storage, "sum(left)", 0, options);
+  REQUIRE(sum.ok());
+  CHECK(!sum->explain->join.has_value());
+}
+
 }  // namespace
 }  // namespace varve::promql

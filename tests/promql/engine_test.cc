@@ -221,9 +221,10 @@ TEST_CASE("engine: statistics and self-metrics") {
   const auto counted =
       engine.Range(FilledStorage(), "rate(m_total[5m])", 0, 2 * kMinute, kMinute, per_step);
   REQUIRE(counted.ok());
-  const std::vector<std::pair<TimestampMs, uint64_t>> expected{
-      {0, 10}, {kMinute, 20}, {2 * kMinute, 30}};
+  const StepCounts expected{{0, 10}, {kMinute, 20}, {2 * kMinute, 30}};
   CHECK(counted->stats.total_queryable_samples_per_step == expected);
+  const StepCounts read{{0, 10}, {kMinute, 10}, {2 * kMinute, 10}};
+  CHECK(counted->stats.samples_read_per_step == read);
   bool found = false;  // The counter has both queries: 550 + 60 samples.
   for (const prometheus::MetricFamily& family : registry.Collect()) {
     if (family.name != "prometheus_engine_query_samples_total") continue;
@@ -231,6 +232,44 @@ TEST_CASE("engine: statistics and self-metrics") {
     CHECK(family.metric[0].counter.value == 610);
   }
   CHECK(found);
+}
+
+// As Prometheus counts: the points of a subquery, not what made them; what `@` fixes at every step.
+TEST_CASE("engine: statistics of subqueries, fixed parts and range vectors") {
+  Engine engine(Options(), RealClock());
+  QueryOptions per_step;
+  per_step.per_step_stats = true;
+  const auto stats = [&](std::string_view query, TimestampMs end) {
+    const auto result =
+        end == 0 ? engine.Instant(FilledStorage(), query, 10 * kMinute, per_step)
+                 : engine.Range(FilledStorage(), query, 10 * kMinute, end, kMinute, per_step);
+    REQUIRE(result.ok());
+    uint64_t sum = 0;
+    for (const auto& [time, count] : result->stats.total_queryable_samples_per_step) sum += count;
+    CHECK(sum == result->stats.total_queryable_samples);
+    uint64_t read = 0;
+    for (const auto& [time, count] : result->stats.samples_read_per_step) read += count;
+    CHECK(read == result->stats.samples_read);
+    return result->stats;
+  };
+  // 10 series, 5 points; not the 2 samples below each.
+  CHECK(stats("max_over_time(rate(m_total[2m])[5m:1m])", 0).total_queryable_samples == 50);
+  CHECK(stats("absent_over_time(rate(m_total[2m])[5m:1m])", 0).total_queryable_samples == 50);
+  CHECK(stats("absent_over_time(m_total[2m])", 11 * kMinute).total_queryable_samples == 40);
+  const QueryStats fixed = stats("m_total @ 300", 12 * kMinute);
+  const StepCounts everywhere{{10 * kMinute, 10}, {11 * kMinute, 10}, {12 * kMinute, 10}};
+  CHECK(fixed.total_queryable_samples_per_step == everywhere);
+  CHECK(fixed.samples_read_per_step[0].second == fixed.samples_read);
+  CHECK(stats("rate(m_total[2m] @ 300)", 12 * kMinute).total_queryable_samples == 60);
+  CHECK(stats("m_total[3m]", 0).total_queryable_samples == 30);
+}
+
+TEST_CASE("engine: no time at all") {
+  Engine engine(Options(), RealClock());
+  QueryOptions options;
+  options.timeout = -1;
+  CHECK(ErrorOf(engine.Instant(FilledStorage(), "m_total", kMinute, options),
+                QueryErrorType::kTimeout) == "query timed out in query queue");
 }
 
 TEST_CASE("engine: long chains") {
