@@ -149,7 +149,7 @@ uint64_t Matcher::RegexBytes() const {
   constexpr uint64_t kInstructionBytes = 24;
   constexpr uint64_t kObjectBytes = 2048;
   if (regex_ == nullptr) return 0;
-  return kObjectBytes + static_cast<uint64_t>(regex_->ProgramSize()) * kInstructionBytes;
+  return kObjectBytes + static_cast<uint64_t>(regex_->compiled->ProgramSize()) * kInstructionBytes;
 }
 
 bool Matcher::Matches(std::string_view value) const {

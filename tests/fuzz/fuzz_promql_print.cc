@@ -17,7 +17,7 @@
 namespace varve::promql {
 namespace {
 
-constexpr ParserOptions kEverything = {
+const ParserOptions kEverything = {
     .experimental_functions = true, .fill_modifiers = true, .extended_range_selectors = true};
 
 // Milliseconds that survive being printed as seconds and read back through a double.

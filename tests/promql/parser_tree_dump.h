@@ -12,7 +12,7 @@
 namespace varve::promql {
 
 // Every experimental part of the grammar switched on.
-inline constexpr ParserOptions kEverything = {
+inline const ParserOptions kEverything = {
     .experimental_functions = true, .fill_modifiers = true, .extended_range_selectors = true};
 
 std::string DumpTree(const Expr& expr);
