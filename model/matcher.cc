@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <re2/re2.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "model/check.h"
@@ -15,9 +16,6 @@
 
 namespace varve {
 namespace {
-
-// Longer common beginnings narrow little more.
-constexpr int kRangeBytesMax = 64;
 
 // Go's wording for what RE2 reports, since users search for it.
 std::string_view GoErrorText(re2::RE2::ErrorCode code) {
@@ -91,10 +89,14 @@ absl::StatusOr<std::shared_ptr<const re2::RE2>> CompileAnchored(std::string_view
   }
   re2::RE2::Options options;
   options.set_log_errors(false);
-  options.set_max_mem(kRegexMemoryBytesMax);
   options.set_dot_nl(true);
   const std::string wrapped = fmt::format("^(?s:{})$", pattern);
-  auto regex = std::make_shared<const re2::RE2>(wrapped, options);
+  std::shared_ptr<const re2::RE2> regex;
+  for (const int64_t memory_bytes : {kRegexMemoryBytesUsual, kRegexMemoryBytesMax}) {
+    options.set_max_mem(memory_bytes);
+    regex = std::make_shared<const re2::RE2>(wrapped, options);
+    if (regex->error_code() != re2::RE2::ErrorPatternTooLarge) break;
+  }
   if (!regex->ok()) {
     return absl::InvalidArgumentError(fmt::format("error parsing regexp: {}: `{}`",
                                                   GoErrorText(regex->error_code()),
@@ -110,6 +112,22 @@ struct Matcher::Regex {
   bool has_range = false;
   std::string first;
   std::string last;
+
+  void SetRange(std::string_view pattern) {
+    // Above every text with that beginning: no UTF-8 has this byte.
+    constexpr char kAboveAll = '\xff';
+    if (shape.has_value() && shape->before == RegexShape::Rest::kNothing) {
+      first = shape->texts.front();
+      for (const std::string& text : shape->texts) {
+        last = std::max(last, shape->is_set() ? text : text + kAboveAll);
+      }
+      has_range = true;
+    } else if (!shape.has_value()) {
+      first = LiteralBeginning(pattern);
+      last = first + kAboveAll;
+      has_range = !first.empty();
+    }
+  }
 
   bool Accepts(std::string_view value) const {
     if (shape.has_value()) return shape->Accepts(value);
@@ -128,10 +146,7 @@ absl::StatusOr<Matcher> Matcher::Create(MatchType type, std::string_view name,
     auto regex = std::make_shared<Regex>();
     ASSIGN_OR_RETURN(regex->compiled, CompileAnchored(value));
     regex->shape = ShapeOfRegex(value);
-    if (!regex->shape.has_value() || regex->shape->before == RegexShape::Rest::kNothing) {
-      regex->has_range =
-          regex->compiled->PossibleMatchRange(&regex->first, &regex->last, kRangeBytesMax);
-    }
+    regex->SetRange(value);
     matcher.matches_anything_ =
         type == MatchType::kRegex && regex->shape.has_value() && regex->shape->accepts_all();
     matcher.regex_ = std::move(regex);

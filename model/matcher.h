@@ -26,8 +26,10 @@ enum class MatchType { kEqual, kNotEqual, kRegex, kNotRegex };
 // "=", "!=", "=~", "!~".
 std::string_view MatchTypeText(MatchType type);
 
-// The longest regular expression accepted, and the memory its automata may take.
+// The longest regular expression accepted, and the memory its automata may take: the lesser unless
+// the expression itself needs more. Matching goes on without an automaton once that is spent.
 inline constexpr size_t kRegexBytesMax = 1 << 20;
+inline constexpr int64_t kRegexMemoryBytesUsual = 4 << 20;
 inline constexpr int64_t kRegexMemoryBytesMax = 64 << 20;
 
 // Compiles `^(?s:pattern)$`. InvalidArgument with Prometheus' wording,

@@ -177,4 +177,20 @@ std::optional<RegexShape> ShapeOfRegex(std::string_view pattern) {
   return shape;
 }
 
+std::string LiteralBeginning(std::string_view pattern) {
+  // An alternative might begin otherwise, and what stands behind flags may repeat what is before.
+  if (pattern.find('|') != std::string_view::npos) return "";
+  if (pattern.find("(?") != std::string_view::npos) return "";
+  constexpr std::string_view kOperators("\\.+*?()[]{}^$\0", 14);
+  const size_t end = std::min(pattern.find_first_of(kOperators), pattern.size());
+  std::string beginning(pattern.substr(0, end));
+  // What is repeated may not be there at all; it may be a character of several bytes.
+  if (end < pattern.size() &&
+      std::string_view("*?{").find(pattern[end]) != std::string_view::npos) {
+    while (!beginning.empty() && (beginning.back() & 0xC0) == 0x80) beginning.pop_back();
+    if (!beginning.empty()) beginning.pop_back();
+  }
+  return beginning;
+}
+
 }  // namespace varve

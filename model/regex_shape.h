@@ -36,4 +36,8 @@ struct RegexShape {
 // `.*`. Nullopt if it has none that is known. REQUIRES: RE2 accepts the pattern.
 std::optional<RegexShape> ShapeOfRegex(std::string_view pattern);
 
+// The text that everything `pattern` matches begins with, as far as it is plain to see: `node_` of
+// `node_[a-z]+`. RE2 could tell more, with an automaton of many times the expression's size.
+std::string LiteralBeginning(std::string_view pattern);
+
 }  // namespace varve

@@ -259,17 +259,15 @@ class Merge : public Operator {
     }
     if (merged.size() == labels.size()) return labels;
     merging_ = true;
-    std::vector<bool> filled(merged.size(), false);
-    for (size_t i = 0; i < merged.size(); ++i) RETURN_IF_ERROR(rows_.Add(Row()));
     Row row;
     for (size_t output : output_of) {
       RETURN_IF_ERROR(input_->Next(row));
-      Row& into = rows_.rows()[output];
-      if (!filled[output]) {
-        into = row;
-        filled[output] = true;
+      // Outputs are numbered in the order in which they come first.
+      if (output == rows_.rows().size()) {
+        RETURN_IF_ERROR(rows_.Add(std::exchange(row, Row())));
         continue;
       }
+      Row& into = rows_.rows()[output];
       if (row.Empty()) continue;
       into.drop_name |= row.drop_name;
       for (size_t step = 0; step < row.steps(); ++step) {

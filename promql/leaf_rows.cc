@@ -68,7 +68,10 @@ absl::StatusOr<std::vector<Labels>> LeafRows::Open() {
   series_ = group_->series->size();
   DecideThreads();
   if (batch_rows_ > 1) {
-    RETURN_IF_ERROR(memory_.Add(2 * batch_rows_ * plan_.steps * Row::kStepBytes));
+    // Two batches, of its own rows and of those that are given away.
+    uint64_t steps = 0;
+    for (const LeafRows* leaf : group_->leaves) steps += leaf->plan_.steps;
+    RETURN_IF_ERROR(memory_.Add(2 * batch_rows_ * steps * Row::kStepBytes));
   }
   std::vector<Labels> labels;
   labels.reserve(series_);

@@ -448,7 +448,8 @@ class GroupBuilder {
 
   // The ports of the endpoints' pods that no endpoint has.
   void AddOtherPortsOfPods() {
-    for (const auto& [key, seen] : pods_) {
+    for (const auto& [key, seen_pod] : pods_) {
+      const SeenPod& seen = seen_pod;
       const Pod& pod = *seen.object->pod();
       if (pod.pod_ip.empty()) continue;
       EachContainerPort(pod, [&](const ContainerWithPort& each) {

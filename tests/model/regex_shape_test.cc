@@ -78,6 +78,20 @@ TEST_CASE("regex shape: what is not surely understood has none") {
   CHECK_FALSE(ShapeOfRegex(std::string_view("a\0b", 3)).has_value());
 }
 
+TEST_CASE("literal beginnings") {
+  CHECK(LiteralBeginning("node_[a-z]+") == "node_");
+  CHECK(LiteralBeginning("node") == "node");
+  CHECK(LiteralBeginning("ab*") == "a");
+  CHECK(LiteralBeginning("ab+") == "ab");
+  CHECK(LiteralBeginning("ab{0,1}c") == "a");
+  CHECK(LiteralBeginning("a\xc3\xa4?b") == "a");
+  CHECK(LiteralBeginning("b?").empty());
+  CHECK(LiteralBeginning("ab.|cd.").empty());
+  CHECK(LiteralBeginning("(?i)ab").empty());
+  CHECK(LiteralBeginning("^ab").empty());
+  CHECK(LiteralBeginning("a\\.b") == "a");
+}
+
 TEST_CASE("regex shape: limits") {
   // 16 * 16 texts and one more.
   CHECK(SetOf("[0-9a-f][0-9a-f]")->size() == kRegexTextsMax);

@@ -270,5 +270,28 @@ TEST_CASE("hostile: a long query, at the limit and one byte past it") {
   CHECK(QueryErrorTypeOf(refused.status()) == QueryErrorType::kBadData);
 }
 
+TEST_CASE("hostile: rows that wait to be merged count") {
+  MemoryStorage storage;
+  constexpr int kSeries = 10;
+  for (int series = 0; series < kSeries; ++series) {
+    for (const int begin : {0, 40}) {
+      const Labels labels =
+          Labels::Of({{kMetricName, begin == 0 ? "a" : "b"}, {"s", std::to_string(series)}});
+      for (int i = begin; i < begin + 20; ++i) storage.AddFloat(labels, i * kMinute, i);
+    }
+  }
+  const auto run = [&](uint64_t max_samples) {
+    EngineOptions options;
+    options.max_samples = max_samples;
+    Engine engine(options, RealClock());
+    return engine.Range(storage, "{__name__=~'a|b'} * 1", 0, kHour, kSecond);
+  };
+  // A row takes at least half its steps.
+  const auto refused = run(kSeries * 3600 / 2 - 1);
+  REQUIRE(!refused.ok());
+  CHECK(MessageOf(refused.status()) == kTooManySamples);
+  CHECK(run(kSeries * 3600).ok());
+}
+
 }  // namespace
 }  // namespace varve::promql
