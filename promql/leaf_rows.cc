@@ -43,13 +43,22 @@ LeafRows::LeafRows(QueryContext& context, LeafPlan plan)
 }
 
 LeafRows::~LeafRows() {
+  context_.leaves().Remove(*this);
   for (const auto& batch : {&current_, &ahead_}) {
     if ((*batch)->loop != nullptr) context_.workers().Cancel(*(*batch)->loop);
   }
   DiscardGiven();
   context_.Release(held_);
   context_.memory().Release(scratch_bytes_);
-  context_.leaves().Remove(*this);
+}
+
+void LeafRows::Forget(const LeafRows& taker) {
+  for (Batch* batch : {current_.get(), ahead_.get()}) {
+    const auto it = std::find(batch->takers.begin(), batch->takers.end(), &taker);
+    if (it == batch->takers.end()) continue;
+    if (batch->loop != nullptr) context_.workers().Finish(*batch->loop);
+    *it = nullptr;
+  }
 }
 
 absl::StatusOr<std::vector<Labels>> LeafRows::Open() {
@@ -191,6 +200,7 @@ void LeafRows::Advance() {
 // from, or that lacks a row in between, takes nothing.
 void LeafRows::GiveAway(std::vector<LeafRowPtr>& gifts, size_t index) {
   for (size_t i = 0; i < gifts.size(); ++i) {
+    if (current_->takers[i] == nullptr) continue;
     LeafRows& taker = *current_->takers[i];
     if (group_->closed || taker.planned_ != 0 || taker.given_.size() != index) continue;
     LeafRow& made = *gifts[i];

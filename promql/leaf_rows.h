@@ -92,7 +92,8 @@ class LeafRows {
     size_t count = 0;
     std::vector<LeafRow> rows;
     std::vector<absl::Status> statuses;
-    std::vector<LeafRows*> takers;               // Whose rows are made on the way.
+    // Whose rows are made on the way; null: that leaf is gone.
+    std::vector<LeafRows*> takers;
     std::vector<std::vector<LeafRowPtr>> gifts;  // By row and taker.
     std::unique_ptr<Workers::Loop> loop;         // Null once all rows are made.
   };
@@ -107,6 +108,8 @@ class LeafRows {
   void GiveAway(std::vector<LeafRowPtr>& gifts, size_t index);
   absl::Status HandOut(LeafRow& made, Row& row);
   bool DiscardGiven();
+  // `taker` goes: no row of it is made from here on.
+  void Forget(const LeafRows& taker);
 
   QueryContext& context_;
   const LeafPlan plan_;

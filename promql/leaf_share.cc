@@ -27,7 +27,10 @@ bool SameMatchers(const std::vector<Matcher>& a, const std::vector<Matcher>& b) 
 
 void LeafShares::Remove(LeafRows& leaf) {
   std::erase(leaves_, &leaf);
-  for (const auto& group : groups_) std::erase(group->leaves, &leaf);
+  for (const auto& group : groups_) {
+    if (std::erase(group->leaves, &leaf) == 0) continue;
+    for (LeafRows* other : group->leaves) other->Forget(leaf);
+  }
 }
 
 void LeafShares::MakeGroups() {

@@ -28,6 +28,7 @@ struct LeafGroup {
 class LeafShares {
  public:
   void Add(LeafRows& leaf) { leaves_.push_back(&leaf); }
+  // When it returns, no other leaf makes rows of it, or will.
   void Remove(LeafRows& leaf);
   // The group of `leaf`. REQUIRES: all leaves were planned.
   LeafGroup& GroupOf(const LeafRows& leaf);
