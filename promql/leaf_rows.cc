@@ -204,7 +204,7 @@ void LeafRows::GiveAway(std::vector<LeafRowPtr>& gifts, size_t index) {
     LeafRows& taker = *current_->takers[i];
     if (group_->closed || taker.planned_ != 0 || taker.given_.size() != index) continue;
     LeafRow& made = *gifts[i];
-    made.held = std::max<uint64_t>(made.row.Weight(), made.row.steps() / 2);
+    made.held = made.row.HeldWeight();
     if (!context_.HoldIfRoom(made.held, context_.setup().engine.max_samples / kGivenShare)) {
       group_->closed = true;
       break;

@@ -17,10 +17,7 @@ uint64_t Span(TimestampMs start, TimestampMs end) {
 
 // Whether the two select the same series.
 bool SameMatchers(const std::vector<Matcher>& a, const std::vector<Matcher>& b) {
-  if (a.size() != b.size()) return false;
-  return std::is_permutation(a.begin(), a.end(), b.begin(), [](const Matcher& x, const Matcher& y) {
-    return x.name() == y.name() && x.type() == y.type() && x.value() == y.value();
-  });
+  return std::is_permutation(a.begin(), a.end(), b.begin(), b.end());
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 // steps there is a sample, and the histograms on the side. Presence is a bit, never a NaN.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -106,6 +107,9 @@ class Row {
     }
     return weight;
   }
+
+  // The same while the row is kept: it takes its memory also where it has no samples.
+  uint64_t HeldWeight() const { return std::max<uint64_t>(Weight(), steps() / 2); }
 
   // The metric name goes when the query ends (delayed name removal).
   bool drop_name = false;

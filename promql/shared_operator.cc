@@ -80,7 +80,7 @@ class SharedSource {
     Kept& kept = kept_.emplace_back();
     kept.queryable = context_.queryable_samples() - before;
     kept.row = row;
-    kept.held = std::max<uint64_t>(row.Weight(), row.steps() / 2);
+    kept.held = row.HeldWeight();
     return context_.Hold(kept.held);
   }
 

@@ -23,8 +23,7 @@ absl::Status BufferedRows::Read(Operator& input, size_t count) {
 }
 
 absl::Status BufferedRows::Add(Row row) {
-  // A row takes its memory also where it has no samples.
-  const uint64_t weight = std::max<uint64_t>(row.Weight(), row.steps() / 2);
+  const uint64_t weight = row.HeldWeight();
   held_ += weight;
   RETURN_IF_ERROR(context_.Hold(weight));
   RETURN_IF_ERROR(context_.Check());
