@@ -10,8 +10,10 @@ namespace {
 
 // A reading of the process this old is not asked to decide whether a query may go on.
 constexpr int64_t kReadingNanosMax = 100 * kNanosPerMs;
-// Giving memory back walks all the allocator has: not more often than this.
+// Giving memory back walks all the allocator has: not more often than this, unless a good part of
+// the limit was freed since.
 constexpr int64_t kReleaseNanos = 500 * kNanosPerMs;
+constexpr uint64_t kReleaseFraction = 16;
 
 }  // namespace
 
@@ -99,16 +101,24 @@ void MemoryBudget::ReadResident() {
   read_nanos_.store(options_.clock->MonotonicNanos(), std::memory_order_relaxed);
 }
 
+uint64_t MemoryBudget::Unaccounted() const {
+  const uint64_t resident = resident_.load(std::memory_order_relaxed);
+  const uint64_t then = accounted_then_.load(std::memory_order_relaxed);
+  return resident > then ? resident - then : 0;
+}
+
 void MemoryBudget::MakeRoom() {
   if (!std::exchange(shrunk_, true)) {
     shrinks_.fetch_add(1, std::memory_order_relaxed);
     for (const auto& [id, shrink] : shrinks_called_) shrink(true);
-  } else if (options_.clock->MonotonicNanos() - released_nanos_ < kReleaseNanos) {
+  } else if (options_.clock->MonotonicNanos() - released_nanos_ < kReleaseNanos &&
+             Unaccounted() <= unaccounted_released_ + options_.limit / kReleaseFraction) {
     return;
   }
   if (options_.release_freed) options_.release_freed();
   released_nanos_ = options_.clock->MonotonicNanos();
   ReadResident();
+  unaccounted_released_ = Unaccounted();
 }
 
 void MemoryBudget::Refresh() {

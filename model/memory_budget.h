@@ -113,6 +113,8 @@ class MemoryBudget {
   bool TryAddQuery(uint64_t bytes);
   void ReadResident() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MakeRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What the process has and no part says it takes, at the last reading: freed memory among it.
+  uint64_t Unaccounted() const;
   void Unregister(uint64_t id) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const Options options_;
@@ -126,6 +128,7 @@ class MemoryBudget {
   Mutex mutex_;
   bool shrunk_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t released_nanos_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t unaccounted_released_ ABSL_GUARDED_BY(mutex_) = 0;  // Unaccounted() after releasing.
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::pair<uint64_t, Shrink>> shrinks_called_ ABSL_GUARDED_BY(mutex_);
 };

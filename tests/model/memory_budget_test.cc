@@ -135,13 +135,27 @@ TEST_CASE("memory budget: freed memory goes back to the system before a query is
   CHECK(process.releases == 1);
   CHECK(process.budget.resident() == 300);
   // Not again at once: that costs too much.
-  process.resident = 1200;
-  CHECK(!process.budget.ChargeQuery(500));
+  process.resident = 700 + 62;
+  process.freed = 62;
+  CHECK(!process.budget.ChargeQuery(300));
   CHECK(process.releases == 1);
   process.clock.Advance(kSecond);
-  process.freed = 900;
-  CHECK(process.budget.ChargeQuery(10));
+  CHECK(process.budget.ChargeQuery(300));
   CHECK(process.releases == 2);
+}
+
+TEST_CASE("memory budget: what a large query freed goes back at once") {
+  Process process(1000);
+  REQUIRE(process.budget.ChargeQuery(900));
+  process.resident = 1001;
+  CHECK(!process.budget.ChargeQuery(900));
+  CHECK(process.releases == 1);
+  process.budget.Subtract(MemoryPart::kQueries, 900);
+  process.clock.Advance(kSecond / 5);  // Read anew, but soon after it was given back.
+  process.freed = 900;
+  CHECK(process.budget.ChargeQuery(800));
+  CHECK(process.releases == 2);
+  CHECK(process.budget.refused(MemoryUse::kQuery) == 1);
 }
 
 TEST_CASE("memory budget: a charge goes with its owner, once") {
