@@ -52,29 +52,37 @@ TEST_CASE("event loop: timers fire by time, not by order of setting, and not ear
   const int64_t start = RealClock().MonotonicNanos();
   std::vector<int> order;
   std::promise<int64_t> done;
-  loop->RunAt(start + 60'000'000, [&] {
-    order.push_back(3);
-    done.set_value(RealClock().MonotonicNanos());
+  // Set on the loop's thread: none fires before all are set.
+  loop->Post([&] {
+    loop->RunAt(start + 60'000'000, [&] {
+      order.push_back(3);
+      done.set_value(RealClock().MonotonicNanos());
+    });
+    loop->RunAt(start + 20'000'000, [&] { order.push_back(1); });
+    loop->RunAt(start + 40'000'000, [&] { order.push_back(2); });
   });
-  loop->RunAt(start + 20'000'000, [&] { order.push_back(1); });
-  loop->RunAt(start + 40'000'000, [&] { order.push_back(2); });
   CHECK(done.get_future().get() >= start + 60'000'000);
   loop->Stop();
   CHECK(order == std::vector<int>{1, 2, 3});
 }
 
 TEST_CASE("event loop: a cancelled timer never runs, one that ran cannot be cancelled") {
-  auto loop = OpenLoop();
+  ManualClock clock(0);
+  EventLoop::Options options;
+  options.wait_max = std::chrono::milliseconds(2);
+  auto loop = EventLoop::Open(clock, options).value();
   std::atomic<int> ran{0};
   const TimerId far = loop->RunAfter(std::chrono::milliseconds(30), [&] { ran += 100; });
   const TimerId near = loop->RunAfter(std::chrono::milliseconds(1), [&] { ran += 1; });
   CHECK(loop->Cancel(far));
   CHECK_FALSE(loop->Cancel(far));
+  clock.Advance(1);
   REQUIRE(Eventually([&] { return ran.load() == 1; }));
   CHECK_FALSE(loop->Cancel(near));
   CHECK_FALSE(loop->Cancel(kNoTimer));
   std::promise<void> later;
   loop->RunAfter(std::chrono::milliseconds(60), [&] { later.set_value(); });
+  clock.Advance(60);
   later.get_future().wait();
   CHECK(ran.load() == 1);
 }
