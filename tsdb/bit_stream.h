@@ -97,6 +97,29 @@ class BitReader {
   uint64_t position_ = 0;
 };
 
+// The same for bytes that kBitSlackBytes readable ones follow, or more if the caller reads further
+// past the end than into the last byte: nothing need be checked.
+class PaddedBitReader {
+ public:
+  explicit PaddedBitReader(const uint8_t* data) : data_(data) {}
+
+  uint64_t position() const { return position_; }
+  uint64_t Peek() const { return LoadBigEndian64(data_ + position_ / 8) << (position_ % 8); }
+  void Skip(unsigned count) { position_ += count; }
+  // REQUIRES: 0 < count <= 64.
+  uint64_t Read(unsigned count) {
+    const uint8_t* at = data_ + position_ / 8;
+    const unsigned used = position_ % 8;
+    const uint64_t word = LoadBigEndian64(at) << used | static_cast<uint64_t>(at[8]) >> (8 - used);
+    position_ += count;
+    return word >> (64 - count);
+  }
+
+ private:
+  const uint8_t* data_;
+  uint64_t position_ = 0;
+};
+
 inline int64_t SignExtend(uint64_t value, unsigned bits) {
   return static_cast<int64_t>(value << (64 - bits)) >> (64 - bits);
 }
@@ -127,7 +150,8 @@ struct PrefixCode {
     PutBits(data, position, static_cast<uint64_t>(value), kWidth[kCount - 1]);
   }
 
-  static int64_t Read(BitReader& reader) {
+  template <typename Reader>
+  static int64_t Read(Reader& reader) {
     const uint64_t word = reader.Peek();
     if (word >> 63 == 0) {
       reader.Skip(1);
@@ -181,24 +205,38 @@ inline void PutXor(uint8_t* data, uint32_t& position, XorWindow& window, uint64_
   PutBits(data, position, changed >> trailing, window.significant);
 }
 
-// Returns false if the bits are no code (a window past the word).
-inline bool ReadXor(BitReader& reader, XorWindow& window, uint64_t& bits) {
-  const uint64_t word = reader.Peek();
+// Reads a code of which `word` is the beginning: the next bits, at least 56 of them. Returns false
+// if they are no code (a window past the word).
+template <typename Reader>
+inline bool ReadXorOf(uint64_t word, Reader& reader, XorWindow& window, uint64_t& bits) {
   if (word >> 63 == 0) {
     reader.Skip(1);
     return true;
   }
-  if (word >> 62 == 2) {
-    reader.Skip(2);
-  } else {
+  unsigned header = 2;
+  if (word >> 62 == 3) {
+    header = 13;
     window.leading = static_cast<uint8_t>((word >> 57) & 31);
     const auto significant = static_cast<uint8_t>((word >> 51) & 63);
     window.significant = significant == 0 ? 64 : significant;
-    reader.Skip(13);
   }
-  if (window.significant == 0 || window.leading + window.significant > 64) return false;
-  bits ^= reader.Read(window.significant) << (64 - window.leading - window.significant);
+  const unsigned size = window.significant;
+  if (size == 0 || window.leading + size > 64) return false;
+  uint64_t changed = 0;
+  if (header + size <= 56) [[likely]] {
+    changed = word << header >> (64 - size);
+    reader.Skip(header + size);
+  } else {
+    reader.Skip(header);
+    changed = reader.Read(size);
+  }
+  bits ^= changed << (64 - window.leading - size);
   return true;
+}
+
+template <typename Reader>
+inline bool ReadXor(Reader& reader, XorWindow& window, uint64_t& bits) {
+  return ReadXorOf(reader.Peek(), reader, window, bits);
 }
 
 }  // namespace varve

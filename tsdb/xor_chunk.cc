@@ -85,6 +85,20 @@ void OpenXorChunk::Release() {
 
 namespace {
 
+// Of a chunk's bits, a copy with zeros behind is read, so that no read need look for the end: the
+// last sample may begin amid the last byte, and then a sample is two or three zero bits.
+constexpr uint32_t kChunkBytesMax = (kXorChunkBitsMax + 7) / 8;
+constexpr uint32_t kReadSlackBytes =
+    (kXorSampleBitsMax + 3 * kChunkSamplesMax) / 8 + 1 + kBitSlackBytes;
+
+// A chunk taken apart.
+struct Decoded {
+  TimestampMs times[kChunkSamplesMax];
+  double values[kChunkSamplesMax];
+  TimestampMs starts[kChunkSamplesMax];  // With start timestamps.
+  bool rises = true;                     // Each time is after the one before.
+};
+
 // A sample with the step and the value of the one before it is two zero bits. How many such samples
 // `word` begins with; of what the reader peeks, 57 bits are valid.
 uint32_t RepeatsAhead(uint64_t word) {
@@ -97,11 +111,80 @@ constexpr uint32_t kRepeatsMin = 4;
 constexpr TimestampMs kRepeatTimeMax = TimestampMs{1} << 61;
 constexpr int64_t kRepeatStepMax = int64_t{1} << 48;
 
-// Whether `repeats` samples after `time` all lie in [min, max].
-bool RepeatsLieWithin(uint32_t repeats, TimestampMs time, int64_t step, TimestampMs min,
-                      TimestampMs max) {
-  return step > 0 && step <= kRepeatStepMax && time >= -kRepeatTimeMax && time <= kRepeatTimeMax &&
-         time + step >= min && time + repeats * step <= max;
+void Repeat(TimestampMs time, int64_t step, double value, uint32_t count, TimestampMs* times,
+            double* values) {
+  uint32_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    for (uint32_t k = 0; k < 4; ++k) {
+      times[i + k] = time += step;
+      values[i + k] = value;
+    }
+  }
+  for (; i < count; ++i) {
+    times[i] = time += step;
+    values[i] = value;
+  }
+}
+
+// Takes `count` samples off the reader; returns false if it has none.
+template <bool kHasStarts>
+bool Decode(PaddedBitReader& reader, uint32_t count, TimestampMs first_time, Decoded& decoded) {
+  TimestampMs time = first_time;
+  int64_t step = 0;
+  TimestampMs start = 0;
+  uint64_t bits = reader.Read(64);
+  XorWindow window;
+  bool rises = true;
+  for (uint32_t i = 0;;) {
+    if constexpr (kHasStarts) {
+      start = WrapAdd(start, CountCode::Read(reader));
+      decoded.starts[i] = start;
+    }
+    decoded.times[i] = time;
+    decoded.values[i] = std::bit_cast<double>(bits);
+    if (++i == count) break;
+    uint64_t word = reader.Peek();
+    if constexpr (!kHasStarts) {
+      if (word >> (64 - 2 * kRepeatsMin) == 0 && step > 0 && step <= kRepeatStepMax &&
+          time >= -kRepeatTimeMax && time <= kRepeatTimeMax) {
+        const uint32_t repeats = std::min(RepeatsAhead(word), count - i);
+        Repeat(time, step, std::bit_cast<double>(bits), repeats, decoded.times + i,
+               decoded.values + i);
+        time += repeats * step;
+        reader.Skip(2 * repeats);
+        i += repeats;
+        if (i == count) break;
+        word = reader.Peek();
+      }
+    }
+    if (word >> 63 == 0) {
+      reader.Skip(1);
+      word <<= 1;
+    } else {
+      step = WrapAdd(step, TimeCode::Read(reader));
+      word = reader.Peek();
+    }
+    const TimestampMs before = time;
+    time = WrapAdd(time, step);
+    rises &= time > before;
+    if (!ReadXorOf(word, reader, window, bits)) return false;
+  }
+  decoded.rises = rises;
+  return true;
+}
+
+// Keeps samples that lie in [min, max] and after the one kept before; returns how many.
+uint32_t KeepRising(uint32_t count, TimestampMs min, TimestampMs max, Decoded& decoded) {
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < count && decoded.times[i] <= max; ++i) {
+    const TimestampMs time = decoded.times[i];
+    if (time < min || (kept > 0 && time <= decoded.times[kept - 1])) continue;
+    decoded.times[kept] = time;
+    decoded.values[kept] = decoded.values[i];
+    decoded.starts[kept] = decoded.starts[i];
+    ++kept;
+  }
+  return kept;
 }
 
 }  // namespace
@@ -112,61 +195,43 @@ absl::Status DecodeXorChunk(std::string_view payload, uint32_t count, TimestampM
   if (count == 0 || count > kChunkSamplesMax) {
     return absl::DataLossError("XOR chunk with an impossible number of samples");
   }
-  BitReader reader(payload);
+  if (payload.size() > kChunkBytesMax) {
+    return absl::DataLossError("XOR chunk longer than its samples can be");
+  }
+  uint8_t padded[kChunkBytesMax + kReadSlackBytes];
+  std::memcpy(padded, payload.data(), payload.size());
+  std::memset(padded + payload.size(), 0, kReadSlackBytes);
+  PaddedBitReader reader(padded);
+  Decoded decoded;
+  const bool good = has_starts ? Decode<true>(reader, count, first_time, decoded)
+                               : Decode<false>(reader, count, first_time, decoded);
+  if (!good || reader.position() > payload.size() * 8) {
+    return absl::DataLossError("XOR chunk ends amid a sample");
+  }
   if (!samples.times.empty() && samples.times.back() >= min) {
     if (samples.times.back() == kMaxTimestamp) return absl::OkStatus();
     min = samples.times.back() + 1;
   }
-  TimestampMs time = first_time;
-  int64_t step = 0;
-  TimestampMs start = 0;
-  uint64_t bits = reader.Read(64);
-  XorWindow window;
-  size_t size = samples.times.size();
-  const bool keep_starts = has_starts || !samples.start_times.empty();
-  samples.times.resize(size + count);
-  samples.values.resize(size + count);
-  if (keep_starts) samples.start_times.resize(size + count);
-  // Raw pointers: the vectors do not change while samples are written.
-  TimestampMs* const times = samples.times.data();
-  double* const values = samples.values.data();
-  bool good = true;
-  for (uint32_t i = 0; i < count; ++i) {
-    if (i > 0 && !has_starts) {
-      const uint32_t repeats = std::min(RepeatsAhead(reader.Peek()), count - i);
-      if (repeats >= kRepeatsMin && RepeatsLieWithin(repeats, time, step, min, max)) {
-        for (uint32_t k = 0; k < repeats; ++k) times[size + k] = time + (k + 1) * step;
-        std::fill_n(values + size, repeats, std::bit_cast<double>(bits));
-        size += repeats;
-        time += repeats * step;
-        min = time + 1;
-        reader.Skip(2 * repeats);
-        i += repeats - 1;
-        continue;
-      }
-    }
-    if (i > 0) {
-      step = WrapAdd(step, TimeCode::Read(reader));
-      time = WrapAdd(time, step);
-      good &= ReadXor(reader, window, bits);
-    }
-    if (has_starts) start = WrapAdd(start, CountCode::Read(reader));
-    if (!good) break;
-    times[size] = time;
-    values[size] = std::bit_cast<double>(bits);
-    if (keep_starts) samples.start_times[size] = start;
-    if (time >= min && time <= max) {
-      ++size;
-      if (time == kMaxTimestamp) break;
-      min = time + 1;
-    } else if (time > max) {
-      break;
-    }
+  uint32_t begin = 0;
+  uint32_t end = count;
+  if (!decoded.rises) {
+    if (!has_starts) std::fill_n(decoded.starts, count, 0);
+    end = KeepRising(count, min, max, decoded);
+  } else if (decoded.times[0] < min || decoded.times[count - 1] > max) {
+    const TimestampMs* const times = decoded.times;
+    begin = static_cast<uint32_t>(std::lower_bound(times, times + count, min) - times);
+    end = static_cast<uint32_t>(std::upper_bound(times + begin, times + count, max) - times);
   }
-  samples.times.resize(size);
-  samples.values.resize(size);
-  if (keep_starts) samples.start_times.resize(size);
-  if (!good || reader.overrun()) return absl::DataLossError("XOR chunk ends amid a sample");
+  const bool keep_starts = has_starts || !samples.start_times.empty();
+  if (keep_starts && samples.start_times.empty()) samples.start_times.resize(samples.times.size());
+  samples.times.insert(samples.times.end(), decoded.times + begin, decoded.times + end);
+  samples.values.insert(samples.values.end(), decoded.values + begin, decoded.values + end);
+  if (has_starts) {
+    samples.start_times.insert(samples.start_times.end(), decoded.starts + begin,
+                               decoded.starts + end);
+  } else if (keep_starts) {
+    samples.start_times.resize(samples.times.size());
+  }
   return absl::OkStatus();
 }
 

@@ -67,7 +67,7 @@ static_assert(kXorChunkBitsMax <= UINT16_MAX, "OpenXorChunk::bits holds it");
 
 // Appends the samples of a chunk that lie in [min, max] to `samples`. Times in the chunk should
 // rise; those that do not exceed the last time in `samples` already are skipped.
-// DataLoss if the bits are no chunk of `count` samples; `samples` may then hold some of them.
+// DataLoss if the bits are no chunk of `count` samples; `samples` is then as before.
 absl::Status DecodeXorChunk(std::string_view payload, uint32_t count, TimestampMs first_time,
                             bool has_starts, TimestampMs min, TimestampMs max,
                             SeriesSamples& samples);

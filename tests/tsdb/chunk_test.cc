@@ -162,6 +162,68 @@ TEST_CASE("xor chunk: cut bytes are damage, not samples") {
   CHECK_FALSE(DecodeXorChunk(payload, 121, 0, false, kMinTimestamp, kMaxTimestamp, samples).ok());
 }
 
+TEST_CASE("xor chunk: a longest chunk is read, one byte more is damage") {
+  std::vector<Point> points;
+  OpenXorChunk chunk;
+  chunk.has_starts = true;
+  std::mt19937_64 random(TestSeed());
+  for (uint32_t i = 0; i < kChunkSamplesMax; ++i) {
+    // Steps, values and start times that take the longest codes there are.
+    const Point point{static_cast<TimestampMs>(random() >> 2),
+                      std::bit_cast<double>(i % 2 == 0 ? 0x8000000000000001 : uint64_t{0}),
+                      static_cast<TimestampMs>(random() >> 2) | 1};
+    chunk.Append(point.time, point.value, point.start);
+    points.push_back(point);
+  }
+  std::string payload(chunk.payload());
+  SeriesSamples samples;
+  const auto decode = [&] {
+    samples.Clear();
+    return DecodeXorChunk(payload, chunk.count, chunk.first_time, true, kMinTimestamp,
+                          kMaxTimestamp, samples);
+  };
+  REQUIRE(decode().ok());
+  std::vector<Point> rising;
+  for (const Point& point : points) {
+    if (rising.empty() || point.time > rising.back().time) rising.push_back(point);
+  }
+  CHECK(SampleTexts(samples) == Texts(rising, kMinTimestamp, kMaxTimestamp));
+  payload.resize(BitBytes(kXorChunkBitsMax));
+  CHECK(decode().ok());  // Bytes behind the last sample are of no concern.
+  payload.push_back(0);
+  CHECK(absl::IsDataLoss(decode()));
+  CHECK(samples.times.empty());
+}
+
+TEST_CASE("xor chunk: times that do not rise, or that are there already, are passed over") {
+  std::mt19937_64 random(TestSeed());
+  for (int round = 0; round < 200; ++round) {
+    CAPTURE(round);
+    const bool has_starts = round % 2 == 0;
+    std::vector<Point> points;
+    OpenXorChunk chunk;
+    chunk.has_starts = has_starts;
+    for (int i = 0; i < 60; ++i) {
+      const auto start = static_cast<TimestampMs>(has_starts ? random() % 3 : 0);
+      points.push_back({static_cast<TimestampMs>(random() % 50), RandomValue(random), start});
+      chunk.Append(points.back().time, points.back().value, start);
+    }
+    SeriesSamples samples;
+    samples.times = {7};
+    samples.values = {1};
+    const TimestampMs max = 40;
+    REQUIRE(
+        DecodeXorChunk(chunk.payload(), chunk.count, points[0].time, has_starts, 5, max, samples)
+            .ok());
+    std::vector<Point> expected = {{7, 1, 0}};
+    for (const Point& point : points) {
+      if (point.time > max) break;
+      if (point.time > expected.back().time) expected.push_back(point);
+    }
+    CHECK(SampleTexts(samples) == Texts(expected, kMinTimestamp, kMaxTimestamp));
+  }
+}
+
 // ------------------------------------------------------------------------------------- histograms
 
 struct HistogramPoint {
