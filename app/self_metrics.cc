@@ -209,8 +209,20 @@ std::vector<MetricFamily> StorageMetrics::Collect() const {
   families.Counter("prometheus_tsdb_duplicate_samples_total",
                    "Total number of refused samples that had another value at the same time.",
                    static_cast<double>(counters.duplicate_samples));
-  families.Counter("prometheus_tsdb_wal_corruptions_total", "Total number of damaged log records.",
+  families.Counter("prometheus_tsdb_wal_corruptions_total",
+                   "Total number of damaged parts of the stored data that were left out.",
                    static_cast<double>(counters.corruptions));
+  families.Counter("varve_storage_unknown_series_samples_total",
+                   "Logged samples dropped since damage made their series unknown.",
+                   static_cast<double>(counters.unknown_series_samples));
+  families.Counter("varve_storage_failed_commits_total",
+                   "Batches of samples that could not be written.",
+                   static_cast<double>(counters.failed_commits));
+  families.Gauge("varve_storage_writable", "Whether writing to the storage works.",
+                 counters.writable ? 1 : 0);
+  families.Gauge("varve_storage_reserve_bytes",
+                 "Size of the file that is given up when the disk is full; 0 without one.",
+                 static_cast<double>(counters.reserve_bytes));
   families.Counter("prometheus_tsdb_time_retentions_total",
                    "Files' worth of data dropped because it was older than the retention time.",
                    static_cast<double>(counters.buckets_dropped_by_retention));

@@ -29,6 +29,7 @@
 #include "app/query_log.h"
 #include "app/self_metrics.h"
 #include "app/system_memory.h"
+#include "app/tsdb_command.h"
 #include "http/api.h"
 #include "http/server.h"
 #include "model/clock.h"
@@ -55,6 +56,8 @@ constexpr uint64_t kMemoryLimitParts = 4;
 constexpr uint64_t kMemoryLimitPartsTaken = 3;
 // A query's share of the limit.
 constexpr uint64_t kQueryMemoryPart = 4;
+// What a full disk gives back: what the write-ahead log may take, and 64 MB.
+constexpr uint64_t kReserveBytes = (128 + 64) << 20;
 
 // The signals main waits for; every other thread has them blocked.
 sigset_t HandledSignals() {
@@ -298,6 +301,8 @@ absl::Status Server::OpenLayers(const Config& config) {
   db_options.exemplars_max = config.storage.exemplars_max;
   db_options.memory = &memory_;
   SizeByMemory(memory_.limit(), db_options);
+  db_options.reserve_bytes = kReserveBytes;
+  db_options.remove_table = {"/proc/self/exe", "tsdb", std::string(kRemoveTableCommand)};
   ASSIGN_OR_RETURN(db_, Db::Open(db_options, clock_));
   if (!db_->foreign_data().empty()) spdlog::warn(db_->foreign_data());
   storage_metrics_.Attach(*db_);

@@ -54,6 +54,7 @@ int RunTsdbCommand(int argc, char** argv) {
     std::fputs(kUsageText, stdout);
     return 0;
   }
+  if (argc == 3 && command == kRemoveTableCommand) RemoveTableAndExit(argv[1], argv[2]);
   if (argc == 2) {
     ConfigureLogging("warn", "logfmt");
     const std::string path = argv[1];

@@ -81,7 +81,8 @@ class SeriesSet {
   virtual size_t size() const = 0;
   // REQUIRES: index < size(). The reference lives as long as the set.
   virtual const Labels& labels(size_t index) const = 0;
-  // Overwrites `samples` with those in [min, max]. DataLoss if stored bytes are damaged.
+  // Overwrites `samples` with those in [min, max]. What is damaged is left out and said in its
+  // querier's Warnings().
   virtual absl::Status Read(size_t index, TimestampMs min, TimestampMs max,
                             SeriesSamples& samples) const = 0;
 };
@@ -105,6 +106,8 @@ class Querier {
   virtual absl::StatusOr<LabelTexts> LabelValues(
       std::string_view name, const std::vector<std::vector<Matcher>>& matcher_sets,
       uint64_t limit) const = 0;
+  // What it and the series sets it gave could not read so far.
+  virtual Annotations Warnings() const { return {}; }
 };
 
 struct Exemplar {
@@ -301,7 +304,11 @@ struct StorageCounters {
   uint64_t too_old_samples = 0;
   uint64_t out_of_bounds_samples = 0;
   uint64_t duplicate_samples = 0;
-  uint64_t corruptions = 0;
+  uint64_t corruptions = 0;             // Damaged parts of what is stored that were left out.
+  uint64_t unknown_series_samples = 0;  // Logged, of series that damage made unknown.
+  uint64_t failed_commits = 0;          // Batches that could not be written.
+  bool writable = true;                 // Whether the last attempt to write worked.
+  uint64_t reserve_bytes = 0;           // Held back for when the disk is full.
   uint64_t buckets_dropped_by_retention = 0;
   uint64_t generations_dropped_by_size = 0;
   uint64_t disk_bytes = 0;

@@ -158,6 +158,10 @@ class QueryContext {
   absl::Status OpenStorage(const Queryable& storage);
   // REQUIRES: WillRead() was called, and OpenStorage() succeeded.
   const Querier& querier() const { return *querier_; }
+  // What the storage could not read so far.
+  Annotations StorageWarnings() const {
+    return querier_ != nullptr ? querier_->Warnings() : Annotations();
+  }
 
   // The leaves of the plan.
   LeafShares& leaves() { return leaves_; }

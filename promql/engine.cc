@@ -423,6 +423,7 @@ absl::StatusOr<QueryResult> Engine::Impl::Run(const Queryable& storage, std::str
     status = Evaluate(context, storage, **expr, grid, instant, result);
     result.stats.eval_total_time = Seconds(clock.MonotonicNanos() - entered);
     result.annotations = context.annotations().Render(query);
+    result.annotations.Merge(context.StorageWarnings());
     result.stats.total_queryable_samples = context.queryable_samples();
     result.stats.total_queryable_samples_per_step = context.queryable_per_step();
     result.stats.samples_read_per_step = context.read_per_step();

@@ -18,14 +18,13 @@ namespace {
 
 class HeadAppender : public Appender {
  public:
-  HeadAppender(Head& head, WritePath& write_path, ExemplarStore& exemplars,
-               AtomicCounters& counters, AppendWindow window)
-      : head_(head),
-        write_path_(write_path),
-        exemplars_(exemplars),
-        counters_(counters),
+  HeadAppender(Engine& engine, AppendWindow window)
+      : head_(engine.head),
+        write_path_(engine.write_path),
+        exemplars_(engine.exemplars),
+        counters_(*engine.counters),
         window_(window),
-        buffers_(write_path.TakeBuffers()),
+        buffers_(write_path_.TakeBuffers()),
         batch_(buffers_->batch) {
     batch_.late_min = window.late_min;
     ++counters_.active_appenders;
@@ -295,10 +294,8 @@ class RefusingAppender : public Appender {
 
 std::unique_ptr<Appender> NewRefusingAppender() { return std::make_unique<RefusingAppender>(); }
 
-std::unique_ptr<Appender> NewHeadAppender(Head& head, WritePath& write_path,
-                                          ExemplarStore& exemplars, AtomicCounters& counters,
-                                          AppendWindow window) {
-  return std::make_unique<HeadAppender>(head, write_path, exemplars, counters, window);
+std::unique_ptr<Appender> NewHeadAppender(Engine& engine, AppendWindow window) {
+  return std::make_unique<HeadAppender>(engine, window);
 }
 
 }  // namespace varve

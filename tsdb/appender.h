@@ -7,18 +7,15 @@
 #include <memory>
 
 #include "model/storage.h"
-#include "tsdb/exemplar_store.h"
+#include "tsdb/engine.h"
 #include "tsdb/head.h"
-#include "tsdb/write_path.h"
 
 namespace varve {
 
-// Everything outlives the appender. `window` is what the head and the clock allow now.
 // An appender that refuses everything: memory is spent. ResourceExhausted, and AppendErrorOf() says
 // nothing of it: the whole batch fails.
 std::unique_ptr<Appender> NewRefusingAppender();
-std::unique_ptr<Appender> NewHeadAppender(Head& head, WritePath& write_path,
-                                          ExemplarStore& exemplars, AtomicCounters& counters,
-                                          AppendWindow window);
+// The engine outlives the appender. `window` is what the head and the clock allow now.
+std::unique_ptr<Appender> NewHeadAppender(Engine& engine, AppendWindow window);
 
 }  // namespace varve

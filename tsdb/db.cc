@@ -12,6 +12,7 @@
 #include <atomic>
 #include <ctime>
 #include <filesystem>
+#include <optional>
 #include <random>
 #include <system_error>
 #include <thread>
@@ -23,13 +24,11 @@
 #include "model/mutex.h"
 #include "model/status_macros.h"
 #include "tsdb/appender.h"
-#include "tsdb/exemplar_store.h"
-#include "tsdb/fold.h"
-#include "tsdb/head.h"
+#include "tsdb/engine.h"
 #include "tsdb/log_cursor.h"
+#include "tsdb/open_store.h"
 #include "tsdb/querier.h"
-#include "tsdb/store.h"
-#include "tsdb/write_path.h"
+#include "tsdb/reserve_file.h"
 
 namespace varve {
 
@@ -42,6 +41,8 @@ constexpr DurationMs kSweepHeadTime = 10 * kMinute;
 constexpr int kFoldingNice = 10;
 // What caches keep when memory is short.
 constexpr uint64_t kShrunkCacheBytes = 1 << 20;
+// Below the directory: not with the database's files, which may be set aside.
+constexpr std::string_view kReserveFile = "varve.reserve";
 
 // A ULID in Crockford's base 32: what Prometheus names its blocks.
 bool IsUlid(std::string_view name) {
@@ -103,26 +104,15 @@ class DbImpl : public Db {
  public:
   // `unlimited` stands in for options.memory if that is null.
   DbImpl(const DbOptions& options, std::unique_ptr<MemoryBudget> unlimited, Clock& clock,
-         std::unique_ptr<Store> store, std::string foreign_data)
+         std::string foreign_data)
       : unlimited_(std::move(unlimited)),
         options_(Adapted(options)),
         clock_(clock),
         foreign_data_(std::move(foreign_data)),
-        store_(std::move(store)),
-        exemplars_(options.exemplars_max),
-        state_(std::make_shared<ReadState>()),
         retention_(options.retention),
         out_of_order_window_(options.out_of_order_window),
-        size_retention_(options.size_retention) {
-    state_->head = std::make_unique<varve::Head>(HeadOptions{.bucket_size = options_.bucket_size,
-                                                             .series_max = options.series_max,
-                                                             .memory = options_.memory});
-    state_->write_path = std::make_unique<WritePath>(options_, clock_, *store_, *state_->head,
-                                                     exemplars_, counters_);
-    folder_ =
-        std::make_unique<Folder>(options_, *store_, *state_->head, *state_->write_path, counters_);
-    on_shortage_ = options_.memory->OnShortage([this](bool shrink) { SizeCaches(shrink); });
-  }
+        reserve_((fs::path(options.path) / kReserveFile).native(), options.reserve_bytes),
+        size_retention_(options.size_retention) {}
 
   ~DbImpl() override {
     const absl::Status status = Close();
@@ -130,11 +120,20 @@ class DbImpl : public Db {
   }
 
   absl::Status Start() {
-    RETURN_IF_ERROR(write_path().Recover());
-    RETURN_IF_ERROR(exemplars_.Load(*store_));
-    series_at_start_ = head().last_id();
-    late_at_start_ = head().late_samples();  // Replayed.
-    disk_bytes_ = store_->DiskBytes();
+    absl::StatusOr<std::shared_ptr<Engine>> opened = Engine::Open(options_, clock_);
+    {
+      MutexLock lock(maintenance_mutex_);
+      // An earlier run's reserve is for this: a full disk is no reason not to start.
+      if (absl::IsResourceExhausted(opened.status()) && reserve_.Release()) {
+        opened = Engine::Open(options_, clock_);
+      }
+    }
+    RETURN_IF_ERROR(opened.status());
+    engine_ = *std::move(opened);
+    on_shortage_ = options_.memory->OnShortage([this](bool shrink) { SizeCaches(shrink); });
+    series_at_start_ = engine_->head.last_id();
+    late_at_start_ = engine_->head.late_samples();  // Replayed.
+    disk_bytes_ = engine_->store->DiskBytes();
     AccountMemory();
     if (options_.background) {
       thread_ = std::thread([this] { Run(); });
@@ -148,7 +147,7 @@ class DbImpl : public Db {
   std::unique_ptr<Appender> NewAppender() override {
     if (!options_.memory->Allows(MemoryUse::kKnownSeries)) return NewRefusingAppender();
     AppendWindow window;
-    const TimestampMs newest = head().max_time();
+    const TimestampMs newest = engine_->head.max_time();
     const DurationMs late =
         std::min(out_of_order_window_.load(std::memory_order_relaxed), kStoredTimeMax);
     if (newest == kMinTimestamp) {
@@ -158,72 +157,80 @@ class DbImpl : public Db {
       if (late > 0) window.late_min = newest - late;
     }
     if (options_.lookahead_limit > 0) window.max = clock_.Now() + options_.lookahead_limit;
-    return NewHeadAppender(*state_->head, *state_->write_path, exemplars_, counters_, window);
+    return NewHeadAppender(*engine_, window);
   }
 
   absl::StatusOr<std::unique_ptr<Querier>> OpenQuerier(TimestampMs min,
                                                        TimestampMs max) const override {
-    return NewHeadQuerier(state_, min, max);
+    return NewHeadQuerier(engine_, min, max);
   }
 
   absl::StatusOr<std::vector<SeriesExemplars>> SelectExemplars(
       TimestampMs start, TimestampMs end,
       const std::vector<std::vector<Matcher>>& matcher_sets) const override {
-    return exemplars_.Select(
-        start, end, [this](absl::Span<const uint64_t> ids) { return LabelsOfSeries(*state_, ids); },
+    return engine_->exemplars.Select(
+        start, end,
+        [this](absl::Span<const uint64_t> ids) { return LabelsOfSeries(*engine_, ids); },
         matcher_sets);
   }
 
-  std::unique_ptr<LogCursor> OpenLog() override { return NewLogCursor(head(), write_path()); }
+  std::unique_ptr<LogCursor> OpenLog() override {
+    return NewLogCursor(engine_->head, engine_->write_path);
+  }
 
   CardinalityStats Cardinality(size_t limit) const override {
-    CardinalityStats stats = head().index().Cardinality(limit);
-    stats.head = head().Stats();
+    CardinalityStats stats = engine_->head.index().Cardinality(limit);
+    stats.head = engine_->head.Stats();
     return stats;
   }
 
-  HeadStats Head() const override { return head().Stats(); }
+  HeadStats Head() const override { return engine_->head.Stats(); }
 
   StorageCounters Counters() const override {
+    const AtomicCounters& now = *engine_->counters;
     StorageCounters counters;
-    counters.float_samples_appended = counters_.floats;
-    counters.histogram_samples_appended = counters_.histograms;
-    counters.series_created = head().last_id() - series_at_start_;
-    counters.series_removed = counters_.series_removed;
-    counters.out_of_order_samples = counters_.out_of_order;
-    counters.too_old_samples = counters_.too_old;
-    counters.out_of_bounds_samples = counters_.out_of_bounds;
-    counters.duplicate_samples = counters_.duplicates;
-    counters.out_of_order_samples_appended = head().late_samples() - late_at_start_;
-    counters.corruptions = counters_.corruptions;
-    counters.buckets_dropped_by_retention = counters_.families_expired;
-    counters.generations_dropped_by_size = counters_.size_expired;
+    counters.float_samples_appended = now.floats;
+    counters.histogram_samples_appended = now.histograms;
+    counters.series_created = engine_->head.last_id() - series_at_start_;
+    counters.series_removed = now.series_removed;
+    counters.out_of_order_samples = now.out_of_order;
+    counters.too_old_samples = now.too_old;
+    counters.out_of_bounds_samples = now.out_of_bounds;
+    counters.duplicate_samples = now.duplicates;
+    counters.out_of_order_samples_appended = engine_->head.late_samples() - late_at_start_;
+    counters.corruptions = now.damage.count();
+    counters.unknown_series_samples = now.unknown_series_samples;
+    counters.failed_commits = now.failed_commits;
+    counters.writable = writable_;
+    counters.reserve_bytes = reserve_bytes_;
+    counters.buckets_dropped_by_retention = now.families_expired;
+    counters.generations_dropped_by_size = now.size_expired;
     counters.disk_bytes = disk_bytes_;
-    counters.log_bytes = write_path().log_bytes();
-    counters.active_appenders = counters_.active_appenders;
+    counters.log_bytes = engine_->write_path.log_bytes();
+    counters.active_appenders = now.active_appenders;
     return counters;
   }
 
   absl::Status DeleteSeries(const std::vector<std::vector<Matcher>>& matcher_sets, TimestampMs min,
                             TimestampMs max) override {
-    return write_path().DeleteSeries(matcher_sets, min, max);
+    return engine_->write_path.DeleteSeries(matcher_sets, min, max);
   }
 
   absl::Status CleanTombstones() override {
     {
       MutexLock lock(maintenance_mutex_);
-      const uint64_t sequence = write_path().tombstones()->sequence();
+      const uint64_t sequence = engine_->write_path.tombstones()->sequence();
       if (sequence == 0) return absl::OkStatus();
-      RETURN_IF_ERROR(write_path().CloseAll());
-      RETURN_IF_ERROR(folder_->Clean(sequence));
-      RETURN_IF_ERROR(write_path().ForgetTombstones(sequence, kMaxTimestamp));
+      RETURN_IF_ERROR(engine_->write_path.CloseAll());
+      RETURN_IF_ERROR(engine_->folder.Clean(sequence));
+      RETURN_IF_ERROR(engine_->write_path.ForgetTombstones(sequence, kMaxTimestamp));
     }
-    disk_bytes_ = store_->DiskBytes();
+    disk_bytes_ = engine_->store->DiskBytes();
     return absl::OkStatus();
   }
 
   absl::StatusOr<std::string> Snapshot() override {
-    RETURN_IF_ERROR(write_path().SyncWal());
+    RETURN_IF_ERROR(engine_->write_path.SyncWal());
     const fs::path snapshots = fs::path(options_.path) / kSnapshotsSubdirectory;
     const std::string name = SnapshotName(clock_.Now());
     std::error_code error;
@@ -232,7 +239,11 @@ class DbImpl : public Db {
       return absl::UnavailableError(fmt::format("creating the snapshot directory \"{}\": {}",
                                                 (snapshots / name).native(), error.message()));
     }
-    absl::Status status = store_->CopyTo((snapshots / name / kDataSubdirectory).native());
+    absl::Status status = At("snapshot");
+    if (status.ok()) {
+      status = engine_->store->CopyTo((snapshots / name / kDataSubdirectory).native());
+    }
+    if (status.ok()) status = At("snapshot written");
     if (!status.ok()) {
       fs::remove_all(snapshots / name, error);
       return status;
@@ -249,49 +260,53 @@ class DbImpl : public Db {
       closed_ = stop_ = true;
     }
     wake_.NotifyAll();
-    folder_->Stop();
+    if (engine_ != nullptr) engine_->folder.Stop();
     if (thread_.joinable()) thread_.join();
     if (folding_thread_.joinable()) folding_thread_.join();
     MutexLock lock(maintenance_mutex_);
-    return started_ ? write_path().Close() : absl::OkStatus();
+    reserve_.Release();
+    return engine_ != nullptr ? engine_->write_path.Close() : absl::OkStatus();
   }
 
   absl::Status Maintain() override {
+    RETURN_IF_ERROR(Heal());
     MutexLock lock(maintenance_mutex_);
+    WritePath& write_path = engine_->write_path;
     const DurationMs retention = retention_.load(std::memory_order_relaxed);
     if (!options_.background) AccountMemory();
-    RETURN_IF_ERROR(write_path().SyncWal());
-    RETURN_IF_ERROR(write_path().RotateHotIfDue(retention));
-    RETURN_IF_ERROR(write_path().CheckpointIfDue());
-    if (!options_.background) RETURN_IF_ERROR(folder_->Run());
+    RETURN_IF_ERROR(write_path.RotateHotIfDue(retention));
+    RETURN_IF_ERROR(write_path.CheckpointIfDue());
+    if (!options_.background) RETURN_IF_ERROR(engine_->folder.Run());
     const int64_t now_ms = clock_.MonotonicNanos() / kNanosPerMs;
-    const TimestampMs newest = head().max_time();
+    const TimestampMs newest = engine_->head.max_time();
     if (!options_.background || now_ms - swept_ms_ >= kSweepInterval || IsSweepOverdue(newest)) {
       swept_ms_ = now_ms;
       swept_newest_ = newest;
-      RETURN_IF_ERROR(write_path().Sweep());
-      RETURN_IF_ERROR(write_path().Expire(retention));
+      RETURN_IF_ERROR(write_path.Sweep());
+      RETURN_IF_ERROR(write_path.Expire(retention));
     }
-    disk_bytes_ = store_->DiskBytes();
     return ExpireBySize();
   }
 
   absl::Status Seal() override {
     {
       MutexLock lock(maintenance_mutex_);
-      RETURN_IF_ERROR(write_path().CloseAll());
+      RETURN_IF_ERROR(engine_->write_path.CloseAll());
     }
-    RETURN_IF_ERROR(folder_->SealAll());
+    RETURN_IF_ERROR(engine_->folder.SealAll());
     // What the series in memory were checkpointed as until now is larger than what they are.
-    RETURN_IF_ERROR(write_path().Checkpoint());
-    RETURN_IF_ERROR(store_->Compact(
-        {&store_->meta(), &store_->series(), &store_->head(), &store_->exemplars()}));
-    disk_bytes_ = store_->DiskBytes();
+    RETURN_IF_ERROR(engine_->write_path.Checkpoint());
+    Store& store = *engine_->store;
+    const absl::Status compacted =
+        store.Compact({&store.meta(), &store.series(), &store.head(), &store.exemplars()});
+    // Damage that stops a compaction is mended by the next maintenance.
+    if (!absl::IsDataLoss(compacted)) RETURN_IF_ERROR(compacted);
+    disk_bytes_ = store.DiskBytes();
     return absl::OkStatus();
   }
 
-  absl::Status Checkpoint() override { return write_path().Checkpoint(); }
-  absl::Status Sync() override { return write_path().SyncWal(); }
+  absl::Status Checkpoint() override { return engine_->write_path.Checkpoint(); }
+  absl::Status Sync() override { return engine_->write_path.SyncWal(); }
 
   void SetRetention(DurationMs retention) override { retention_ = retention; }
   void SetSizeRetention(const SizeRetention& retention) override {
@@ -300,16 +315,18 @@ class DbImpl : public Db {
   }
   void SetOutOfOrderWindow(DurationMs window) override {
     out_of_order_window_ = window;
-    folder_->SetLateWindow(window);
+    engine_->folder.SetLateWindow(window);
   }
-  void SetExemplarsMax(uint64_t exemplars_max) override { exemplars_.SetMax(exemplars_max); }
+  void SetExemplarsMax(uint64_t exemplars_max) override {
+    engine_->exemplars.SetMax(exemplars_max);
+  }
   StoredStats Stored() const override {
-    const std::shared_ptr<const HotSet> set = write_path().hot_set();
+    const std::shared_ptr<const HotSet> set = engine_->write_path.hot_set();
     StoredStats stats{.hot_families = set->families.size(),
                       .buckets = set->buckets.buckets().size(),
                       .generations = set->generations.size(),
-                      .folds = counters_.folds,
-                      .merges = counters_.merges};
+                      .folds = engine_->counters->folds,
+                      .merges = engine_->counters->merges};
     for (const GenerationPtr& generation : set->generations) {
       stats.generation_samples += generation->info().samples;
       stats.generation_bytes += generation->info().bytes;
@@ -317,14 +334,12 @@ class DbImpl : public Db {
     return stats;
   }
   const std::string& foreign_data() const override { return foreign_data_; }
-  uint64_t replayed_records() const override { return write_path().replayed_records(); }
-  void set_started() { started_ = true; }
+  uint64_t replayed_records() const override { return engine_->write_path.replayed_records(); }
 
  private:
-  varve::Head& head() { return *state_->head; }
-  const varve::Head& head() const { return *state_->head; }
-  WritePath& write_path() { return *state_->write_path; }
-  const WritePath& write_path() const { return *state_->write_path; }
+  absl::Status At(std::string_view step) const {
+    return options_.at_step ? options_.at_step(step) : absl::OkStatus();
+  }
 
   // Samples of the past that are sent faster than they were taken must not fill memory meanwhile.
   bool IsSweepOverdue(TimestampMs newest) const {
@@ -335,24 +350,83 @@ class DbImpl : public Db {
     const auto size = [shrink](uint64_t bytes) {
       return shrink ? std::min(bytes, kShrunkCacheBytes) : bytes;
     };
-    store_->SetBlockCacheBytesMax(size(options_.block_cache_bytes));
-    write_path().generation_cache().SetBytesMax(size(options_.generation_cache_bytes));
+    engine_->store->SetBlockCacheBytesMax(size(options_.block_cache_bytes));
+    engine_->write_path.generation_cache().SetBytesMax(size(options_.generation_cache_bytes));
     AccountCaches();
   }
 
   void AccountCaches() {
-    options_.memory->Set(MemoryPart::kBlockCache, store_->BlockCacheBytes());
-    options_.memory->Set(MemoryPart::kDecodedCaches, write_path().generation_cache().bytes());
+    options_.memory->Set(MemoryPart::kBlockCache, engine_->store->BlockCacheBytes());
+    options_.memory->Set(MemoryPart::kDecodedCaches,
+                         engine_->write_path.generation_cache().bytes());
   }
 
   void AccountMemory() {
     AccountCaches();
-    options_.memory->Set(MemoryPart::kWriteBuffers, store_->WriteBufferBytes());
-    options_.memory->Set(MemoryPart::kHead, head().MemoryBytes());
+    options_.memory->Set(MemoryPart::kWriteBuffers, engine_->store->WriteBufferBytes());
+    options_.memory->Set(MemoryPart::kHead, engine_->head.MemoryBytes());
     options_.memory->Refresh();
   }
 
+  // Syncs the WAL and makes writing go on where it has stopped. An error if it could not.
+  absl::Status Heal() ABSL_LOCKS_EXCLUDED(maintenance_mutex_) {
+    RETURN_IF_ERROR(MendBackgroundDamage());
+    absl::Status status = engine_->write_path.SyncWal();
+    MutexLock lock(maintenance_mutex_);
+    if (!status.ok()) status = HealFailed(std::move(status));
+    if (!status.ok()) return status;
+    if (!writable_.exchange(true)) spdlog::info("Writing to the storage goes on");
+    return KeepRoom();
+  }
+
+  absl::Status HealFailed(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mutex_) {
+    if (writable_) {
+      spdlog::error(LogLine("Writing to the storage has stopped", {{"err", status.ToString()}}));
+      writable_ = false;
+    }
+    // First the reserve, for what is in memory; then the oldest data, as far as it may go.
+    if (reserve_.Release()) {
+      reserve_bytes_ = 0;
+      spdlog::warn("The reserve file was given up to make room");
+      status = engine_->write_path.SyncWal();
+      if (status.ok()) return ExpireBySize();
+    }
+    return status;
+  }
+
+  // Compactions met damage. Hot families are folded at once, which leaves out what is damaged;
+  // other families are written again without it while the database is opened.
+  absl::Status MendBackgroundDamage() ABSL_LOCKS_EXCLUDED(maintenance_mutex_) {
+    for (const std::string& text : engine_->store->TakeBackgroundDamage()) {
+      engine_->counters->damage.NoteOnce("table", text);
+      const std::string family = engine_->store->FamilyOfTable(TableNamedIn(text));
+      MutexLock lock(maintenance_mutex_);
+      if (const auto number = FamilyNumber(kHotFamilyPrefix, family); number.has_value()) {
+        RETURN_IF_ERROR(engine_->write_path.FinishHot(*number));
+        if (!options_.background) continue;  // Folded by Maintain().
+        MutexLock wake_lock(mutex_);
+        fold_now_ = true;
+        wake_.NotifyAll();
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Gives up old data when there is little room, before anything fails, and makes the reserve file
+  // when there is much.
+  absl::Status KeepRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mutex_) {
+    if (options_.reserve_bytes == 0) return absl::OkStatus();
+    const uint64_t free = engine_->store->FreeBytes().value_or(0);
+    if (reserve_.bytes() == 0 || free < options_.reserve_bytes) {
+      RETURN_IF_ERROR(ExpireBySize());
+    }
+    reserve_.Make(engine_->store->FreeBytes().value_or(0));
+    reserve_bytes_ = reserve_.bytes();
+    return absl::OkStatus();
+  }
+
   absl::Status ExpireBySize() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mutex_) {
+    disk_bytes_ = engine_->store->DiskBytes();
     uint64_t limit = size_retention_.bytes;
     if (size_retention_.percentage > 0) {
       std::error_code error;
@@ -362,8 +436,8 @@ class DbImpl : public Db {
                                     std::min(size_retention_.percentage, 100.0) / 100);
     }
     if (limit == 0 || disk_bytes_ <= limit) return absl::OkStatus();
-    RETURN_IF_ERROR(write_path().ExpireOldest(disk_bytes_ - limit));
-    disk_bytes_ = store_->DiskBytes();
+    RETURN_IF_ERROR(engine_->write_path.ExpireOldest(disk_bytes_ - limit));
+    disk_bytes_ = engine_->store->DiskBytes();
     return absl::OkStatus();
   }
 
@@ -381,11 +455,12 @@ class DbImpl : public Db {
         if (stop_) return;
       }
       AccountMemory();
-      absl::Status status = write_path().SyncWal();
+      absl::Status status = Heal();
+      if (!status.ok()) continue;  // Said when it began.
       // A log that grows fast must not wait for the next round.
-      if (status.ok()) status = write_path().CheckpointIfDue();
+      status = engine_->write_path.CheckpointIfDue();
       if (status.ok() &&
-          (IsSweepOverdue(head().max_time()) ||
+          (IsSweepOverdue(engine_->head.max_time()) ||
            clock_.MonotonicNanos() - maintained >= options_.maintenance_interval * kNanosPerMs)) {
         maintained = clock_.MonotonicNanos();
         status = Maintain();
@@ -401,10 +476,13 @@ class DbImpl : public Db {
       {
         MutexLock lock(mutex_);
         if (stop_) return;
-        clock_.WaitFor(wake_, mutex_, std::chrono::milliseconds(options_.maintenance_interval));
+        if (!fold_now_) {
+          clock_.WaitFor(wake_, mutex_, std::chrono::milliseconds(options_.maintenance_interval));
+        }
         if (stop_) return;
+        fold_now_ = false;
       }
-      const absl::Status status = folder_->Run();
+      const absl::Status status = engine_->folder.Run();
       if (!status.ok()) spdlog::error(LogLine("Folding", {{"err", status.ToString()}}));
     }
   }
@@ -414,28 +492,27 @@ class DbImpl : public Db {
   Clock& clock_;
   const std::string foreign_data_;
 
-  std::unique_ptr<Store> store_;
-  ExemplarStore exemplars_;
-  AtomicCounters counters_;
-  std::shared_ptr<ReadState> state_;
-  std::unique_ptr<Folder> folder_;
+  std::shared_ptr<Engine> engine_;  // Set once, by Start(). Queriers share it.
   std::unique_ptr<MemoryBudget::Registration> on_shortage_;
   std::atomic<DurationMs> retention_;
   std::atomic<DurationMs> out_of_order_window_;
   std::atomic<uint64_t> disk_bytes_ = 0;
+  std::atomic<uint64_t> reserve_bytes_ = 0;
+  std::atomic<bool> writable_ = true;
   uint64_t series_at_start_ = 0;
-  uint64_t late_at_start_ = 0;
-  bool started_ = false;
+  std::atomic<uint64_t> late_at_start_ = 0;
 
   // One maintenance at a time; never taken by callers on the data path.
   Mutex maintenance_mutex_;
   int64_t swept_ms_ ABSL_GUARDED_BY(maintenance_mutex_) = 0;
   std::atomic<TimestampMs> swept_newest_ = kMinTimestamp;  // The head's time then.
+  ReserveFile reserve_ ABSL_GUARDED_BY(maintenance_mutex_);
   SizeRetention size_retention_ ABSL_GUARDED_BY(maintenance_mutex_);
 
   Mutex mutex_;
   CondVar wake_;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  bool fold_now_ ABSL_GUARDED_BY(mutex_) = false;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
   std::thread folding_thread_;
@@ -453,16 +530,8 @@ absl::StatusOr<std::unique_ptr<Db>> Db::Open(const DbOptions& given, Clock& cloc
   const fs::path path(options.path);
   std::string foreign_data = DescribeForeignData(path);
   RETURN_IF_ERROR(PrepareDirectory(path));
-  ASSIGN_OR_RETURN(std::unique_ptr<Store> store,
-                   Store::Open({.path = (path / kDataSubdirectory).native(),
-                                .block_cache_bytes = options.block_cache_bytes,
-                                .write_buffer_bytes = options.write_buffer_bytes,
-                                .write_buffers_bytes_max = options.write_buffers_bytes_max,
-                                .env = options.env}));
-  auto db = std::make_unique<DbImpl>(options, std::move(unlimited), clock, std::move(store),
-                                     std::move(foreign_data));
+  auto db = std::make_unique<DbImpl>(options, std::move(unlimited), clock, std::move(foreign_data));
   RETURN_IF_ERROR(db->Start());
-  db->set_started();
   return db;
 }
 

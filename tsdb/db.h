@@ -100,9 +100,16 @@ struct DbOptions {
 
   rocksdb::Env* env = nullptr;  // File system to use; null = the system's. Outlives the Db.
 
-  // Called before and after each step of folding and sealing; an error ends the pass there. For
-  // tests.
-  std::function<absl::Status(std::string_view step)> fold_step;
+  // When the disk is full, a file of this size is given up; made again when there is room. 0 =
+  // none.
+  uint64_t reserve_bytes = 0;
+  // The program that removes a damaged table, with arguments (RemoveTableAndExit() in
+  // tools.h); without it, a table that does not open costs all that is stored.
+  std::vector<std::string> remove_table;
+
+  // Called before and after each step of folding, sealing, checkpoints, deletes, snapshots and
+  // retention; an error ends it there. For tests.
+  std::function<absl::Status(std::string_view step)> at_step;
 };
 
 // What is stored, by form.
@@ -127,7 +134,6 @@ class Db : public Queryable,
   //   Unavailable         another process has the directory open
   //   PermissionDenied    it cannot be read or written
   //   FailedPrecondition  a newer version wrote it
-  //   DataLoss            its files are damaged
   // A Prometheus data directory at the path is left untouched; see foreign_data().
   static absl::StatusOr<std::unique_ptr<Db>> Open(const DbOptions& options, Clock& clock);
 
@@ -139,7 +145,8 @@ class Db : public Queryable,
   // committed is lost, but the next start replays it.
   virtual absl::Status Close() = 0;
 
-  // What the background threads do when they wake up, at once: WAL sync, log and hot epochs,
+  // What the background threads do when they wake up, at once: going on after failed writes, WAL
+  // sync, log and hot epochs,
   // checkpoint, folding, sealing, retention, removal of series without data.
   virtual absl::Status Maintain() = 0;
   // Closes all chunks, folds them and merges the generations of every bucket into one.

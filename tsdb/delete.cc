@@ -25,7 +25,7 @@ absl::Status WritePath::DeleteSeries(const std::vector<std::vector<Matcher>>& ma
     }
   }
   MutexLock lock(commit_mutex_);
-  if (closed_) return absl::FailedPreconditionError("the storage is closed");
+  RETURN_IF_ERROR(refusal_);
   // A sequence of its own: folding tells by it which deletes it has seen.
   const uint64_t sequence = ++last_sequence_;
   TombstoneStore::Entries entries;
@@ -46,7 +46,9 @@ absl::Status WritePath::DeleteSeries(const std::vector<std::vector<Matcher>>& ma
   for (const uint64_t row : rows) RETURN_IF_ERROR(SaveRow(row));
   rocksdb::WriteBatch batch;
   TombstoneStore::Put(entries, store_, batch);
+  RETURN_IF_ERROR(At("delete"));
   RETURN_IF_ERROR(Write(batch, "recording deleted samples"));
+  RETURN_IF_ERROR(At("deleted"));
   tombstones_.Added(entries);
   return absl::OkStatus();
 }

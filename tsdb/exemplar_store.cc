@@ -3,8 +3,6 @@
 // Exemplars in memory and on disk.
 #include "tsdb/exemplar_store.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <iterator>
 #include <map>
@@ -36,22 +34,23 @@ bool SameExemplar(const Exemplar& a, const Exemplar& b) {
 
 }  // namespace
 
-absl::Status ExemplarStore::Load(const Store& store) {
+absl::Status ExemplarStore::Load(const Store& store, std::vector<absl::Status>& damage) {
   std::vector<Stored> loaded;
   uint32_t last_number = 0;
-  RETURN_IF_ERROR(
-      store.Scan(store.exemplars(), {},
-                 [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
-                   const absl::StatusOr<uint64_t> series = SeriesOfExemplarKey(key);
-                   absl::StatusOr<Exemplar> exemplar = DecodeExemplar(value);
-                   if (!series.ok() || !exemplar.ok()) {
-                     spdlog::warn("Dropping a damaged exemplar");
-                     return true;
-                   }
-                   last_number = std::max(last_number, NumberOfExemplarKey(key));
-                   loaded.push_back({*series, std::string(key), *std::move(exemplar)});
-                   return true;
-                 }));
+  RETURN_IF_ERROR(store.Scan(
+      store.exemplars(), {},
+      [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
+        const absl::StatusOr<uint64_t> series = SeriesOfExemplarKey(key);
+        absl::StatusOr<Exemplar> exemplar = DecodeExemplar(value);
+        if (!series.ok() || !exemplar.ok()) {
+          damage.push_back(series.ok() ? exemplar.status() : series.status());
+          return true;
+        }
+        last_number = std::max(last_number, NumberOfExemplarKey(key));
+        loaded.push_back({*series, std::string(key), *std::move(exemplar)});
+        return true;
+      },
+      &damage));
   std::stable_sort(loaded.begin(), loaded.end(), [](const Stored& a, const Stored& b) {
     return a.exemplar.time < b.exemplar.time;
   });

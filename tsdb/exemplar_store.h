@@ -33,8 +33,8 @@ class ExemplarStore {
  public:
   explicit ExemplarStore(uint64_t exemplars_max) : exemplars_max_(exemplars_max) {}
 
-  // Reads the `exemplars` family.
-  absl::Status Load(const Store& store);
+  // Reads the `exemplars` family; what is damaged is left out and said in `damage`.
+  absl::Status Load(const Store& store, std::vector<absl::Status>& damage);
 
   // kDuplicateExemplar, kOutOfOrderExemplar, or kNone if it may be added. InvalidLabels if its
   // labels are too long.

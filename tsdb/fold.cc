@@ -3,6 +3,7 @@
 // Folding and sealing.
 #include "tsdb/fold.h"
 
+#include <absl/container/flat_hash_map.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -32,11 +33,10 @@ std::unique_ptr<rocksdb::Iterator> NewScan(const Family& family) {
 }  // namespace
 
 // The chunks of a hot family in the order of their keys. Damaged blocks are stepped over: what lies
-// in them, and at most as much behind them, is lost.
+// in them is lost.
 class HotCursor {
  public:
-  HotCursor(const HotFamily& hot, BucketTable buckets)
-      : it_(NewScan(*hot.family)), buckets_(std::move(buckets)) {
+  explicit HotCursor(const HotFamily& hot) : it_(NewScan(*hot.family)) {
     it_->SeekToFirst();
     Settle();
   }
@@ -46,7 +46,6 @@ class HotCursor {
   std::string_view value() const { return ToView(it_->value()); }
   void Next() {
     it_->Next();
-    step_ = 1;
     Settle();
   }
   uint64_t damaged() const { return damaged_; }
@@ -54,14 +53,13 @@ class HotCursor {
   const absl::Status& status() const { return status_; }
 
  private:
-  static constexpr uint64_t kStepMax = uint64_t{1} << 40;
-
   void Settle() {
     for (;;) {
       if (it_->Valid()) {
         const absl::StatusOr<HotKey> key = DecodeHotKey(ToView(it_->key()));
         if (key.ok()) {
           key_ = *key;
+          last_.assign(it_->key().data(), it_->key().size());
           valid_ = true;
           return;
         }
@@ -77,33 +75,16 @@ class HotCursor {
         return;
       }
       ++damaged_;
-      if (!Skip()) return;
+      if (SeekPastDamage(*it_, last_)) continue;
+      status_ = FromRocks(it_->status(), "reading chunks to fold");
+      return;
     }
-  }
-
-  bool Skip() {
-    if (step_ < kStepMax) {
-      key_.series += step_;
-      step_ *= 2;
-    } else {
-      const auto next = std::find_if(
-          buckets_.buckets().begin(), buckets_.buckets().end(),
-          [this](const BucketTable::Bucket& bucket) { return bucket.start > key_.bucket_start; });
-      if (next == buckets_.buckets().end()) return false;
-      key_.bucket_start = next->start;
-      key_.series = 0;
-      step_ = 1;
-    }
-    key_.first_time = kMinTimestamp;
-    it_->Seek(EncodeHotKey(key_));
-    return true;
   }
 
   std::unique_ptr<rocksdb::Iterator> it_;
-  const BucketTable buckets_;
   bool valid_ = false;
-  HotKey key_{.bucket_start = kMinTimestamp};
-  uint64_t step_ = kStepMax;  // Nothing is known of where keys lie before the first one.
+  HotKey key_;
+  std::string last_;  // As key_; empty before the first one.
   uint64_t damaged_ = 0;
   absl::Status status_;
 };
@@ -125,14 +106,12 @@ size_t FirstToMerge(const std::vector<BucketTable::Generation>& generations) {
 }
 
 void Folder::CountDamage(std::string_view what, const absl::Status& status) {
-  ++counters_.corruptions;
-  spdlog::error(LogLine("Stored data is damaged and left out",
-                        {{"part", std::string(what)}, {"err", status.ToString()}}));
+  counters_.damage.Note(what, status.ToString());
 }
 
 absl::Status Folder::At(std::string_view step) {
   if (stopped_.load(std::memory_order_relaxed)) return absl::CancelledError("folding was stopped");
-  return options_.fold_step ? options_.fold_step(step) : absl::OkStatus();
+  return options_.at_step ? options_.at_step(step) : absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<GenerationWriter>> Folder::NewWriter(PartitionId partition,
@@ -218,7 +197,7 @@ absl::Status Folder::Fold(const HotFamily& hot) {
   RETURN_IF_ERROR(At("begin"));
   TableChange change;
   change.folded_below = hot.number + 1;
-  HotCursor cursor(hot, write_path_.hot_set()->buckets);
+  HotCursor cursor(hot);
   absl::Status status;
   while (status.ok() && cursor.valid()) status = FoldBucket(hot, cursor, change);
   if (status.ok()) status = cursor.status();
@@ -244,20 +223,48 @@ absl::Status Folder::Fold(const HotFamily& hot) {
 
 absl::Status Folder::MergeInto(const std::vector<GenerationPtr>& from, const TombstoneSet& deleted,
                                GenerationWriter& writer) {
-  // One iterator over the labels of each generation says which series come next.
+  // Columns say which series come next; each has a row of labels, unless that was lost.
   struct Input {
     const Generation* generation;
     std::string prefix;
+    std::string last;  // Where `columns` stood last.
     std::unique_ptr<rocksdb::Iterator> labels;
     std::unique_ptr<rocksdb::Iterator> columns;
     std::optional<uint64_t> series;  // Nothing at the end.
+    // Of all series, once a row of labels was missing.
+    absl::flat_hash_map<uint64_t, Labels> restored;
 
-    absl::Status Settle() {
+    absl::Status Settle(DamageLog& damage) {
       series.reset();
-      if (!labels->Valid()) return FromRocks(labels->status(), "reading labels to merge");
-      if (!ToView(labels->key()).starts_with(prefix)) return absl::OkStatus();
-      ASSIGN_OR_RETURN(series, DecodeLabelKey(ToView(labels->key())));
+      if (!columns->Valid()) {
+        const absl::Status status = FromRocks(columns->status(), "reading columns to merge");
+        if (!absl::IsDataLoss(status)) return status;
+        damage.NoteOnce(kColumnsFamily, status.ToString());
+        if (!SeekPastDamage(*columns, last)) return FromRocks(columns->status(), "merging");
+      }
+      last.assign(columns->key().data(), columns->key().size());
+      if (!last.starts_with(prefix)) return absl::OkStatus();
+      ASSIGN_OR_RETURN(const ColumnKey key, DecodeColumnKey(last));
+      series = key.series;
       return absl::OkStatus();
+    }
+
+    // Labels of the series that comes next; empty if they are lost.
+    absl::StatusOr<Labels> LabelsNow(DamageLog& damage) {
+      const std::string key = EncodeLabelKey(generation->id(), *series);
+      while (labels->Valid() && ToView(labels->key()) < key) labels->Next();
+      if (!labels->Valid()) labels->Seek(key);
+      if (labels->Valid() && ToView(labels->key()) == key) {
+        return Labels::FromBytes(ToView(labels->value()));
+      }
+      if (restored.empty()) {
+        damage.NoteOnce(kLabelsFamily, "labels of " + std::to_string(generation->id().number) +
+                                           " are read from its postings");
+        ASSIGN_OR_RETURN(const std::vector<uint64_t> ids, generation->Select({}));
+        ASSIGN_OR_RETURN(std::vector<Labels> found, generation->LabelsOf(ids));
+        for (size_t i = 0; i < ids.size(); ++i) restored.emplace(ids[i], std::move(found[i]));
+      }
+      return restored[*series];
     }
   };
   std::vector<Input> inputs;
@@ -268,7 +275,9 @@ absl::Status Folder::MergeInto(const std::vector<GenerationPtr>& from, const Tom
     input.labels = NewScan(*store_.labels());
     input.columns = NewScan(*store_.columns());
     input.labels->Seek(input.prefix);
-    RETURN_IF_ERROR(input.Settle());
+    input.columns->Seek(input.prefix);
+    input.last = input.prefix;
+    RETURN_IF_ERROR(input.Settle(counters_.damage));
   }
   for (;;) {
     RETURN_IF_ERROR(At("series"));
@@ -283,8 +292,8 @@ absl::Status Folder::MergeInto(const std::vector<GenerationPtr>& from, const Tom
     std::optional<Labels> labels;
     for (Input& input : inputs) {
       if (input.series != next) continue;
-      if (!labels.has_value()) {
-        ASSIGN_OR_RETURN(labels, Labels::FromBytes(ToView(input.labels->value())));
+      if (!labels.has_value() || labels->empty()) {
+        ASSIGN_OR_RETURN(labels, input.LabelsNow(counters_.damage));
       }
       std::vector<ColumnDamage> damage;
       RETURN_IF_ERROR(ReadLiving(Since(deleted.Of(*next), input.generation->info().sequence),
@@ -296,10 +305,15 @@ absl::Status Folder::MergeInto(const std::vector<GenerationPtr>& from, const Tom
       for (const ColumnDamage& part : damage) {
         CountDamage("columns", absl::DataLossError(part.what));
       }
-      input.labels->Next();
-      RETURN_IF_ERROR(input.Settle());
+      // Reading has moved the columns behind the series, or to where they are damaged.
+      RETURN_IF_ERROR(input.Settle(counters_.damage));
     }
     if (samples.times.empty() && samples.histograms.empty()) continue;
+    if (labels->empty()) *labels = head_.index().LabelsOf(*next);
+    if (labels->empty()) {
+      CountDamage(kLabelsFamily, absl::DataLossError("samples of a series whose labels are lost"));
+      continue;
+    }
     RETURN_IF_ERROR(writer.Add(*next, *labels, std::move(samples)));
     options_.memory->Set(MemoryPart::kFolding, writer.MemoryBytes());
   }

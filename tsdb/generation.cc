@@ -3,13 +3,16 @@
 // Keys of generations, and reading them.
 #include "tsdb/generation.h"
 
+#include <fmt/format.h>
 #include <rocksdb/db.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "model/status_macros.h"
 #include "tsdb/coding.h"
+#include "tsdb/damage.h"
 #include "tsdb/merge_samples.h"
 #include "tsdb/postings.h"
 #include "tsdb/series_index.h"
@@ -98,14 +101,16 @@ absl::StatusOr<uint64_t> DecodeLabelKey(std::string_view key) {
 // --------------------------------------------------------------------------------------- selection
 
 Generation::Generation(const Store& store, const GenerationId& id,
-                       const BucketTable::Generation& info, std::shared_ptr<GenerationCache> cache)
+                       const BucketTable::Generation& info, std::shared_ptr<GenerationCache> cache,
+                       DamageLog& damage)
     : columns_(store.columns()),
       labels_(store.labels()),
       postings_(store.postings()),
       id_(id),
       info_(info),
       prefix_(GenerationPrefix(id)),
-      cache_(std::move(cache)) {}
+      cache_(std::move(cache)),
+      damage_(damage) {}
 
 std::unique_ptr<rocksdb::Iterator> Generation::NewIterator(const Family& family) const {
   return std::unique_ptr<rocksdb::Iterator>(
@@ -168,7 +173,55 @@ absl::StatusOr<Generation::Ids> Generation::MatcherIds(const Matcher& matcher,
   return Ids(std::move(shared));
 }
 
+bool Generation::GoOn(rocksdb::Iterator& it, std::string_view from, std::string_view part) const {
+  if (it.Valid() || !it.status().IsCorruption()) return false;
+  damage_.NoteOnce(part, it.status().ToString());
+  return SeekPastDamage(it, from);
+}
+
 absl::StatusOr<std::vector<uint64_t>> Generation::Select(
+    const std::vector<Matcher>& matchers) const {
+  absl::StatusOr<std::vector<uint64_t>> ids = SelectByPostings(matchers);
+  if (ids.ok() && ids->empty()) {
+    // A table of them may have been lost: every generation has the set of all its series.
+    const absl::StatusOr<std::vector<uint64_t>> all = PostingsOf({}, {});
+    if (all.ok() && !all->empty()) return ids;
+  } else if (!absl::IsDataLoss(ids.status())) {
+    return ids;
+  }
+  damage_.NoteOnce(kPostingsFamily,
+                   ids.ok() ? fmt::format("postings of generation {} are missing", id_.number)
+                            : ids.status().ToString());
+  return SelectByLabels(matchers);
+}
+
+absl::StatusOr<std::vector<uint64_t>> Generation::SelectByLabels(
+    const std::vector<Matcher>& matchers) const {
+  std::vector<uint64_t> ids;
+  const std::unique_ptr<rocksdb::Iterator> it = NewIterator(*labels_);
+  std::string last = prefix_;
+  it->Seek(prefix_);
+  for (;;) {
+    for (; it->Valid() && ToView(it->key()).starts_with(prefix_); it->Next()) {
+      last = it->key().ToString();
+      const absl::StatusOr<uint64_t> id = DecodeLabelKey(last);
+      const absl::StatusOr<Labels> labels = Labels::FromBytes(ToView(it->value()));
+      if (!id.ok() || !labels.ok()) {
+        damage_.NoteOnce(kLabelsFamily, (id.ok() ? labels.status() : id.status()).ToString());
+      } else if (std::all_of(matchers.begin(), matchers.end(), [&](const Matcher& matcher) {
+                   return matcher.Matches(labels->Get(matcher.name()));
+                 })) {
+        ids.push_back(*id);
+      }
+    }
+    if (it->Valid()) return ids;
+    if (GoOn(*it, last, kLabelsFamily)) continue;
+    RETURN_IF_ERROR(FromRocks(it->status(), "reading labels"));
+    return ids;
+  }
+}
+
+absl::StatusOr<std::vector<uint64_t>> Generation::SelectByPostings(
     const std::vector<Matcher>& matchers) const {
   std::vector<Ids> needed;
   for (const Matcher& matcher : matchers) {
@@ -201,41 +254,98 @@ absl::StatusOr<std::vector<Labels>> Generation::LabelsOf(absl::Span<const uint64
   if (ids.empty()) return result;
   const std::unique_ptr<rocksdb::Iterator> it = NewIterator(*labels_);
   it->Seek(EncodeLabelKey(id_, ids[0]));
+  bool damaged = false;
   for (size_t i = 0; i < ids.size(); ++i) {
     const std::string key = EncodeLabelKey(id_, ids[i]);
     uint64_t steps = 0;
     while (it->Valid() && ToView(it->key()) < key && steps++ < kStepsBeforeSeek) it->Next();
     if (it->Valid() && ToView(it->key()) < key) it->Seek(key);
-    if (!it->Valid()) break;
-    if (ToView(it->key()) != key) continue;
-    ASSIGN_OR_RETURN(result[i], Labels::FromBytes(ToView(it->value())));
+    if (!it->Valid()) {
+      damaged |= it->status().IsCorruption();
+      if (!GoOn(*it, key, kLabelsFamily)) break;
+      continue;
+    }
+    if (ToView(it->key()) != key) {
+      damaged = true;
+      continue;
+    }
+    absl::StatusOr<Labels> labels = Labels::FromBytes(ToView(it->value()));
+    if (labels.ok()) {
+      result[i] = *std::move(labels);
+    } else {
+      damaged = true;
+      damage_.NoteOnce(kLabelsFamily, labels.status().ToString());
+    }
   }
-  RETURN_IF_ERROR(FromRocks(it->status(), "reading labels"));
+  const absl::Status status = FromRocks(it->status(), "reading labels");
+  if (!absl::IsDataLoss(status)) RETURN_IF_ERROR(status);
+  if (damaged) RETURN_IF_ERROR(LabelsFromPostings(ids, result));
   return result;
+}
+
+absl::Status Generation::LabelsFromPostings(absl::Span<const uint64_t> ids,
+                                            std::vector<Labels>& labels) const {
+  std::map<uint64_t, std::vector<std::pair<std::string, std::string>>> pairs;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (labels[i].empty()) pairs[ids[i]];
+  }
+  const std::unique_ptr<rocksdb::Iterator> it = NewIterator(*postings_);
+  std::string last = prefix_;
+  it->Seek(last);
+  for (;;) {
+    if (!it->Valid() && !GoOn(*it, last, kPostingsFamily)) break;
+    last = it->key().ToString();
+    if (!last.starts_with(prefix_)) break;
+    const auto pair = SplitPostingsTail(std::string_view(last).substr(prefix_.size()));
+    const absl::StatusOr<std::vector<uint64_t>> having = DecodePostings(ToView(it->value()));
+    if (pair.has_value() && !pair->first.empty() && having.ok()) {
+      for (const uint64_t id : *having) {
+        const auto wanted = pairs.find(id);
+        if (wanted != pairs.end()) wanted->second.emplace_back(pair->first, pair->second);
+      }
+    }
+    it->Next();
+  }
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (labels[i].empty()) labels[i] = Labels::FromPairs(std::move(pairs[ids[i]]));
+  }
+  const absl::Status status = FromRocks(it->status(), "reading postings");
+  return absl::IsDataLoss(status) ? absl::OkStatus() : status;
 }
 
 absl::Status Generation::AddNames(std::set<std::string>& names) const {
   const std::unique_ptr<rocksdb::Iterator> it = NewIterator(*postings_);
-  it->Seek(prefix_);
-  while (it->Valid() && ToView(it->key()).starts_with(prefix_)) {
+  std::string from = prefix_;
+  it->Seek(from);
+  for (;;) {
+    if (!it->Valid() && !GoOn(*it, from, kPostingsFamily)) break;
+    if (!ToView(it->key()).starts_with(prefix_)) break;
     const auto pair = SplitPostingsTail(ToView(it->key()).substr(prefix_.size()));
     if (!pair.has_value()) return absl::DataLossError("damaged key of postings");
     if (pair->first.empty()) {  // The set of all series.
+      from = it->key().ToString();
       it->Next();
       continue;
     }
     names.emplace(pair->first);
-    it->Seek(prefix_ + BehindName(pair->first));
+    from = prefix_ + BehindName(pair->first);
+    it->Seek(from);
   }
   return FromRocks(it->status(), "reading label names");
 }
 
 absl::Status Generation::AddValues(std::string_view name, std::set<std::string>& values) const {
   if (name.empty()) return absl::OkStatus();
-  const std::string from = prefix_ + PostingsTail(name, {});
+  const std::string prefix = prefix_ + PostingsTail(name, {});
+  std::string from = prefix;
   const std::unique_ptr<rocksdb::Iterator> it = NewIterator(*postings_);
-  for (it->Seek(from); it->Valid() && ToView(it->key()).starts_with(from); it->Next()) {
-    values.emplace(ToView(it->key()).substr(from.size()));
+  it->Seek(from);
+  for (;;) {
+    if (!it->Valid() && !GoOn(*it, from, kPostingsFamily)) break;
+    if (!ToView(it->key()).starts_with(prefix)) break;
+    from = it->key().ToString();
+    values.emplace(std::string_view(from).substr(prefix.size()));
+    it->Next();
   }
   return FromRocks(it->status(), "reading label values");
 }
@@ -284,39 +394,124 @@ absl::Status Generation::Read(rocksdb::Iterator& it, uint64_t series, TimestampM
                               TimestampMs max, std::vector<ColumnDamage>* damage,
                               SeriesSamples& samples) const {
   const std::string from = EncodeLabelKey(id_, series);  // The start of its column keys too.
-  for (it.Seek(from); it.Valid() && ToView(it.key()).starts_with(from); it.Next()) {
-    ASSIGN_OR_RETURN(const ColumnKey key, DecodeColumnKey(ToView(it.key())));
-    if (key.first_time > max) break;
-    if (key.kind != ColumnRowKind::kSamples) continue;
-    const absl::Status status = ReadRow(ToView(it.value()), min, max, damage, samples);
-    if (!absl::IsDataLoss(status) || damage == nullptr) {
-      RETURN_IF_ERROR(status);
-    } else {
-      damage->push_back({.min = key.first_time,
+  std::optional<ColumnKey> last;
+  bool behind_damage = false;
+  it.Seek(from);
+  for (;;) {
+    if (!it.Valid()) {
+      absl::Status status = FromRocks(it.status(), "reading columns");
+      if (!absl::IsDataLoss(status) || damage == nullptr) return status;
+      damage->push_back({.min = last.has_value() ? last->first_time : info_.min_time,
                          .max = info_.max_time,
                          .samples = 0,
-                         .what = std::string(status.message())});
+                         .what = MessageOf(status)});
+      behind_damage = true;
+      if (!SeekPastDamage(it, last.has_value() ? EncodeColumnKey(*last) : from)) {
+        return FromRocks(it.status(), "reading columns behind damage");
+      }
     }
+    if (!ToView(it.key()).starts_with(from)) return absl::OkStatus();
+    const absl::StatusOr<ColumnKey> key = DecodeColumnKey(ToView(it.key()));
+    if (!key.ok()) {
+      if (damage == nullptr) return key.status();
+      damage->push_back({info_.min_time, info_.max_time, 0, MessageOf(key.status())});
+      it.Next();
+      continue;
+    }
+    if (key->first_time > max) return absl::OkStatus();
+    if (std::exchange(behind_damage, false)) damage->back().max = key->first_time - 1;
+    last = *key;
+    if (key->kind == ColumnRowKind::kSamples) {
+      const absl::Status status = ReadRow(ToView(it.value()), min, max, damage, samples);
+      if (!absl::IsDataLoss(status) || damage == nullptr) {
+        RETURN_IF_ERROR(status);
+      } else {
+        damage->push_back({.min = key->first_time,
+                           .max = info_.max_time,
+                           .samples = 0,
+                           .what = MessageOf(status)});
+      }
+    }
+    it.Next();
   }
-  return FromRocks(it.status(), "reading columns");
 }
 
 // ------------------------------------------------------------------------------------- maintenance
 
-absl::StatusOr<std::set<GenerationId>> ListGenerations(const Store& store) {
+absl::StatusOr<std::set<GenerationId>> ListGenerations(const Store& store,
+                                                       std::vector<absl::Status>& damage) {
   std::set<GenerationId> ids;
   for (const FamilyPtr& family : {store.columns(), store.labels(), store.postings()}) {
     const std::unique_ptr<rocksdb::Iterator> it(
         family->db().NewIterator(rocksdb::ReadOptions(), family->handle()));
+    std::string from;
     it->SeekToFirst();
-    while (it->Valid()) {
-      ASSIGN_OR_RETURN(const GenerationId id, DecodeGenerationPrefix(ToView(it->key())));
-      ids.insert(id);
-      it->Seek(GenerationEnd(id));
+    for (;;) {
+      if (!it->Valid()) {
+        absl::Status status = FromRocks(it->status(), "listing generations");
+        if (status.ok()) break;
+        if (!absl::IsDataLoss(status)) return status;
+        damage.push_back(std::move(status));
+        if (!SeekPastDamage(*it, from)) break;
+        continue;
+      }
+      const absl::StatusOr<GenerationId> id = DecodeGenerationPrefix(ToView(it->key()));
+      if (id.ok()) {
+        ids.insert(*id);
+        from = GenerationEnd(*id);
+        it->Seek(from);
+      } else {
+        damage.push_back(id.status());
+        it->Next();
+      }
     }
-    RETURN_IF_ERROR(FromRocks(it->status(), "listing generations"));
   }
   return ids;
+}
+
+BucketTable::Generation DescribeGeneration(const Store& store, const GenerationId& id,
+                                           std::vector<absl::Status>& damage) {
+  BucketTable::Generation info{
+      .number = id.number, .min_time = kMaxTimestamp, .max_time = kMinTimestamp};
+  const std::string prefix = GenerationPrefix(id);
+  const absl::Status columns = store.Scan(
+      *store.columns(), prefix,
+      [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
+        if (!key.starts_with(prefix)) return false;
+        const absl::StatusOr<ColumnKey> column = DecodeColumnKey(key);
+        const absl::StatusOr<ColumnSummary> summary = SummarizeColumns(value);
+        if (!column.ok() || !summary.ok()) {
+          damage.push_back(column.ok() ? summary.status() : column.status());
+          return true;
+        }
+        info.bytes += key.size() + value.size();
+        if (column->kind != ColumnRowKind::kSamples) return true;
+        info.min_time = std::min(info.min_time, summary->min_time);
+        info.max_time = std::max(info.max_time, summary->max_time);
+        info.samples += summary->float_samples + summary->histogram_samples;
+        return true;
+      },
+      &damage);
+  if (!columns.ok()) damage.push_back(columns);
+  const absl::Status labels = store.Scan(
+      *store.labels(), prefix,
+      [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
+        if (!key.starts_with(prefix)) return false;
+        info.bytes += key.size() + value.size();
+        ++info.series;
+        return true;
+      },
+      &damage);
+  if (!labels.ok()) damage.push_back(labels);
+  return info;
+}
+
+uint64_t LastSeriesOf(const Store& store, const GenerationId& id) {
+  const std::unique_ptr<rocksdb::Iterator> it(
+      store.labels()->db().NewIterator(rocksdb::ReadOptions(), store.labels()->handle()));
+  it->SeekForPrev(GenerationEnd(id));
+  if (!it->Valid() || !ToView(it->key()).starts_with(GenerationPrefix(id))) return 0;
+  return DecodeLabelKey(ToView(it->key())).value_or(0);
 }
 
 absl::Status DeleteGeneration(Store& store, const GenerationId& id) {

@@ -30,6 +30,7 @@
 #include "model/matcher.h"
 #include "model/storage.h"
 #include "tsdb/column.h"
+#include "tsdb/damage.h"
 #include "tsdb/format.h"
 #include "tsdb/lru_cache.h"
 #include "tsdb/store.h"
@@ -78,8 +79,9 @@ struct GenerationCache {
 // Reads one generation. Immutable and thread-safe; keeps its families open.
 class Generation {
  public:
+  // `damage` outlives the generation.
   Generation(const Store& store, const GenerationId& id, const BucketTable::Generation& info,
-             std::shared_ptr<GenerationCache> cache);
+             std::shared_ptr<GenerationCache> cache, DamageLog& damage);
   Generation(const Generation&) = delete;
   Generation& operator=(const Generation&) = delete;
 
@@ -90,11 +92,13 @@ class Generation {
   }
   const FamilyPtr& columns() const { return columns_; }
 
-  // The series that every matcher accepts, rising. All of them if there is no matcher.
+  // The series that every matcher accepts, rising. All of them if there is no matcher. From the
+  // labels themselves if postings are damaged.
   absl::StatusOr<std::vector<uint64_t>> Select(const std::vector<Matcher>& matchers) const;
-  // Labels of each id; ids not there get empty ones. REQUIRES: ids rise.
+  // Labels of each id, from the postings where rows of labels are damaged or missing; empty ones if
+  // these do not tell either. REQUIRES: ids rise.
   absl::StatusOr<std::vector<Labels>> LabelsOf(absl::Span<const uint64_t> ids) const;
-  // Adds all label names (all values of `name`).
+  // Adds all label names (all values of `name`) that can be read.
   absl::Status AddNames(std::set<std::string>& names) const;
   absl::Status AddValues(std::string_view name, std::set<std::string>& values) const;
 
@@ -107,6 +111,14 @@ class Generation {
  private:
   using Ids = std::shared_ptr<const std::vector<uint64_t>>;
 
+  absl::StatusOr<std::vector<uint64_t>> SelectByPostings(
+      const std::vector<Matcher>& matchers) const;
+  absl::StatusOr<std::vector<uint64_t>> SelectByLabels(const std::vector<Matcher>& matchers) const;
+  // Fills in the empty ones of `labels`.
+  absl::Status LabelsFromPostings(absl::Span<const uint64_t> ids,
+                                  std::vector<Labels>& labels) const;
+  // Whether `it`, which is not valid, goes on behind a damaged block that began past `from`.
+  bool GoOn(rocksdb::Iterator& it, std::string_view from, std::string_view part) const;
   absl::StatusOr<Ids> MatcherIds(const Matcher& matcher, std::string_view kind) const;
   absl::StatusOr<std::vector<uint64_t>> Resolve(const Matcher& matcher, bool matching) const;
   absl::StatusOr<std::vector<uint64_t>> PostingsOf(std::string_view name,
@@ -124,12 +136,19 @@ class Generation {
   const BucketTable::Generation info_;
   const std::string prefix_;
   const std::shared_ptr<GenerationCache> cache_;
+  DamageLog& damage_;
 };
 using GenerationPtr = std::shared_ptr<const Generation>;
 
 // The generations that have a row in any of the three families, whether the bucket table names them
-// or not. DataLoss if a key is damaged.
-absl::StatusOr<std::set<GenerationId>> ListGenerations(const Store& store);
+// or not. What is damaged is left out and said in `damage`.
+absl::StatusOr<std::set<GenerationId>> ListGenerations(const Store& store,
+                                                       std::vector<absl::Status>& damage);
+// What the bucket table would say of a generation, from its rows. Same for damage.
+BucketTable::Generation DescribeGeneration(const Store& store, const GenerationId& id,
+                                           std::vector<absl::Status>& damage);
+// The highest series id with labels in the generation; 0 if there is none that can be read.
+uint64_t LastSeriesOf(const Store& store, const GenerationId& id);
 // Deletes the files of a generation. REQUIRES: no reader needs them.
 absl::Status DeleteGeneration(Store& store, const GenerationId& id);
 

@@ -53,10 +53,10 @@ void WritePath::SetGenerations(const BucketTable& table) {
     for (const BucketTable::Generation& info : bucket.generations) {
       const GenerationId id{bucket.partition, bucket.start, info.number};
       const auto known = generations_.find(id);
-      generations.emplace(id,
-                          known != generations_.end()
-                              ? known->second
-                              : std::make_shared<Generation>(store_, id, info, generation_cache_));
+      generations.emplace(id, known != generations_.end()
+                                  ? known->second
+                                  : std::make_shared<Generation>(
+                                        store_, id, info, generation_cache_, counters_.damage));
     }
   }
   for (const auto& [id, generation] : generations_) {
@@ -99,8 +99,9 @@ absl::Status WritePath::DropFolded() {
     folded = folded_;
   }
   // A drop is durable at once, a put only when synced.
-  RETURN_IF_ERROR(store_.SyncWal());
+  RETURN_IF_ERROR(SyncStore());
   for (const FamilyPtr& family : folded) {
+    RETURN_IF_ERROR(At("dropping a hot family"));
     RETURN_IF_ERROR(store_.Drop(*family));
     MutexLock lock(commit_mutex_);
     std::erase(folded_, family);
@@ -119,8 +120,9 @@ absl::Status WritePath::DropRetired() {
   }
   if (unread.empty()) return absl::OkStatus();
   // The table without them must be durable before they go.
-  RETURN_IF_ERROR(store_.SyncWal());
+  RETURN_IF_ERROR(SyncStore());
   for (const GenerationId& id : unread) {
+    RETURN_IF_ERROR(At("deleting a generation"));
     RETURN_IF_ERROR(DeleteGeneration(store_, id));
     MutexLock lock(commit_mutex_);
     std::erase_if(retired_, [&id](const auto& retired) { return retired.first == id; });
@@ -144,26 +146,53 @@ absl::Status WritePath::CloseAll() {
   return RotateHot();
 }
 
+void WritePath::AdoptGeneration(const GenerationId& id) {
+  std::vector<absl::Status> damage;
+  const BucketTable::Generation found = DescribeGeneration(store_, id, damage);
+  for (const absl::Status& status : damage) NoteDamage(kColumnsFamily, status);
+  TableChange change;
+  change.buckets.push_back({.partition = id.partition, .start = id.bucket_start, .added = found});
+  BucketTable table = head_.bucket_table();
+  if (found.samples == 0 || !Apply(change, table).ok()) return;
+  head_.SetBucketTable(std::move(table));
+  head_.MarkBucketTableChanged();
+  spdlog::warn(LogLine(
+      "A generation that the bucket table did not name is used again",
+      {{"generation", std::to_string(id.number)}, {"samples", std::to_string(found.samples)}}));
+}
+
 absl::Status WritePath::RecoverGenerations() {
-  absl::StatusOr<std::set<GenerationId>> found = ListGenerations(store_);
-  if (!found.ok()) {
-    CountCorruption("generations", found.status());
-    found = std::set<GenerationId>();
-  }
+  std::vector<absl::Status> damage;
+  ASSIGN_OR_RETURN(const std::set<GenerationId> found, ListGenerations(store_, damage));
+  for (const absl::Status& status : damage) NoteDamage("generations", status);
+  // The table is there before the first generation is.
+  table_lost_ |= head_.bucket_table().buckets().empty() && !found.empty();
   SetGenerations(head_.bucket_table());
   uint32_t highest = 0;
-  for (const GenerationId& id : *found) {
+  for (const GenerationId& id : found) {
     highest = std::max(highest, id.number);
     if (generations_.contains(id)) continue;
+    if (table_lost_) {
+      AdoptGeneration(id);
+      continue;
+    }
     RETURN_IF_ERROR(DeleteGeneration(store_, id));
     spdlog::info(LogLine("Deleted tables of an unfinished fold",
                          {{"generation", std::to_string(id.number)}}));
   }
+  if (table_lost_) {
+    for (const GenerationId& id : found) {
+      // Ids are never used again, not even those whose high-water mark was lost.
+      head_.RaiseLastId(LastSeriesOf(store_, id));
+    }
+    SetGenerations(head_.bucket_table());
+  }
   for (const auto& [id, generation] : generations_) {
     highest = std::max(highest, id.number);
-    if (!found->contains(id)) {
-      CountCorruption("generations",
-                      absl::DataLossError(fmt::format("generation {} has no rows", id.number)));
+    // A damaged block may hide it.
+    if (!found.contains(id) && damage.empty()) {
+      NoteDamage("generations",
+                 absl::DataLossError(fmt::format("generation {} has no rows", id.number)));
     }
   }
   next_generation_ = highest + 1;

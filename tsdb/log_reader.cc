@@ -42,18 +42,21 @@ void LogReader::Run(const Store& store, const Family& family, uint64_t from) {
   LogRecordDecoder decoder;
   std::vector<Entry> group;
   size_t group_bytes = 0;
-  absl::Status status =
-      store.Scan(family, EncodeIdKey(from),
-                 [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
-                   group.push_back({DecodeIdKey(key), decoder.Decode(value), value.size()});
-                   group_bytes += value.size();
-                   if (group_bytes < kGroupBytes) return true;
-                   group_bytes = 0;
-                   return Hand(std::exchange(group, {}));
-                 });
+  std::vector<absl::Status> damage;
+  absl::Status status = store.Scan(
+      family, EncodeIdKey(from),
+      [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
+        group.push_back({DecodeIdKey(key), decoder.Decode(value), value.size()});
+        group_bytes += value.size();
+        if (group_bytes < kGroupBytes) return true;
+        group_bytes = 0;
+        return Hand(std::exchange(group, {}));
+      },
+      &damage);
   if (!group.empty()) Hand(std::move(group));
   MutexLock lock(mutex_);
   status_ = std::move(status);
+  damage_ = std::move(damage);
   ended_ = true;
   changed_.NotifyAll();
 }
@@ -66,6 +69,11 @@ std::vector<LogReader::Entry> LogReader::Next() {
   ready_.pop_front();
   changed_.NotifyAll();
   return entries;
+}
+
+std::vector<absl::Status> LogReader::TakeDamage() {
+  MutexLock lock(mutex_);
+  return std::exchange(damage_, {});
 }
 
 absl::Status LogReader::status() const {

@@ -39,6 +39,8 @@ class LogReader {
   std::vector<Entry> Next() ABSL_LOCKS_EXCLUDED(mutex_);
   // After the end: why it was reached, OK if because there is no more.
   absl::Status status() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // After the end: damaged blocks that were passed over.
+  std::vector<absl::Status> TakeDamage() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   void Run(const Store& store, const Family& family, uint64_t from) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -51,6 +53,7 @@ class LogReader {
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   bool unwanted_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  std::vector<absl::Status> damage_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

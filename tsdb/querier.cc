@@ -8,6 +8,8 @@
 // skipped.
 #include "tsdb/querier.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
 #include <set>
@@ -107,8 +109,10 @@ void Permute(std::vector<T>& items, const std::vector<uint32_t>& order) {
 class StoredSeriesSet : public SeriesSet {
  public:
   // Sorts the selection by labels, and merges equal ones.
-  StoredSeriesSet(std::shared_ptr<const ReadState> state, Selection selection, uint64_t limit)
-      : state_(std::move(state)),
+  StoredSeriesSet(std::shared_ptr<const Engine> engine, std::shared_ptr<ReadDamage> damage,
+                  Selection selection, uint64_t limit)
+      : engine_(std::move(engine)),
+        damage_(std::move(damage)),
         read_set_(std::move(selection.pinned), std::move(selection.stored)) {
     std::vector<Source>& sources = selection.sources;
     std::vector<Labels>& labels = selection.labels;
@@ -140,34 +144,40 @@ class StoredSeriesSet : public SeriesSet {
     INVARIANT(index < labels_.size());
     samples.Clear();
     const size_t first = first_source_[index];
-    RETURN_IF_ERROR(ReadSource(sources_[first], min, max, samples));
+    std::vector<ColumnDamage> damage;
+    RETURN_IF_ERROR(ReadSource(sources_[first], min, max, damage, samples));
     for (size_t i = first + 1; i < first_source_[index + 1]; ++i) {
       SeriesSamples other;
-      RETURN_IF_ERROR(ReadSource(sources_[i], min, max, other));
+      RETURN_IF_ERROR(ReadSource(sources_[i], min, max, damage, other));
       MergeSamples(std::move(other), samples);
+    }
+    for (const ColumnDamage& part : damage) {
+      damage_->Note("samples",
+                    fmt::format("samples of {} from {} to {}: {}", labels_[index].ToString(),
+                                FormatRfc3339(part.min), FormatRfc3339(part.max), part.what));
     }
     return absl::OkStatus();
   }
 
  private:
   absl::Status ReadSource(const Source& source, TimestampMs min, TimestampMs max,
-                          SeriesSamples& samples) const {
+                          std::vector<ColumnDamage>& damage, SeriesSamples& samples) const {
     if (!source.in_memory) {
-      const std::shared_ptr<const TombstoneSet> deleted = state_->write_path->tombstones();
-      return read_set_.Read(source.id, nullptr, deleted->Of(source.id), min, max, samples);
+      const std::shared_ptr<const TombstoneSet> deleted = engine_->write_path.tombstones();
+      return read_set_.Read(source.id, nullptr, deleted->Of(source.id), min, max, damage, samples);
     }
     max = std::min(max, source.last_time);
     if (min > max) return absl::OkStatus();
-    const Head::OpenSamples open = state_->head->CopyOpen(source.id);
-    const std::shared_ptr<const TombstoneSet> all_deleted = state_->write_path->tombstones();
+    const Head::OpenSamples open = engine_->head.CopyOpen(source.id);
+    const std::shared_ptr<const TombstoneSet> all_deleted = engine_->write_path.tombstones();
     const absl::Span<const Tombstone> deleted = all_deleted->Of(source.id);
     const bool all_open =
         open.newest_late < min &&
         (!open.closed.empty() ? open.closed.front()->key.first_time <= min
                               : !open.open.empty() && open.open_first_time <= min);
     if (!all_open) {
-      RETURN_IF_ERROR(
-          read_set_.Read(source.id, state_->write_path->hot_set(), deleted, min, max, samples));
+      RETURN_IF_ERROR(read_set_.Read(source.id, engine_->write_path.hot_set(), deleted, min, max,
+                                     damage, samples));
     }
     for (const std::shared_ptr<const ClosedChunk>& closed : open.closed) {
       RETURN_IF_ERROR(ReadChunk(closed->value, closed->key, deleted, min, max, samples));
@@ -198,7 +208,8 @@ class StoredSeriesSet : public SeriesSet {
     });
   }
 
-  const std::shared_ptr<const ReadState> state_;
+  const std::shared_ptr<const Engine> engine_;
+  const std::shared_ptr<ReadDamage> damage_;
   const ReadSet read_set_;
   std::vector<Labels> labels_;
   std::vector<Source> sources_;
@@ -222,14 +233,14 @@ void Insert(LabelTexts from, std::set<std::string>& to) {
 
 class StoredQuerier : public Querier {
  public:
-  StoredQuerier(std::shared_ptr<const ReadState> state, TimestampMs min, TimestampMs max)
-      : state_(std::move(state)), min_(min), max_(max) {}
+  StoredQuerier(std::shared_ptr<const Engine> engine, TimestampMs min, TimestampMs max)
+      : engine_(std::move(engine)), min_(min), max_(max) {}
 
   absl::StatusOr<std::unique_ptr<SeriesSet>> Select(const std::vector<Matcher>& matchers,
                                                     const SelectHints& hints) const override {
     const TimestampMs min = std::max(min_, hints.start_ms);
     const TimestampMs max = std::min(max_, hints.end_ms);
-    const Head& head = *state_->head;
+    const Head& head = engine_->head;
     Selection selection;
     const std::vector<SeriesView> views = head.View(head.index().Select(matchers), min, max);
     const std::vector<uint64_t> ids = IdsOf(views);
@@ -238,22 +249,27 @@ class StoredQuerier : public Querier {
     for (const SeriesView& view : views) {
       selection.sources.push_back({view.id, /*in_memory=*/true, view.last_time, view.min_time});
     }
-    selection.pinned = state_->write_path->hot_set();
+    selection.pinned = engine_->write_path.hot_set();
     RETURN_IF_ERROR(SelectStored(matchers, min, max, selection));
     const std::vector<uint64_t> stored = StoredIds(selection, ids);
     if (hints.found) RETURN_IF_ERROR(hints.found(ids.size() + stored.size()));
     ASSIGN_OR_RETURN(std::vector<Labels> labels, LabelsOfStored(selection, head.index(), stored));
+    if (const auto unknown = std::count_if(labels.begin(), labels.end(),
+                                           [](const Labels& found) { return found.empty(); });
+        unknown > 0) {
+      damage_->Note("labels", fmt::format("labels of {} series that match", unknown));
+    }
     for (size_t i = 0; i < stored.size(); ++i) {
       selection.sources.push_back({.id = stored[i]});
       selection.labels.push_back(std::move(labels[i]));
     }
     LeaveOutDeleted(min, max, selection);
-    return std::make_unique<StoredSeriesSet>(state_, std::move(selection), hints.limit);
+    return std::make_unique<StoredSeriesSet>(engine_, damage_, std::move(selection), hints.limit);
   }
 
   absl::StatusOr<LabelTexts> LabelNames(const std::vector<std::vector<Matcher>>& matcher_sets,
                                         uint64_t limit) const override {
-    const SeriesIndex& index = state_->head->index();
+    const SeriesIndex& index = engine_->head.index();
     std::set<std::string> names;
     if (matcher_sets.empty()) {
       Insert(index.Names([this](uint64_t id) { return InRange(id); }, 0), names);
@@ -272,7 +288,7 @@ class StoredQuerier : public Querier {
   absl::StatusOr<LabelTexts> LabelValues(std::string_view name,
                                          const std::vector<std::vector<Matcher>>& matcher_sets,
                                          uint64_t limit) const override {
-    const SeriesIndex& index = state_->head->index();
+    const SeriesIndex& index = engine_->head.index();
     std::set<std::string> values;
     if (matcher_sets.empty()) {
       Insert(index.Values(
@@ -290,6 +306,8 @@ class StoredQuerier : public Querier {
     return Limited(std::move(values), limit);
   }
 
+  Annotations Warnings() const override { return damage_->Warnings(); }
+
  private:
   // Series that match: those in memory by id, the others by their labels.
   struct Matching {
@@ -299,24 +317,24 @@ class StoredQuerier : public Querier {
 
   // Leaves out series all of whose samples in [min, max] are deleted.
   void LeaveOutDeleted(TimestampMs min, TimestampMs max, Selection& selection) const {
-    const std::shared_ptr<const TombstoneSet> deleted = state_->write_path->tombstones();
+    const std::shared_ptr<const TombstoneSet> deleted = engine_->write_path.tombstones();
     if (deleted->by_series().empty()) return;
     for (size_t i = 0; i < selection.sources.size(); ++i) {
       const Source& source = selection.sources[i];
       const TimestampMs from = std::max(min, source.min_time);
       // Late samples may have come after the tombstone.
-      if (state_->head->newest_late() < from &&
+      if (engine_->head.newest_late() < from &&
           Covers(deleted->Of(source.id), from, std::min(max, source.last_time))) {
         selection.labels[i] = Labels();  // As if it had left memory.
       }
     }
   }
 
-  bool InRange(uint64_t id) const { return state_->head->MayHaveSamples(id, min_, max_); }
+  bool InRange(uint64_t id) const { return engine_->head.MayHaveSamples(id, min_, max_); }
 
   template <typename Visitor>
   absl::Status ForEachGeneration(Visitor visit) const {
-    const std::shared_ptr<const HotSet> pinned = state_->write_path->hot_set();
+    const std::shared_ptr<const HotSet> pinned = engine_->write_path.hot_set();
     for (const GenerationPtr& generation : pinned->generations) {
       if (generation->Overlaps(min_, max_)) RETURN_IF_ERROR(visit(*generation));
     }
@@ -324,7 +342,7 @@ class StoredQuerier : public Querier {
   }
 
   absl::StatusOr<Matching> Match(const std::vector<std::vector<Matcher>>& matcher_sets) const {
-    const Head& head = *state_->head;
+    const Head& head = engine_->head;
     Matching matching;
     for (const std::vector<Matcher>& matchers : matcher_sets) {
       const std::vector<uint64_t> ids = IdsOf(head.View(head.index().Select(matchers), min_, max_));
@@ -333,7 +351,7 @@ class StoredQuerier : public Querier {
     SortIds(matching.ids);
     for (const std::vector<Matcher>& matchers : matcher_sets) {
       Selection selection;
-      selection.pinned = state_->write_path->hot_set();
+      selection.pinned = engine_->write_path.hot_set();
       RETURN_IF_ERROR(SelectStored(matchers, min_, max_, selection));
       const std::vector<uint64_t> stored = StoredIds(selection, matching.ids);
       ASSIGN_OR_RETURN(std::vector<Labels> labels, LabelsOfStored(selection, head.index(), stored));
@@ -342,23 +360,25 @@ class StoredQuerier : public Querier {
     return matching;
   }
 
-  const std::shared_ptr<const ReadState> state_;
+  const std::shared_ptr<const Engine> engine_;
+  const std::shared_ptr<ReadDamage> damage_ =
+      std::make_shared<ReadDamage>(engine_->counters->damage);
   const TimestampMs min_;
   const TimestampMs max_;
 };
 
 }  // namespace
 
-std::unique_ptr<Querier> NewHeadQuerier(std::shared_ptr<const ReadState> state, TimestampMs min,
+std::unique_ptr<Querier> NewHeadQuerier(std::shared_ptr<const Engine> engine, TimestampMs min,
                                         TimestampMs max) {
-  return std::make_unique<StoredQuerier>(std::move(state), min, max);
+  return std::make_unique<StoredQuerier>(std::move(engine), min, max);
 }
 
-absl::StatusOr<std::vector<Labels>> LabelsOfSeries(const ReadState& state,
+absl::StatusOr<std::vector<Labels>> LabelsOfSeries(const Engine& engine,
                                                    absl::Span<const uint64_t> ids) {
-  std::vector<Labels> labels = state.head->index().LabelsOf(ids);
+  std::vector<Labels> labels = engine.head.index().LabelsOf(ids);
   // The table after the index: what leaves memory is in a generation by then.
-  const std::shared_ptr<const HotSet> pinned = state.write_path->hot_set();
+  const std::shared_ptr<const HotSet> pinned = engine.write_path.hot_set();
   for (auto it = pinned->generations.rbegin(); it != pinned->generations.rend(); ++it) {
     std::vector<uint64_t> missing;
     std::vector<size_t> positions;

@@ -8,6 +8,7 @@
 #include <rocksdb/perf_level.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "model/status_macros.h"
 #include "tsdb/merge_samples.h"
@@ -47,33 +48,64 @@ class BlockCounter {
   const uint64_t misses_ = rocksdb::get_perf_context()->block_read_count;
 };
 
-// Merges the chunks of `id` in one bucket of the iterator's hot family into `samples`.
+// Merges one chunk into `samples`, or says that it is damaged.
+void ReadChunk(const HotKey& key, std::string_view value, absl::Span<const Tombstone> deleted,
+               TimestampMs min, TimestampMs max, std::vector<ColumnDamage>& damage,
+               SeriesSamples& samples) {
+  const absl::StatusOr<HotChunk> chunk = DecodeHotChunk(value);
+  absl::Status status = chunk.status();
+  if (status.ok()) {
+    if (chunk->end_time < min) return;
+    ++samples.cost.chunks;
+    samples.cost.bytes += value.size();
+    status = ReadLiving(deleted, key.late >> kLateSequenceShift, samples, [&](SeriesSamples& into) {
+      return DecodeInto(std::max(key.first_time, min), into, [&](SeriesSamples& to) {
+        return DecodeChunkSamples(*chunk, key.first_time, min, max, to);
+      });
+    });
+  }
+  if (!status.ok()) {
+    damage.push_back({key.first_time, key.first_time + kChunkSpanMax, 0, MessageOf(status)});
+  }
+}
+
+// Merges the chunks of `id` in one bucket of the iterator's hot family into `samples`. What cannot
+// be read is left out and said in `damage`.
 absl::Status ReadChunks(rocksdb::Iterator& it, const BucketTable::Bucket& bucket, uint64_t id,
                         absl::Span<const Tombstone> deleted, TimestampMs min, TimestampMs max,
-                        SeriesSamples& samples) {
-  const std::string from =
-      EncodeHotKey({.partition = bucket.partition,
-                    .bucket_start = bucket.start,
-                    .series = id,
-                    .first_time = std::max(min, kMinTimestamp + kChunkSpanMax) - kChunkSpanMax});
-  for (it.Seek(from); it.Valid(); it.Next()) {
-    ASSIGN_OR_RETURN(const HotKey found, DecodeHotKey(ToView(it.key())));
-    if (found.series != id || found.bucket_start != bucket.start ||
-        found.partition != bucket.partition || found.first_time > max) {
-      break;
+                        std::vector<ColumnDamage>& damage, SeriesSamples& samples) {
+  HotKey last{.partition = bucket.partition,
+              .bucket_start = bucket.start,
+              .series = id,
+              .first_time = std::max(min, kMinTimestamp + kChunkSpanMax) - kChunkSpanMax};
+  bool behind_damage = false;
+  it.Seek(EncodeHotKey(last));
+  for (;;) {
+    if (!it.Valid()) {
+      const absl::Status status = FromRocks(it.status(), "reading chunks");
+      if (!absl::IsDataLoss(status)) return status;
+      damage.push_back({std::max({min, bucket.start, last.first_time}), std::min(max, bucket.end),
+                        0, MessageOf(status)});
+      behind_damage = true;
+      if (!SeekPastDamage(it, EncodeHotKey(last))) {
+        return FromRocks(it.status(), "reading chunks behind damage");
+      }
     }
-    ASSIGN_OR_RETURN(const HotChunk chunk, DecodeHotChunk(ToView(it.value())));
-    if (chunk.end_time < min) continue;
-    ++samples.cost.chunks;
-    samples.cost.bytes += it.value().size();
-    RETURN_IF_ERROR(
-        ReadLiving(deleted, found.late >> kLateSequenceShift, samples, [&](SeriesSamples& into) {
-          return DecodeInto(std::max(found.first_time, min), into, [&](SeriesSamples& to) {
-            return DecodeChunkSamples(chunk, found.first_time, min, max, to);
-          });
-        }));
+    const absl::StatusOr<HotKey> key = DecodeHotKey(ToView(it.key()));
+    if (!key.ok()) {
+      damage.push_back({bucket.start, bucket.end, 0, MessageOf(key.status())});
+      it.Next();
+      continue;
+    }
+    if (key->series != id || key->bucket_start != bucket.start ||
+        key->partition != bucket.partition || key->first_time > max) {
+      return absl::OkStatus();
+    }
+    if (std::exchange(behind_damage, false)) damage.back().max = key->first_time - 1;
+    last = *key;
+    ReadChunk(*key, ToView(it.value()), deleted, min, max, damage, samples);
+    it.Next();
   }
-  return FromRocks(it.status(), "reading chunks");
 }
 
 }  // namespace
@@ -135,7 +167,7 @@ std::shared_ptr<const HotSet> ReadSet::Combined(const std::shared_ptr<const HotS
 
 absl::Status ReadSet::Read(uint64_t id, const std::shared_ptr<const HotSet>& now,
                            absl::Span<const Tombstone> deleted, TimestampMs min, TimestampMs max,
-                           SeriesSamples& samples) const {
+                           std::vector<ColumnDamage>& damage, SeriesSamples& samples) const {
   const BlockCounter blocks(samples.cost);
   const std::shared_ptr<const HotSet> set =
       now == nullptr || now == pinned_ ? pinned_ : Combined(now);
@@ -153,7 +185,7 @@ absl::Status ReadSet::Read(uint64_t id, const std::shared_ptr<const HotSet>& now
       if (columns == nullptr) columns = iterators_.Take((*it)->columns());
       RETURN_IF_ERROR(ReadLiving(
           Since(deleted, (*it)->info().sequence), kWrittenInOrder, samples,
-          [&](SeriesSamples& to) { return (*it)->Read(*columns, id, min, max, nullptr, to); }));
+          [&](SeriesSamples& to) { return (*it)->Read(*columns, id, min, max, &damage, to); }));
     }
     if (now == nullptr) continue;
     for (size_t i = 0; i < set->families.size(); ++i) {
@@ -165,7 +197,8 @@ absl::Status ReadSet::Read(uint64_t id, const std::shared_ptr<const HotSet>& now
         continue;
       }
       if (hot_iterators[i] == nullptr) hot_iterators[i] = iterators_.Take(hot.family);
-      RETURN_IF_ERROR(ReadChunks(*hot_iterators[i], bucket, id, deleted, min, max, samples));
+      RETURN_IF_ERROR(
+          ReadChunks(*hot_iterators[i], bucket, id, deleted, min, max, damage, samples));
     }
   }
   if (columns != nullptr) {

@@ -57,10 +57,10 @@ class ReadSet {
   // Merges the stored samples of series `id` in [min, max] into `samples`, at equal times leaving
   // what is there. `now` is the table of now, taken after what memory holds of the series was
   // copied; null if memory had nothing of it when the table was pinned.
-  // Samples that `deleted` covers are left out.
+  // Samples that `deleted` covers are left out, and those that are damaged, which `damage` gets.
   absl::Status Read(uint64_t id, const std::shared_ptr<const HotSet>& now,
                     absl::Span<const Tombstone> deleted, TimestampMs min, TimestampMs max,
-                    SeriesSamples& samples) const;
+                    std::vector<ColumnDamage>& damage, SeriesSamples& samples) const;
 
  private:
   std::shared_ptr<const HotSet> Combined(const std::shared_ptr<const HotSet>& now) const

@@ -6,12 +6,14 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "model/check.h"
 #include "model/log_line.h"
 #include "model/status_macros.h"
 #include "tsdb/log_reader.h"
+#include "tsdb/open_store.h"
 #include "tsdb/postings.h"
 #include "tsdb/series_loader.h"
 #include "tsdb/write_path.h"
@@ -25,47 +27,98 @@ constexpr size_t kReplayedChunksPut = 1024;
 
 }  // namespace
 
-void WritePath::CountCorruption(std::string_view what, const absl::Status& status) {
-  ++counters_.corruptions;
-  spdlog::error(LogLine("Stored data is damaged and left out",
-                        {{"part", std::string(what)}, {"err", status.ToString()}}));
+void WritePath::NoteDamage(std::string_view part, const absl::Status& status) {
+  counters_.damage.Note(part, status.ToString());
+}
+
+void WritePath::NoteDamage(std::string_view part, const std::vector<absl::Status>& damage) {
+  for (const absl::Status& status : damage) {
+    NoteDamage(part, status);
+    if (const uint64_t table = TableNamedIn(MessageOf(status)); table != 0) {
+      damaged_tables_.insert(table);
+      damaged_families_.emplace(part);
+    }
+  }
+}
+
+std::optional<std::string> WritePath::RecoverRow(std::string_view key) {
+  absl::StatusOr<std::string> row = store_.Get(store_.meta(), key);
+  if (row.ok()) return *std::move(row);
+  if (!absl::IsNotFound(row.status())) {
+    NoteDamage(kMetaFamily, std::vector<absl::Status>{row.status()});
+  }
+  return std::nullopt;
 }
 
 absl::Status WritePath::RecoverMeta() {
   const Family& meta = store_.meta();
-  const absl::StatusOr<std::string> version = store_.Get(meta, kFormatVersionKey);
-  if (absl::IsNotFound(version.status())) {
-    rocksdb::WriteBatch batch;
-    batch.Put(meta.handle(), ToSlice(kFormatVersionKey), EncodeVarintValue(kFormatVersion));
-    return Write(batch, "writing the format version");
-  }
-  RETURN_IF_ERROR(version.status());
-  ASSIGN_OR_RETURN(const uint64_t number, DecodeVarintValue(*version, "format version"));
-  if (number > kFormatVersion) {
+  const std::optional<std::string> version = RecoverRow(kFormatVersionKey);
+  const absl::StatusOr<uint64_t> number =
+      version.has_value() ? DecodeVarintValue(*version, "format version") : kFormatVersion;
+  if (!number.ok()) NoteDamage(kMetaFamily, number.status());
+  if (number.ok() && *number > kFormatVersion) {
     return absl::FailedPreconditionError(fmt::format(
         "the data directory \"{}\" has format version {}, written by a newer version of Varve; "
         "this one reads versions up to {}",
-        options_.path, number, kFormatVersion));
+        options_.path, *number, kFormatVersion));
   }
-  if (const auto high_water = store_.Get(meta, kSeriesHighWaterKey); high_water.ok()) {
-    ASSIGN_OR_RETURN(const uint64_t id, DecodeVarintValue(*high_water, "series high water"));
-    head_.RaiseLastId(id);
-  }
-  if (const auto checkpoint = store_.Get(meta, kCheckpointKey); checkpoint.ok()) {
-    ASSIGN_OR_RETURN(replay_from_, DecodeVarintValue(*checkpoint, "checkpoint"));
+  const auto decode = [this](std::string_view key, std::string_view what)
+                          ABSL_NO_THREAD_SAFETY_ANALYSIS -> std::optional<uint64_t> {
+    const std::optional<std::string> row = RecoverRow(key);
+    if (!row.has_value()) return std::nullopt;
+    const absl::StatusOr<uint64_t> value = DecodeVarintValue(*row, what);
+    if (value.ok()) return *value;
+    NoteDamage(kMetaFamily, value.status());
+    return std::nullopt;
+  };
+  if (const auto id = decode(kSeriesHighWaterKey, "series high water")) head_.RaiseLastId(*id);
+  if (const auto sequence = decode(kCheckpointKey, "checkpoint")) {
+    replay_from_ = *sequence;
     last_sequence_ = std::max<uint64_t>(replay_from_, 1) - 1;
   }
-  if (const auto table = store_.Get(meta, kBucketTableKey); table.ok()) {
-    ASSIGN_OR_RETURN(BucketTable buckets, BucketTable::Decode(*table));
-    head_.SetBucketTable(std::move(buckets));
+  if (const std::optional<std::string> row = RecoverRow(kBucketTableKey)) {
+    absl::StatusOr<BucketTable> table = BucketTable::Decode(*row);
+    if (table.ok()) {
+      head_.SetBucketTable(*std::move(table));
+    } else {
+      NoteDamage(kMetaFamily, table.status());
+      table_lost_ = true;
+    }
   }
-  return absl::OkStatus();
+  table_lost_ |= damaged_families_.contains(kMetaFamily);
+  if (version.has_value() && number.ok()) return absl::OkStatus();
+  rocksdb::WriteBatch batch;
+  batch.Put(meta.handle(), ToSlice(kFormatVersionKey), EncodeVarintValue(kFormatVersion));
+  return Write(batch, "writing the format version");
+}
+
+absl::Status WritePath::RewriteDamaged() {
+  std::vector<const Family*> rewritten;
+  for (const Family* family : {&store_.meta(), &store_.series(), &store_.head(),
+                               &store_.tombstones(), &store_.exemplars()}) {
+    if (!damaged_families_.contains(family->name())) continue;
+    std::vector<absl::Status> damage;
+    RETURN_IF_ERROR(store_.Scan(
+        *family, {},
+        [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
+          rocksdb::WriteBatch batch;
+          batch.Put(family->handle(), ToSlice(key), ToSlice(value));
+          RETURN_IF_ERROR(store_.Write(batch, "writing the rows of a damaged table again"));
+          return true;
+        },
+        &damage));
+    rewritten.push_back(family);
+  }
+  RETURN_IF_ERROR(store_.Flush(rewritten));
+  return store_.SyncWal();
 }
 
 absl::StatusOr<HotRange> WritePath::ScanHotRange(const Family& family) const {
   HotRange range;
+  std::vector<absl::Status> damage;
   RETURN_IF_ERROR(store_.Scan(
-      family, {}, [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
+      family, {},
+      [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
         const absl::StatusOr<HotKey> hot_key = DecodeHotKey(key);
         const absl::StatusOr<HotChunk> chunk = DecodeHotChunk(value);
         if (hot_key.ok() && chunk.ok()) {
@@ -73,7 +126,9 @@ absl::StatusOr<HotRange> WritePath::ScanHotRange(const Family& family) const {
           if (range.begun == kMinTimestamp) range.begun = hot_key->first_time;
         }
         return true;
-      }));
+      },
+      &damage));
+  if (!damage.empty()) return damage.front();
   return range;
 }
 
@@ -85,13 +140,13 @@ absl::Status WritePath::RecoverHotFamilies() {
       continue;
     }
     HotRange range;
-    const absl::StatusOr<std::string> stored = store_.Get(store_.meta(), HotRangeKey(number));
+    const std::optional<std::string> stored = RecoverRow(HotRangeKey(number));
     absl::StatusOr<HotRange> decoded =
-        stored.ok() ? DecodeHotRange(*stored) : ScanHotRange(*family);
+        stored.has_value() ? DecodeHotRange(*stored) : ScanHotRange(*family);
     if (decoded.ok()) {
       range = *decoded;
     } else {
-      CountCorruption(family->name(), decoded.status());
+      NoteDamage(family->name(), decoded.status());
       range = {.min = kMinTimestamp, .max = kMaxTimestamp, .begun = 0};
     }
     auto hot = std::make_shared<HotFamily>();
@@ -113,48 +168,53 @@ absl::Status WritePath::RecoverHotFamilies() {
 
 absl::Status WritePath::RecoverSeries() {
   SeriesLoader loader(head_);
-  const absl::Status status =
-      store_.Scan(store_.series(), {},
-                  [&](std::string_view key, std::string_view value)
-                      ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::StatusOr<bool> {
-                        const absl::StatusOr<uint64_t> id = DecodeIdKey(key);
-                        absl::StatusOr<Labels> labels = Labels::FromBytes(value);
-                        if (!id.ok() || *id == 0 || *id > kSeriesIdMax || !labels.ok()) {
-                          CountCorruption("series", id.ok() ? labels.status() : id.status());
-                          return true;
-                        }
-                        loader.Add(*id, *std::move(labels));
-                        return true;
-                      });
+  std::vector<absl::Status> damage;
+  const absl::Status status = store_.Scan(
+      store_.series(), {},
+      [&](std::string_view key, std::string_view value)
+          ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::StatusOr<bool> {
+            const absl::StatusOr<uint64_t> id = DecodeIdKey(key);
+            absl::StatusOr<Labels> labels = Labels::FromBytes(value);
+            if (!id.ok() || *id == 0 || *id > kSeriesIdMax || !labels.ok()) {
+              NoteDamage(kSeriesFamily, id.ok() ? labels.status() : id.status());
+              return true;
+            }
+            loader.Add(*id, *std::move(labels));
+            return true;
+          },
+      &damage);
   loader.Finish();
-  if (!status.ok()) CountCorruption("series", status);
+  RETURN_IF_ERROR(status);
+  NoteDamage(kSeriesFamily, damage);
   return absl::OkStatus();
 }
 
 absl::Status WritePath::RecoverHead() {
   std::vector<uint64_t> with_entry;  // Rows come by id, and so do their entries.
-  const absl::Status status =
-      store_.Scan(store_.head(), {},
-                  [&](std::string_view key, std::string_view value)
-                      ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::StatusOr<bool> {
-                        const absl::StatusOr<uint64_t> first_id = DecodeIdKey(key);
-                        absl::StatusOr<HeadRow> row =
-                            first_id.ok() ? DecodeHeadRow(*first_id, value)
-                                          : absl::StatusOr<HeadRow>(first_id.status());
-                        if (!row.ok()) {
-                          CountCorruption("head", row.status());
-                          return true;
-                        }
-                        row_sequences_[*first_id / kHeadRowSeries] = row->sequence;
-                        last_sequence_ = std::max(last_sequence_, row->sequence);
-                        for (const HeadRowEntry& entry : row->entries) {
-                          with_entry.push_back(entry.id);
-                          const absl::Status restored = head_.RestoreEntry(entry);
-                          if (!restored.ok()) CountCorruption("head", restored);
-                        }
-                        return true;
-                      });
-  if (!status.ok()) CountCorruption("head", status);
+  std::vector<absl::Status> damage;
+  RETURN_IF_ERROR(store_.Scan(
+      store_.head(), {},
+      [&](std::string_view key, std::string_view value)
+          ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::StatusOr<bool> {
+            const absl::StatusOr<uint64_t> first_id = DecodeIdKey(key);
+            absl::StatusOr<HeadRow> row = first_id.ok()
+                                              ? DecodeHeadRow(*first_id, value)
+                                              : absl::StatusOr<HeadRow>(first_id.status());
+            if (!row.ok()) {
+              NoteDamage(kHeadFamily, row.status());
+              return true;
+            }
+            row_sequences_[*first_id / kHeadRowSeries] = row->sequence;
+            last_sequence_ = std::max(last_sequence_, row->sequence);
+            for (const HeadRowEntry& entry : row->entries) {
+              with_entry.push_back(entry.id);
+              const absl::Status restored = head_.RestoreEntry(entry);
+              if (!restored.ok()) NoteDamage(kHeadFamily, restored);
+            }
+            return true;
+          },
+      &damage));
+  NoteDamage(kHeadFamily, damage);
   std::vector<uint64_t> without_entry = head_.index().Select({});
   SubtractIds(without_entry, with_entry);
   for (const uint64_t id : without_entry) {
@@ -167,7 +227,7 @@ void WritePath::ReplayRecord(uint64_t sequence, const LogRecord& record) {
   for (const LogRecord::Series& series : record.series) {
     const absl::StatusOr<Labels> labels = Labels::FromBytes(series.label_bytes);
     if (!labels.ok() || series.id == 0 || series.id > kSeriesIdMax) {
-      CountCorruption("log", labels.status());
+      NoteDamage("log", labels.status());
       continue;
     }
     head_.RestoreSeries(series.id, *labels);
@@ -181,7 +241,9 @@ void WritePath::ReplayRecord(uint64_t sequence, const LogRecord& record) {
     const auto row = row_sequences_.find(last_row);
     return last_contained = row != row_sequences_.end() && sequence <= row->second;
   };
-  head_.Replay(record, sequence, is_contained, unknown_series_samples_);
+  uint64_t unknown = 0;
+  head_.Replay(record, sequence, is_contained, unknown);
+  counters_.unknown_series_samples += unknown;
 }
 
 absl::Status WritePath::ReplayLog() {
@@ -192,7 +254,7 @@ absl::Status WritePath::ReplayLog() {
          entries = reader.Next()) {
       for (const LogReader::Entry& entry : entries) {
         if (!entry.sequence.ok() || !entry.record.ok()) {
-          CountCorruption(epoch.family->name(), entry.record.status());
+          NoteDamage(epoch.family->name(), entry.record.status());
           continue;
         }
         if (epoch.first_sequence == 0) epoch.first_sequence = *entry.sequence;
@@ -204,12 +266,8 @@ absl::Status WritePath::ReplayLog() {
       }
     }
     RETURN_IF_ERROR(WriteClosed());
-    const absl::Status status = reader.status();
-    if (absl::IsDataLoss(status)) {
-      CountCorruption(epoch.family->name(), status);
-    } else {
-      RETURN_IF_ERROR(status);
-    }
+    for (const absl::Status& damage : reader.TakeDamage()) NoteDamage(epoch.family->name(), damage);
+    RETURN_IF_ERROR(reader.status());
     log_bytes_ += epoch.bytes;
     log_.push_back(std::move(epoch));
   }
@@ -230,15 +288,19 @@ absl::Status WritePath::ReplayLog() {
   return absl::OkStatus();
 }
 
-absl::Status WritePath::Recover() {
+absl::Status WritePath::Recover(bool losses) {
   MutexLock lock(commit_mutex_);
+  table_lost_ = losses;
   RETURN_IF_ERROR(RecoverMeta());
   RETURN_IF_ERROR(RecoverHotFamilies());
   RETURN_IF_ERROR(RecoverGenerations());
   PublishHot();
-  if (const absl::Status status = tombstones_.Load(store_); !status.ok()) {
-    CountCorruption("tombstones", status);
-  }
+  std::vector<absl::Status> damage;
+  RETURN_IF_ERROR(tombstones_.Load(store_, damage));
+  NoteDamage(kTombstonesFamily, damage);
+  damage.clear();
+  RETURN_IF_ERROR(exemplars_.Load(store_, damage));
+  NoteDamage(kExemplarsFamily, damage);
   // Deletes have sequences too.
   last_sequence_ = std::max(last_sequence_, tombstones_.set()->sequence());
   for (const auto& [id, generation] : generations_) {
@@ -246,11 +308,10 @@ absl::Status WritePath::Recover() {
   }
   RETURN_IF_ERROR(RecoverSeries());
   RETURN_IF_ERROR(RecoverHead());
+  const uint64_t unknown_before = counters_.unknown_series_samples;
   RETURN_IF_ERROR(ReplayLog());
-  if (unknown_series_samples_ > 0) {
-    ++counters_.corruptions;
-    spdlog::warn(LogLine("Logged samples of unknown series dropped",
-                         {{"count", std::to_string(unknown_series_samples_)}}));
+  if (const uint64_t unknown = counters_.unknown_series_samples - unknown_before; unknown > 0) {
+    NoteDamage("log", absl::DataLossError(fmt::format("{} samples of unknown series", unknown)));
   }
   row_sequences_.clear();
   head_.RaiseNewestLate(head_.max_time());  // How far they went before is not known any more.

@@ -20,10 +20,13 @@
 #include <cstdarg>
 #include <cstdio>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include "model/log_line.h"
+#include "model/mutex.h"
 #include "model/status_macros.h"
+#include "tsdb/damage.h"
 
 namespace varve {
 
@@ -43,6 +46,7 @@ constexpr std::array kFixedFamilies = {kMetaFamily,       kSeriesFamily,    kHea
                                        kTombstonesFamily, kExemplarsFamily, kMetadataFamily};
 
 // RocksDB's own log file ends the process when the disk is full; ours goes where all messages go.
+// Thread-safe.
 class RocksLogger : public rocksdb::Logger {
  public:
   RocksLogger() : rocksdb::Logger(rocksdb::InfoLogLevel::INFO_LEVEL) {}
@@ -53,14 +57,27 @@ class RocksLogger : public rocksdb::Logger {
   }
   void Logv(rocksdb::InfoLogLevel level, const char* format, va_list arguments) override {
     spdlog::level::level_enum ours = Level(level);
+    // The only place where it says what it leaves out of the write-ahead log.
+    const bool is_loss =
+        std::string_view(format).find(": dropping %d bytes") != std::string_view::npos;
     // Tables that were written beside the database have no such number, only their checksums.
     if (std::string_view(format).find("opened without unique ID") != std::string_view::npos) {
       ours = spdlog::level::trace;
     }
-    if (!spdlog::should_log(ours)) return;
+    if (!is_loss && !spdlog::should_log(ours)) return;
     char text[1024];
     std::vsnprintf(text, sizeof(text), format, arguments);
+    if (is_loss) {
+      MutexLock lock(mutex_);
+      losses_.emplace_back(text);
+    }
     spdlog::log(ours, "\"rocksdb\" text=\"{}\"", text);
+  }
+
+  // What was left out so far.
+  std::vector<std::string> losses() const {
+    MutexLock lock(mutex_);
+    return losses_;
   }
 
  private:
@@ -75,29 +92,59 @@ class RocksLogger : public rocksdb::Logger {
         return spdlog::level::trace;
     }
   }
+
+  mutable Mutex mutex_;
+  std::vector<std::string> losses_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Going on after an error is tried by us, every second: RocksDB's own attempts are seconds apart,
-// and refuse ours meanwhile.
-class NoAutoRecovery : public rocksdb::EventListener {
+}  // namespace
+
+// What happens in RocksDB's background. Thread-safe.
+class BackgroundErrors : public rocksdb::EventListener {
  public:
+  // A block that a compaction cannot read is no reason to refuse writes.
+  void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override {
+    if (reason != rocksdb::BackgroundErrorReason::kCompaction || !error->IsCorruption()) return;
+    MutexLock lock(mutex_);
+    damage_.insert(error->ToString());
+    *error = rocksdb::Status::OK();
+  }
+  // Going on after an error is tried by us, every second: RocksDB's own attempts are seconds apart,
+  // and refuse ours meanwhile.
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/, rocksdb::Status /*error*/,
                             bool* auto_recovery) override {
     *auto_recovery = false;
   }
+
+  std::vector<std::string> TakeDamage() {
+    MutexLock lock(mutex_);
+    std::vector<std::string> texts(damage_.begin(), damage_.end());
+    damage_.clear();
+    return texts;
+  }
+
+ private:
+  Mutex mutex_;
+  std::set<std::string> damage_ ABSL_GUARDED_BY(mutex_);
 };
 
-rocksdb::DBOptions DatabaseOptions(const StoreOptions& options) {
+namespace {
+
+rocksdb::DBOptions DatabaseOptions(const StoreOptions& options,
+                                   const std::shared_ptr<RocksLogger>& logger,
+                                   const std::shared_ptr<BackgroundErrors>& errors) {
   rocksdb::DBOptions database;
   database.create_if_missing = true;
   database.create_missing_column_families = true;
   if (options.env != nullptr) database.env = options.env;
-  database.info_log = std::make_shared<RocksLogger>();
-  database.listeners.push_back(std::make_shared<NoAutoRecovery>());
+  database.info_log = logger;
+  database.listeners.push_back(errors);
   // Off, failed syncs would be ignored too.
   database.paranoid_checks = true;
-  // What was acknowledged before a power cut comes back up to the first gap.
-  database.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // A power cut leaves a file's last record cut off; anything else is damage.
+  database.wal_recovery_mode = options.skip_damaged_log
+                                   ? rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords
+                                   : rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   database.max_total_wal_size = kWalBytesMax;
   // A restart should read the WAL once, not write it out as tables first.
   database.avoid_flush_during_recovery = true;
@@ -189,7 +236,9 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
   store->write_buffers_ = std::make_shared<rocksdb::WriteBufferManager>(
       options.write_buffers_bytes_max > 0 ? options.write_buffers_bytes_max : kUnboundedBytes,
       nullptr, /*allow_stall=*/false);
-  rocksdb::DBOptions database = DatabaseOptions(options);
+  const auto logger = std::make_shared<RocksLogger>();
+  store->background_errors_ = std::make_shared<BackgroundErrors>();
+  rocksdb::DBOptions database = DatabaseOptions(options, logger, store->background_errors_);
   database.write_buffer_manager = store->write_buffers_;
 
   std::vector<std::string> names;
@@ -211,6 +260,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
   const rocksdb::Status opened =
       rocksdb::DB::Open(database, options.path, descriptors, &handles, &db);
   if (!opened.ok()) return FromOpen(opened, options.path);
+  store->dropped_log_ = logger->losses();
   store->db_ = std::shared_ptr<rocksdb::DB>(db, [](rocksdb::DB* database_to_close) {
     const rocksdb::Status closed = database_to_close->Close();
     if (!closed.ok()) spdlog::warn(LogLine("Closing RocksDB", {{"err", closed.ToString()}}));
@@ -227,6 +277,23 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
     }
   }
   return store;
+}
+
+std::vector<std::string> Store::TakeBackgroundDamage() { return background_errors_->TakeDamage(); }
+
+std::string Store::FamilyOfTable(uint64_t number) const {
+  std::vector<rocksdb::LiveFileMetaData> tables;
+  db_->GetLiveFilesMetaData(&tables);
+  for (const rocksdb::LiveFileMetaData& table : tables) {
+    if (table.file_number == number) return table.column_family_name;
+  }
+  return {};
+}
+
+std::optional<uint64_t> Store::FreeBytes() const {
+  uint64_t bytes = 0;
+  const rocksdb::Status found = db_->GetEnv()->GetFreeSpace(options_.path, &bytes);
+  return found.ok() ? std::optional(bytes) : std::nullopt;
 }
 
 std::map<uint64_t, FamilyPtr> Store::TakeNumbered(std::string_view prefix) {
@@ -290,15 +357,26 @@ absl::StatusOr<std::string> Store::Get(const Family& family, std::string_view ke
   return value;
 }
 
-absl::Status Store::Scan(const Family& family, std::string_view from, const Visitor& visit) const {
+absl::Status Store::Scan(const Family& family, std::string_view from, const Visitor& visit,
+                         std::vector<absl::Status>* damage) const {
   rocksdb::ReadOptions options;
   options.fill_cache = false;
   const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, family.handle()));
-  for (it->Seek(ToSlice(from)); it->Valid(); it->Next()) {
-    ASSIGN_OR_RETURN(const bool more, visit(ToView(it->key()), ToView(it->value())));
-    if (!more) return absl::OkStatus();
+  std::string last(from);
+  it->Seek(ToSlice(from));
+  for (;;) {
+    for (; it->Valid(); it->Next()) {
+      ASSIGN_OR_RETURN(const bool more, visit(ToView(it->key()), ToView(it->value())));
+      if (!more) return absl::OkStatus();
+      if (damage != nullptr) last.assign(it->key().data(), it->key().size());
+    }
+    absl::Status status = FromRocks(it->status(), fmt::format("reading {}", family.name()));
+    if (damage == nullptr || !absl::IsDataLoss(status)) return status;
+    damage->push_back(std::move(status));
+    if (!SeekPastDamage(*it, last)) {
+      return FromRocks(it->status(), fmt::format("reading {}", family.name()));
+    }
   }
-  return FromRocks(it->status(), fmt::format("reading {}", family.name()));
 }
 
 std::unique_ptr<rocksdb::SstFileWriter> Store::NewTableWriter(const Family& family) const {

@@ -17,6 +17,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,6 +52,8 @@ class Family {
 };
 using FamilyPtr = std::shared_ptr<Family>;
 
+class BackgroundErrors;
+
 struct StoreOptions {
   std::string path;
   uint64_t block_cache_bytes = 32 << 20;
@@ -58,6 +61,9 @@ struct StoreOptions {
   // Of all families together: past it they are written out early. 0 = no bound.
   uint64_t write_buffers_bytes_max = 0;
   rocksdb::Env* env = nullptr;
+  // Damaged records of the write-ahead log are left out; otherwise they are DataLoss, but for one
+  // that is cut off at the end of a file.
+  bool skip_damaged_log = false;
 };
 
 // Thread-safe. Families may outlive the store; the database closes with the last of them.
@@ -91,12 +97,21 @@ class Store {
   absl::Status Compact(const std::vector<const Family*>& families);
   // After a failed write RocksDB refuses all others: tries to go on.
   absl::Status Resume();
+  // Tables in which RocksDB met damage in the background since this was asked last, as error texts;
+  // it goes on as if it had not.
+  std::vector<std::string> TakeBackgroundDamage();
+  // The family that table `number` belongs to; empty if there is no such table.
+  std::string FamilyOfTable(uint64_t number) const;
+  // Bytes free where the database lies; nothing if that cannot be found out.
+  std::optional<uint64_t> FreeBytes() const;
 
   // NotFound if `key` is not there.
   absl::StatusOr<std::string> Get(const Family& family, std::string_view key) const;
   // Calls visit(key, value) for all keys from `from` on, until it returns an error or false.
+  // Keys in damaged blocks are DataLoss, or if `damage` is not null left out and said there.
   using Visitor = std::function<absl::StatusOr<bool>(std::string_view, std::string_view)>;
-  absl::Status Scan(const Family& family, std::string_view from, const Visitor& visit) const;
+  absl::Status Scan(const Family& family, std::string_view from, const Visitor& visit,
+                    std::vector<absl::Status>* damage = nullptr) const;
 
   // A writer of a table that Ingest() will take, with the family's settings.
   std::unique_ptr<rocksdb::SstFileWriter> NewTableWriter(const Family& family) const;
@@ -119,6 +134,9 @@ class Store {
   // others copied. Nothing is blocked meanwhile.
   absl::Status CopyTo(const std::string& path);
 
+  // What was left out of the write-ahead log when it was read.
+  const std::vector<std::string>& dropped_log() const { return dropped_log_; }
+
   // Bytes of all files, and of those the log families take.
   uint64_t DiskBytes() const;
 
@@ -137,6 +155,8 @@ class Store {
   std::shared_ptr<rocksdb::DB> db_;
   std::map<std::string_view, FamilyPtr> fixed_;
   std::map<std::string, FamilyPtr> numbered_;  // Not taken yet.
+  std::vector<std::string> dropped_log_;
+  std::shared_ptr<BackgroundErrors> background_errors_;
 };
 
 }  // namespace varve

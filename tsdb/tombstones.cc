@@ -81,23 +81,25 @@ std::shared_ptr<const TombstoneSet> TombstoneStore::set() const {
   return set_;
 }
 
-absl::Status TombstoneStore::Load(const Store& store) {
+absl::Status TombstoneStore::Load(const Store& store, std::vector<absl::Status>& damage) {
   Entries entries;
-  RETURN_IF_ERROR(
-      store.Scan(store.tombstones(), {},
-                 [&](std::string_view key, std::string_view /*value*/) -> absl::StatusOr<bool> {
-                   ByteReader reader(key);
-                   const uint64_t series = reader.BigEndian<uint64_t>();
-                   Tombstone tombstone;
-                   tombstone.sequence = reader.BigEndian<uint64_t>();
-                   tombstone.min = reader.Time();
-                   tombstone.max = reader.Time();
-                   if (reader.failed() || !reader.done()) {
-                     return absl::DataLossError("damaged tombstone");
-                   }
-                   entries.emplace_back(series, tombstone);
-                   return true;
-                 }));
+  RETURN_IF_ERROR(store.Scan(
+      store.tombstones(), {},
+      [&](std::string_view key, std::string_view /*value*/) -> absl::StatusOr<bool> {
+        ByteReader reader(key);
+        const uint64_t series = reader.BigEndian<uint64_t>();
+        Tombstone tombstone;
+        tombstone.sequence = reader.BigEndian<uint64_t>();
+        tombstone.min = reader.Time();
+        tombstone.max = reader.Time();
+        if (reader.failed() || !reader.done()) {
+          damage.push_back(absl::DataLossError("damaged tombstone"));
+        } else {
+          entries.emplace_back(series, tombstone);
+        }
+        return true;
+      },
+      &damage));
   Added(entries);
   return absl::OkStatus();
 }

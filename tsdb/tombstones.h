@@ -77,8 +77,9 @@ absl::Status ReadLiving(absl::Span<const Tombstone> tombstones, uint64_t written
 // Thread-safe; Add() and Forget() are called by one writer at a time.
 class TombstoneStore {
  public:
-  // Reads the `tombstones` family.
-  absl::Status Load(const Store& store) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Reads the `tombstones` family; what is damaged is left out and said in `damage`.
+  absl::Status Load(const Store& store, std::vector<absl::Status>& damage)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Never null.
   std::shared_ptr<const TombstoneSet> set() const ABSL_LOCKS_EXCLUDED(mutex_);

@@ -42,4 +42,8 @@ absl::StatusOr<VerifyReport> VerifyData(const std::string& path);
 // with most values, as a table of text.
 absl::StatusOr<std::string> AnalyzeData(const std::string& path, size_t limit);
 
+// Removes table `number` from the database in `directory` and ends the process, with 0 if it
+// worked. RocksDB's tool for that does so itself, hence a process of its own.
+[[noreturn]] void RemoveTableAndExit(const std::string& directory, const std::string& number);
+
 }  // namespace varve

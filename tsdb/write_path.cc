@@ -83,21 +83,33 @@ void WritePath::ReturnBuffers(std::unique_ptr<AppendBuffers> buffers) {
   if (buffers_.size() < kPooledBuffersMax) buffers_.push_back(std::move(buffers));
 }
 
+absl::Status WritePath::SyncStore() {
+  absl::Status status = store_.SyncWal();
+  // The system drops what it could not write: another sync would say that all is well.
+  if (!status.ok()) sync_failed_.store(true, std::memory_order_relaxed);
+  return status;
+}
+
 absl::Status WritePath::Write(rocksdb::WriteBatch& batch, std::string_view what) {
+  if (must_reopen()) {
+    return absl::UnavailableError(
+        fmt::format("{}: a sync failed before; writing goes on after a restart", what));
+  }
   absl::Status status = store_.Write(batch, what);
-  if (status.ok() && options_.wal_sync_interval == 0) status = store_.SyncWal();
+  if (status.ok() && options_.wal_sync_interval == 0) status = SyncStore();
   unsynced_.store(true, std::memory_order_relaxed);
   if (!status.ok()) stuck_.store(true, std::memory_order_relaxed);
   return status;
 }
 
 absl::Status WritePath::SyncWal() {
+  if (must_reopen()) return absl::UnavailableError("a sync failed before");
   if (stuck_.load(std::memory_order_relaxed)) {
     RETURN_IF_ERROR(store_.Resume());
     stuck_.store(false, std::memory_order_relaxed);
   }
   if (!unsynced_.exchange(false, std::memory_order_relaxed)) return absl::OkStatus();
-  absl::Status status = store_.SyncWal();
+  absl::Status status = SyncStore();
   if (!status.ok()) {
     unsynced_.store(true, std::memory_order_relaxed);
     stuck_.store(true, std::memory_order_relaxed);
@@ -114,9 +126,10 @@ absl::Status WritePath::Commit(AppendBuffers& buffers) {
     return std::move(encoded).status();
   }
   MutexLock lock(commit_mutex_);
-  if (closed_) {
+  if (!refusal_.ok()) {
+    ++counters_.failed_commits;
     head_.Release(batch);
-    return absl::FailedPreconditionError("the storage is closed");
+    return refusal_;
   }
   StorageCounters refused;
   const size_t dropped = head_.Recheck(batch, refused);
@@ -139,6 +152,7 @@ absl::Status WritePath::Commit(AppendBuffers& buffers) {
   put.Put(epoch.family->handle(), EncodeIdKey(last_sequence_ + 1), ToSlice(*encoded));
   absl::Status status = Write(put, "writing the log");
   if (!status.ok()) {
+    ++counters_.failed_commits;
     head_.Release(batch);
     return status;
   }
@@ -275,7 +289,8 @@ absl::Status WritePath::Expire(DurationMs retention) {
       batch.Delete(store_.meta().handle(), HotRangeKey(hot->number));
     }
     batch.Put(store_.meta().handle(), ToSlice(kBucketTableKey), head_.bucket_table().Encode());
-    absl::Status status = Write(batch, "recording expired samples");
+    absl::Status status = At("retention");
+    if (status.ok()) status = Write(batch, "recording expired samples");
     if (!status.ok()) {
       head_.SetBucketTable(before);
       return status;
@@ -373,6 +388,7 @@ absl::Status WritePath::CheckpointLocked() {
   // A row at a time, so that commits wait for one of them at most. A row may thus contain more of
   // the log than `sequence`, and says so.
   for (const uint64_t row : rows) {
+    RETURN_IF_ERROR(At("checkpoint row"));
     MutexLock lock(commit_mutex_);
     RETURN_IF_ERROR(SaveRow(row));
   }
@@ -381,6 +397,7 @@ absl::Status WritePath::CheckpointLocked() {
   batch.Put(store_.meta().handle(), ToSlice(kSeriesHighWaterKey),
             EncodeVarintValue(head_.last_id()));
   RETURN_IF_ERROR(Write(batch, "recording a head checkpoint"));
+  RETURN_IF_ERROR(At("checkpoint recorded"));
   return DropLogBefore(sequence + 1);
 }
 
@@ -400,8 +417,11 @@ absl::Status WritePath::DropLogBefore(uint64_t sequence) {
   RETURN_IF_ERROR(
       store_.Flush({&store_.series(), &store_.head(), &store_.exemplars(), &store_.meta()}));
   // A drop is durable at once, a put only when synced.
-  RETURN_IF_ERROR(store_.SyncWal());
-  for (const LogEpoch& epoch : superfluous) RETURN_IF_ERROR(store_.Drop(*epoch.family));
+  RETURN_IF_ERROR(SyncStore());
+  for (const LogEpoch& epoch : superfluous) {
+    RETURN_IF_ERROR(At("dropping a log epoch"));
+    RETURN_IF_ERROR(store_.Drop(*epoch.family));
+  }
   return absl::OkStatus();
 }
 
@@ -473,11 +493,19 @@ absl::Status WritePath::Sweep() {
   return absl::OkStatus();
 }
 
+absl::Status WritePath::FinishHot(uint64_t number) {
+  {
+    MutexLock lock(commit_mutex_);
+    if (hot_.back()->number != number) return absl::OkStatus();
+  }
+  return RotateHot();
+}
+
 absl::Status WritePath::Close() {
   {
     MutexLock lock(commit_mutex_);
-    if (closed_) return absl::OkStatus();
-    closed_ = true;
+    if (!refusal_.ok()) return absl::OkStatus();
+    refusal_ = absl::FailedPreconditionError("the storage is closed");
   }
   RETURN_IF_ERROR(Checkpoint());
   std::shared_ptr<const HotSet> hot = hot_set();
@@ -487,7 +515,7 @@ absl::Status WritePath::Close() {
     families.push_back(family->family.get());
   }
   RETURN_IF_ERROR(store_.Flush(families));
-  return store_.SyncWal();
+  return SyncStore();
 }
 
 }  // namespace varve

@@ -25,12 +25,14 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "model/clock.h"
 #include "model/mutex.h"
 #include "model/storage.h"
+#include "tsdb/damage.h"
 #include "tsdb/db.h"
 #include "tsdb/exemplar_store.h"
 #include "tsdb/format.h"
@@ -88,7 +90,9 @@ struct AtomicCounters {
   std::atomic<uint64_t> too_old = 0;
   std::atomic<uint64_t> out_of_bounds = 0;
   std::atomic<uint64_t> duplicates = 0;
-  std::atomic<uint64_t> corruptions = 0;
+  DamageLog damage;
+  std::atomic<uint64_t> unknown_series_samples = 0;
+  std::atomic<uint64_t> failed_commits = 0;
   std::atomic<uint64_t> families_expired = 0;
   std::atomic<uint64_t> size_expired = 0;
   std::atomic<uint64_t> folds = 0;
@@ -112,9 +116,14 @@ class WritePath {
         counters_(counters),
         generation_cache_(std::make_shared<GenerationCache>(options.generation_cache_bytes)) {}
 
-  // Brings head and families to what was committed. Call once, first.
+  // Brings head and families to what was committed. Call once, first. What is damaged is left out;
+  // `losses` says that something was lost before, so that the bucket table may be out of date.
   // FailedPrecondition if a newer version wrote the data.
-  absl::Status Recover() ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  absl::Status Recover(bool losses) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // Tables of families that are small and live long in which Recover() met damage. Their readable
+  // rows are in other tables too once RewriteDamaged() has returned: they can be removed.
+  const std::set<uint64_t>& damaged_tables() const { return damaged_tables_; }
+  absl::Status RewriteDamaged();
   uint64_t replayed_records() const { return replayed_records_; }
 
   std::unique_ptr<AppendBuffers> TakeBuffers() ABSL_LOCKS_EXCLUDED(buffers_mutex_);
@@ -163,6 +172,10 @@ class WritePath {
   absl::Status ExpireOldest(uint64_t bytes) ABSL_LOCKS_EXCLUDED(commit_mutex_);
   // Closes idle chunks; removes series without data.
   absl::Status Sweep() ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // Starts a new hot family if `number` is the one written to.
+  absl::Status FinishHot(uint64_t number) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // Whether writes are refused until the database is opened again, since a sync failed.
+  bool must_reopen() const { return sync_failed_.load(std::memory_order_relaxed); }
   // Checkpoints and flushes; commits fail from now on.
   absl::Status Close() ABSL_LOCKS_EXCLUDED(commit_mutex_, checkpoint_mutex_);
 
@@ -205,9 +218,17 @@ class WritePath {
   void ReplayRecord(uint64_t sequence, const LogRecord& record)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::StatusOr<HotRange> ScanHotRange(const Family& family) const;
-  void CountCorruption(std::string_view what, const absl::Status& status);
+  // Names and counts it, and remembers which table it lies in.
+  void NoteDamage(std::string_view part, const absl::Status& status);
+  void NoteDamage(std::string_view part, const std::vector<absl::Status>& damage);
+  // A row of `meta`; nothing if it is missing or damaged.
+  std::optional<std::string> RecoverRow(std::string_view key);
 
   absl::Status Write(rocksdb::WriteBatch& batch, std::string_view what);
+  absl::Status SyncStore();
+  absl::Status At(std::string_view step) const {
+    return options_.at_step ? options_.at_step(step) : absl::OkStatus();
+  }
   // Puts the head's closed chunks into the current hot family.
   absl::Status WriteClosed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   void PutClosed(rocksdb::WriteBatch& batch, HotFamily& hot)
@@ -228,8 +249,10 @@ class WritePath {
   void PublishHot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   // Drops the families in `folded_`, once the table without them is durable.
   absl::Status DropFolded() ABSL_LOCKS_EXCLUDED(commit_mutex_);
-  // The generations the bucket table names; deletes the others.
+  // The generations the bucket table names; deletes the others, or if the table may be out of date
+  // adds them to it.
   absl::Status RecoverGenerations() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  void AdoptGeneration(const GenerationId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status Apply(const TableChange& change, BucketTable& table) const;
   // Makes `generations_` what `table` names.
   void SetGenerations(const BucketTable& table) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
@@ -246,7 +269,7 @@ class WritePath {
 
   // The writer's turn (head.h).
   mutable Mutex commit_mutex_;
-  bool closed_ ABSL_GUARDED_BY(commit_mutex_) = false;
+  absl::Status refusal_ ABSL_GUARDED_BY(commit_mutex_);  // Of all commits, unless OK.
   uint64_t last_sequence_ ABSL_GUARDED_BY(commit_mutex_) = 0;
   uint64_t replay_from_ ABSL_GUARDED_BY(commit_mutex_) = 1;
   std::deque<LogEpoch> log_ ABSL_GUARDED_BY(commit_mutex_);  // The last one is written to.
@@ -263,7 +286,10 @@ class WritePath {
   std::vector<FamilyPtr> folded_ ABSL_GUARDED_BY(commit_mutex_);  // Hot families to drop.
   // While recovering: the sequence of each head row.
   absl::flat_hash_map<uint64_t, uint64_t> row_sequences_ ABSL_GUARDED_BY(commit_mutex_);
-  uint64_t unknown_series_samples_ ABSL_GUARDED_BY(commit_mutex_) = 0;
+
+  bool table_lost_ = false;  // The bucket table is missing, or may be out of date.
+  std::set<uint64_t> damaged_tables_;
+  std::set<std::string, std::less<>> damaged_families_;
 
   TombstoneStore tombstones_;
   const std::shared_ptr<GenerationCache> generation_cache_;
@@ -279,6 +305,7 @@ class WritePath {
   std::atomic<uint64_t> log_bytes_ = 0;  // Of all epochs.
   std::atomic<bool> unsynced_ = false;
   std::atomic<bool> stuck_ = false;  // A write failed since RocksDB was told to go on.
+  std::atomic<bool> sync_failed_ = false;
 };
 
 }  // namespace varve

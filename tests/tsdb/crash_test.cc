@@ -2,9 +2,9 @@
 //
 // Goal: a killed process loses nothing it was told is committed, and invents nothing.
 // Method: a child process appends in a known pattern, reports each commit over a pipe, and is
-// killed with SIGKILL at a random moment, checkpoints, rotations, folding and sealing included, or
-// at a random step of folding; the parent opens the directory (or a copy) and compares. Several
-// generations of children go on with the same directory.
+// killed with SIGKILL at a random moment, checkpoints, rotations, folding, sealing, deletes and
+// snapshots included, or at a random step of these; the parent opens the directory (or a copy) and
+// compares. Several generations of children go on with the same directory.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -99,14 +99,24 @@ TEST_CASE("crash child" * doctest::skip()) {
   if (path == nullptr || first == nullptr || report == nullptr) return;
   DbOptions options = CrashOptions(path);
   if (const char* steps = std::getenv("CRASH_FOLD_STEPS")) {
-    options.fold_step = [left = std::atoi(steps)](std::string_view) mutable {
+    options.at_step = [left = std::atoi(steps)](std::string_view) mutable {
       if (left-- == 0) raise(SIGKILL);
       return absl::OkStatus();
     };
   }
   auto db = Db::Open(options, RealClock());
   if (!db.ok()) _exit(3);
+  // Deletes what no commit wrote, so that it changes nothing but takes its steps, and snapshots.
+  const std::vector<Matcher> nothing = {*Matcher::Create(MatchType::kEqual, "__name__", "long")};
   for (int commit = std::atoi(first);; ++commit) {
+    if (commit % 40 == 39) {
+      if (!(*db)->DeleteSeries({nothing}, 0, 1).ok()) _exit(6);
+      if (!(*db)->CleanTombstones().ok()) _exit(7);
+    }
+    if (commit % 100 == 99) {
+      if (!(*db)->Snapshot().ok()) _exit(8);
+      std::filesystem::remove_all(std::string(path) + "/" + std::string(kSnapshotsSubdirectory));
+    }
     if (!AppendCommit(**db, commit).ok()) _exit(4);
     if (write(std::atoi(report), &commit, sizeof(commit)) != sizeof(commit)) _exit(5);
   }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Goal: a write that fails is an error to its caller and leaves nothing behind; reading goes on.
-// After a full disk writing goes on by itself, after an I/O error when the storage is reopened.
-// Method: a file system whose writes fail on demand, with "no space" or an I/O error.
+// Goal: a write that fails is an error to its caller and leaves nothing behind; reading goes on,
+// and so does writing once the disk allows it, without a restart. Method: a file system whose
+// writes (or syncs) fail on demand, with "no space" or an I/O error, or that has so many bytes.
 #include <doctest/doctest.h>
 #include <rocksdb/env.h>
 #include <rocksdb/file_system.h>
 
 #include <atomic>
+#include <filesystem>
 
 #include "tests/tsdb/test_values.h"
 #include "tsdb/db.h"
@@ -15,7 +16,7 @@
 namespace varve {
 namespace {
 
-enum class Fault { kNone, kNoSpace, kIoError };
+enum class Fault { kNone, kNoSpace, kIoError, kSyncError };
 
 class FaultFile : public rocksdb::FSWritableFileOwnerWrapper {
  public:
@@ -31,9 +32,15 @@ class FaultFile : public rocksdb::FSWritableFileOwnerWrapper {
       case Fault::kIoError:
         return rocksdb::IOStatus::IOError("write failed (injected)");
       case Fault::kNone:
+      case Fault::kSyncError:
         break;
     }
     return FSWritableFileOwnerWrapper::Append(data, options, debug);
+  }
+  rocksdb::IOStatus Sync(const rocksdb::IOOptions& options,
+                         rocksdb::IODebugContext* debug) override {
+    if (fault_ == Fault::kSyncError) return rocksdb::IOStatus::IOError("sync failed (injected)");
+    return FSWritableFileOwnerWrapper::Sync(options, debug);
   }
 
  private:
@@ -54,7 +61,29 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
     return status;
   }
 
+  rocksdb::IOStatus GetFreeSpace(const std::string& /*path*/, const rocksdb::IOOptions& /*options*/,
+                                 uint64_t* free, rocksdb::IODebugContext* /*debug*/) override {
+    *free = free_bytes;
+    return rocksdb::IOStatus::OK();
+  }
+
   std::atomic<Fault> fault = Fault::kNone;
+  std::atomic<uint64_t> free_bytes = uint64_t{1} << 30;
+};
+
+struct FaultFixture {
+  const TempDir dir;
+  const std::shared_ptr<FaultFileSystem> file_system = std::make_shared<FaultFileSystem>();
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(file_system);
+  ManualClock clock{kBegin};
+  DbOptions options{.path = dir.path(), .background = false, .env = env.get()};
+  const Labels known = Labels::Of({{"series", "known"}});
+
+  static absl::Status Append(Db& db, const Labels& labels, TimestampMs time, double value) {
+    const auto appender = db.NewAppender();
+    const auto ref = appender->Append(kNoSeries, labels, time, value);
+    return ref.ok() ? appender->Commit() : ref.status();
+  }
 };
 
 TEST_CASE("a failed write rolls back, and writing goes on later") {
@@ -83,12 +112,15 @@ TEST_CASE("a failed write rolls back, and writing goes on later") {
       (void)db->Maintain();  // Resuming may work, with nothing to write; the next commit fails.
     }
     CHECK(db->Counters().float_samples_appended == 1);
+    CHECK(db->Counters().failed_commits == 3);
+    CHECK_FALSE(db->Counters().writable);
 
     file_system->fault = Fault::kNone;
     const absl::Status resumed = db->Maintain();
     if (fault == Fault::kIoError) {
       // RocksDB does not trust the log file any more: writing stays refused until it is reopened.
       CHECK_FALSE(resumed.ok());
+      CHECK_FALSE(db->Counters().writable);
       CHECK(ReadAll(*db) == before);
       CHECK_FALSE(db->Close().ok());
       db.reset();
@@ -96,6 +128,7 @@ TEST_CASE("a failed write rolls back, and writing goes on later") {
       CHECK(ReadAll(*db) == before);
     } else {
       CHECK_MESSAGE(resumed.ok(), resumed.ToString());
+      CHECK(db->Counters().writable);
     }
     MustAppend(*db, known, kBegin + 1000, 3);
     MustAppend(*db, created, kBegin + 1000, 3);
@@ -107,6 +140,109 @@ TEST_CASE("a failed write rolls back, and writing goes on later") {
     CHECK(db->Counters().corruptions == 0);
     CHECK(ReadAll(*db) == after);
   }
+}
+
+TEST_CASE_FIXTURE(FaultFixture, "after a failed sync nothing is written until the next opening") {
+  auto db = MustOpen(options, clock);
+  MustAppend(*db, known, kBegin, 1);
+  file_system->fault = Fault::kSyncError;
+  CHECK_FALSE(db->Sync().ok());
+  file_system->fault = Fault::kNone;
+  const absl::Status refused = Append(*db, known, kBegin + 1000, 2);
+  CHECK(refused.ToString().find("a sync failed") != std::string::npos);
+  CHECK_FALSE(db->Sync().ok());  // It would succeed, having lost what it was for.
+  CHECK(ReadAll(*db).at(known.ToString()).size() == 1);
+  db.reset();
+  db = MustOpen(options, clock);
+  MustAppend(*db, known, kBegin + 1000, 3);
+  CHECK(ReadAll(*db).at(known.ToString()) ==
+        std::vector<std::string>{SampleText(kBegin, 1, 0), SampleText(kBegin + 1000, 3, 0)});
+}
+
+TEST_CASE_FIXTURE(FaultFixture, "a reserve is given up when the disk is full, and made again") {
+  options.reserve_bytes = 1 << 20;
+  const std::filesystem::path reserve = std::filesystem::path(dir.path()) / "varve.reserve";
+  auto db = MustOpen(options, clock);
+  file_system->free_bytes = (2 << 20) - 1;
+  REQUIRE(db->Maintain().ok());
+  CHECK_FALSE(std::filesystem::exists(reserve));
+  file_system->free_bytes = 2 << 20;
+  REQUIRE(db->Maintain().ok());
+  REQUIRE(std::filesystem::exists(reserve));
+  CHECK(std::filesystem::file_size(reserve) == options.reserve_bytes);
+  CHECK(db->Counters().reserve_bytes == options.reserve_bytes);
+
+  file_system->fault = Fault::kNoSpace;
+  const absl::Status full = Append(*db, known, kBegin, 1);
+  CHECK(absl::IsResourceExhausted(full));
+  CHECK(full.ToString().find("No space left on device") != std::string::npos);
+  CHECK_FALSE(db->Maintain().ok());
+  CHECK_FALSE(std::filesystem::exists(reserve));
+  file_system->free_bytes = 0;
+  file_system->fault = Fault::kNone;  // The room that the reserve took.
+  REQUIRE(db->Maintain().ok());
+  MustAppend(*db, known, kBegin, 1);
+  CHECK_FALSE(std::filesystem::exists(reserve));
+  file_system->free_bytes = 8 << 20;
+  REQUIRE(db->Maintain().ok());
+  CHECK(std::filesystem::exists(reserve));
+  REQUIRE(db->Close().ok());
+  CHECK_FALSE(std::filesystem::exists(reserve));
+}
+
+TEST_CASE_FIXTURE(FaultFixture, "the oldest data goes before a full disk fails anything") {
+  options.reserve_bytes = 1 << 20;
+  options.retention = 0;
+  options.hot_epoch = kHour;
+  options.bucket_size = kHour;
+  auto db = MustOpen(options, clock);
+  for (int minute = 0; minute < 6 * 60; ++minute) {
+    clock.Set(kBegin + minute * kMinute);
+    MustAppend(*db, known, clock.Now(), minute * 0.37);
+  }
+  REQUIRE(db->Seal().ok());
+  const uint64_t before = db->Stored().generation_samples;
+  db->SetSizeRetention({.bytes = 1});
+  file_system->free_bytes = options.reserve_bytes - 1;
+  REQUIRE(db->Maintain().ok());
+  CHECK(db->Stored().generation_samples < before);
+  CHECK(db->Counters().generations_dropped_by_size > 0);
+  CHECK(db->Counters().failed_commits == 0);
+}
+
+// ------------------------------------------------------------------------------------------ clock
+
+TEST_CASE_FIXTURE(FaultFixture, "a clock that jumps does not keep samples out") {
+  auto db = MustOpen(options, clock);
+  MustAppend(*db, known, kBegin, 0);
+  for (const DurationMs jump : {12 * kHour, -12 * kHour}) {
+    CAPTURE(jump);
+    // Scrapes go on by the clock while it is wrong, and after it has been put right.
+    const TimestampMs wrong = kBegin + jump;
+    clock.Set(wrong);
+    const Labels during = Labels::Of({{"series", "during"}, {"jump", std::to_string(jump)}});
+    // Far in the past they are out of bounds, as everywhere; they do no harm.
+    const AppendError error = TryAppend(*db, during, wrong, 1);
+    CHECK(error == (jump > 0 ? AppendError::kNone : AppendError::kOutOfBounds));
+    db.reset();
+    clock.Set(kBegin + kMinute);
+    db = MustOpen(options, clock);
+    CHECK(db->Head().max_time <= clock.Now() + options.lookahead_limit);
+    const Labels after = Labels::Of({{"series", "after"}, {"jump", std::to_string(jump)}});
+    CHECK(TryAppend(*db, after, clock.Now(), 1) == AppendError::kNone);
+    CHECK(TryAppend(*db, known, clock.Now(), 1) != AppendError::kOutOfBounds);
+    CHECK(db->Maintain().ok());
+  }
+}
+
+TEST_CASE_FIXTURE(FaultFixture, "samples far in the future are refused at the limit") {
+  auto db = MustOpen(options, clock);
+  const TimestampMs limit = kBegin + options.lookahead_limit;
+  CHECK(TryAppend(*db, known, limit + 1, 1) == AppendError::kOutOfBounds);
+  CHECK(TryAppend(*db, known, kMaxTimestamp - 1, 1) == AppendError::kOutOfBounds);
+  CHECK(db->Head().max_time == kMinTimestamp);
+  CHECK(TryAppend(*db, known, limit, 1) == AppendError::kNone);
+  CHECK(TryAppend(*db, Labels::Of({{"series", "now"}}), kBegin, 1) == AppendError::kNone);
 }
 
 }  // namespace

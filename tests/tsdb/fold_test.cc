@@ -125,7 +125,7 @@ TEST_CASE_FIXTURE(FoldFixture, "fold: a pass that is stopped at any step is done
   std::map<std::string, int> seen;
   std::vector<std::unique_ptr<TempDir>> copies;
   db.reset();
-  options.fold_step = [&](std::string_view step) -> absl::Status {
+  options.at_step = [&](std::string_view step) -> absl::Status {
     steps.emplace_back(step);
     if (++seen[steps.back()] == 2 || seen.size() > copies.size()) {
       copies.push_back(std::make_unique<TempDir>());
@@ -155,11 +155,12 @@ TEST_CASE_FIXTURE(FoldFixture, "fold: a pass that is stopped at any step is done
     Feed(*db, 20 * kMinute, "a");
   }
   CHECK(seen.contains("tables taken in"));
-  CHECK(seen.contains("hot family dropped"));
+  CHECK(seen.contains("dropping a hot family"));
+  CHECK(seen.contains("checkpoint recorded"));
   CHECK(seen.contains("begin merge"));
   CHECK(db->Counters().corruptions == 0);
   db.reset();
-  options.fold_step = nullptr;
+  options.at_step = nullptr;
 
   // What a kill would have left at each kind of step: nothing fed until then is lost.
   for (const std::unique_ptr<TempDir>& copy : copies) {
