@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "model/check.h"
 
@@ -62,6 +63,17 @@ bool TryCutText(std::string_view& rest, std::string_view& text) {
   }
   text = CutText(rest);
   return true;
+}
+
+// How many bytes the two begin with alike.
+size_t CommonBytes(std::string_view a, std::string_view b) {
+  const size_t size = std::min(a.size(), b.size());
+  size_t at = 0;
+  for (; at + sizeof(uint64_t) <= size; at += sizeof(uint64_t)) {
+    if (std::memcmp(a.data() + at, b.data() + at, sizeof(uint64_t)) != 0) break;
+  }
+  while (at < size && a[at] == b[at]) ++at;
+  return at;
 }
 
 using Pair = std::pair<std::string, std::string>;
@@ -216,14 +228,21 @@ std::string Labels::ToBracedString() const {
   return out;
 }
 
+// Only the first text in which they differ decides; those in front of it are the same bytes.
 std::strong_ordering operator<=>(const Labels& a, const Labels& b) {
-  auto x = a.begin();
-  auto y = b.begin();
-  for (; x != a.end() && y != b.end(); ++x, ++y) {
-    if (const auto order = x->name <=> y->name; order != 0) return order;
-    if (const auto order = x->value <=> y->value; order != 0) return order;
+  const size_t common = CommonBytes(a.bytes_, b.bytes_);
+  std::string_view rest = a.bytes_;
+  size_t begin = 0;
+  while (begin < common) {
+    CutText(rest);
+    const size_t end = a.bytes_.size() - rest.size();
+    if (end > common) break;
+    begin = end;
   }
-  return (x != a.end()) <=> (y != b.end());
+  rest = std::string_view(a.bytes_).substr(begin);
+  std::string_view other = std::string_view(b.bytes_).substr(begin);
+  if (rest.empty() || other.empty()) return !rest.empty() <=> !other.empty();
+  return CutText(rest) <=> CutText(other);
 }
 
 void LabelsBuilder::Reset(const Labels& base) {

@@ -6,7 +6,11 @@
 
 #include <doctest/doctest.h>
 
+#include <iterator>
+#include <random>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace varve {
 namespace {
@@ -63,6 +67,34 @@ TEST_CASE("labels: ordered by name, then value; a prefix first") {
   CHECK(Labels() < a);
   // Longer texts do not sort behind shorter ones just for their length byte.
   CHECK(Labels::Of({{"a", "aaa"}}) < Labels::Of({{"a", "b"}}));
+}
+
+TEST_CASE("labels: the order is that of the pairs, whatever their lengths") {
+  std::mt19937 random(7);
+  const auto below = [&](size_t bound) {
+    return std::uniform_int_distribution<size_t>(0, bound - 1)(random);
+  };
+  // Lengths around those where words of bytes end and where the encoding of a length grows.
+  const auto text = [&] {
+    static constexpr size_t kLengths[] = {1, 2, 7, 8, 9, 254, 255, 256, 300};
+    std::string value(kLengths[below(std::size(kLengths))], 'a');
+    if (below(2) == 0) value[below(value.size())] = below(2) == 0 ? '\xff' : 'b';
+    return value;
+  };
+  size_t differ = 0;
+  for (int round = 0; round < 20'000; ++round) {
+    std::vector<std::pair<std::string, std::string>> a;
+    const size_t count = below(4);
+    for (size_t i = 0; i < count; ++i) a.emplace_back("l" + std::to_string(i), text());
+    auto b = a;
+    if (!b.empty() && below(2) == 0) b[below(b.size())].second = text();
+    if (!b.empty() && below(4) == 0) b.pop_back();
+    if (below(4) == 0) b.emplace_back("m" + text(), text());
+    const auto wanted = a <=> b;
+    CHECK((Labels::FromPairs(a) <=> Labels::FromPairs(b)) == wanted);
+    differ += wanted != 0;
+  }
+  CHECK(differ > 5'000);
 }
 
 TEST_CASE("labels: the hash is XXH64 of the encoding") {
