@@ -2,6 +2,9 @@
 //
 // Floats as Go reads and writes them.
 
+#include <fmt/compile.h>
+#include <fmt/format.h>
+
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -17,6 +20,8 @@ constexpr size_t kFloatBytesMax = 400;
 
 // Below, the shortest digits end at or behind the decimal point.
 constexpr double kPlainDigitsBelow = 0x1p53;
+// From here on fmt writes no exponent, up to kPlainDigitsBelow and further.
+constexpr double kPlainInFmtFrom = 1e-4;
 
 char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
@@ -114,7 +119,12 @@ void AppendFloat(double value, std::string& out) {
   if (AppendSpecial(value, out) || AppendFewDecimals(value, out)) return;
   std::array<char, kFloatBytesMax> buffer;
   char* const begin = buffer.data();
-  if (std::fabs(value) < kPlainDigitsBelow) {
+  const double magnitude = std::fabs(value);
+  if (magnitude < kPlainDigitsBelow) {
+    if (magnitude >= kPlainInFmtFrom) {  // The same text as below, in less than half the time.
+      out.append(begin, fmt::format_to(begin, FMT_COMPILE("{}"), value));
+      return;
+    }
     const auto [end, error] =
         std::to_chars(begin, begin + buffer.size(), value, std::chars_format::fixed);
     INVARIANT(error == std::errc());
