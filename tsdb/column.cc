@@ -383,10 +383,15 @@ void AddBlockUses(const ColumnRow& row, const ColumnSegment& segment, const Colu
 
 }  // namespace
 
+absl::Status DecodeColumnRow(const ColumnRow& row, const ColumnReadOptions& options,
+                             SeriesSamples& samples) {
+  return RowReader(row, options, samples).Read();
+}
+
 absl::Status DecodeColumns(std::string_view row, const ColumnReadOptions& options,
                            SeriesSamples& samples) {
   ASSIGN_OR_RETURN(const ColumnRow parsed, ParseColumnRow(row));
-  return RowReader(parsed, options, samples).Read();
+  return DecodeColumnRow(parsed, options, samples);
 }
 
 absl::Status DecodeTimes(std::string_view row, SharedTimes& times,

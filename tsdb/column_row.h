@@ -82,6 +82,9 @@ struct ColumnRow {
 
 // Views into `row`. DataLoss if the head is damaged or the row ends amid its blocks.
 absl::StatusOr<ColumnRow> ParseColumnRow(std::string_view row);
+// DecodeColumns() for a row that has been parsed.
+absl::Status DecodeColumnRow(const ColumnRow& row, const ColumnReadOptions& options,
+                             SeriesSamples& samples);
 
 // Whether the block's bytes are as they were written.
 bool IsIntact(const ColumnBlock& block);

@@ -12,6 +12,7 @@
 
 #include "model/status_macros.h"
 #include "tsdb/coding.h"
+#include "tsdb/column_row.h"
 #include "tsdb/damage.h"
 #include "tsdb/merge_samples.h"
 #include "tsdb/postings.h"
@@ -337,17 +338,31 @@ absl::Status Generation::AddNames(std::set<std::string>& names) const {
 absl::Status Generation::AddValues(std::string_view name, std::set<std::string>& values) const {
   if (name.empty()) return absl::OkStatus();
   const std::string prefix = prefix_ + PostingsTail(name, {});
+  if (const auto cached = cache_->values.Find(prefix)) {
+    values.insert(cached->begin(), cached->end());
+    return absl::OkStatus();
+  }
+  auto found = std::make_shared<std::vector<std::string>>();
+  uint64_t bytes = 0;
+  bool whole = true;
   std::string from = prefix;
   const std::unique_ptr<rocksdb::Iterator> it = NewIterator(*postings_);
   it->Seek(from);
   for (;;) {
-    if (!it->Valid() && !GoOn(*it, from, kPostingsFamily)) break;
+    if (!it->Valid()) {
+      if (!GoOn(*it, from, kPostingsFamily)) break;
+      whole = false;
+    }
     if (!ToView(it->key()).starts_with(prefix)) break;
     from = it->key().ToString();
-    values.emplace(std::string_view(from).substr(prefix.size()));
+    found->emplace_back(from, prefix.size());
+    bytes += sizeof(std::string) + found->back().size();
     it->Next();
   }
-  return FromRocks(it->status(), "reading label values");
+  RETURN_IF_ERROR(FromRocks(it->status(), "reading label values"));
+  values.insert(found->begin(), found->end());
+  if (whole) cache_->values.Add(prefix, std::move(found), bytes);
+  return absl::OkStatus();
 }
 
 // ----------------------------------------------------------------------------------------- samples
@@ -376,18 +391,18 @@ absl::StatusOr<std::shared_ptr<const SharedTimes>> Generation::TimesOfRow(const 
 
 absl::Status Generation::ReadRow(std::string_view row, TimestampMs min, TimestampMs max,
                                  std::vector<ColumnDamage>* damage, SeriesSamples& samples) const {
-  ASSIGN_OR_RETURN(const ColumnSummary summary, SummarizeColumns(row));
-  if (summary.max_time < min || summary.min_time > max) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const ColumnRow parsed, ParseColumnRow(row));
+  if (parsed.max < min || parsed.min > max) return absl::OkStatus();
   ++samples.cost.chunks;
   samples.cost.bytes += row.size();
   ColumnReadOptions options{.min = min, .max = max, .damage = damage};
   std::shared_ptr<const SharedTimes> times;
-  if (summary.times.has_value()) {
-    ASSIGN_OR_RETURN(times, TimesOfRow(*summary.times, samples.cost));
+  if (parsed.times.has_value()) {
+    ASSIGN_OR_RETURN(times, TimesOfRow(*parsed.times, samples.cost));
     options.times = times.get();
   }
-  return DecodeInto(summary.min_time, samples,
-                    [&](SeriesSamples& to) { return DecodeColumns(row, options, to); });
+  return DecodeInto(parsed.min, samples,
+                    [&](SeriesSamples& to) { return DecodeColumnRow(parsed, options, to); });
 }
 
 absl::Status Generation::Read(rocksdb::Iterator& it, uint64_t series, TimestampMs min,

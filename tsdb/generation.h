@@ -64,16 +64,19 @@ absl::StatusOr<uint64_t> DecodeLabelKey(std::string_view key);
 
 // What generations have decoded, of all of them. Thread-safe.
 struct GenerationCache {
-  explicit GenerationCache(uint64_t bytes_max) : ids(bytes_max / 2), times(bytes_max / 2) {}
+  explicit GenerationCache(uint64_t bytes_max)
+      : ids(bytes_max / 2), times(bytes_max / 8 * 3), values(bytes_max / 8) {}
 
-  uint64_t bytes() const { return ids.bytes() + times.bytes(); }
+  uint64_t bytes() const { return ids.bytes() + times.bytes() + values.bytes(); }
   void SetBytesMax(uint64_t bytes_max) {
     ids.SetBytesMax(bytes_max / 2);
-    times.SetBytesMax(bytes_max / 2);
+    times.SetBytesMax(bytes_max / 8 * 3);
+    values.SetBytesMax(bytes_max / 8);
   }
 
-  LruCache<std::vector<uint64_t>> ids;  // What matchers selected.
-  LruCache<SharedTimes> times;          // Times rows; neighbouring series share one.
+  LruCache<std::vector<uint64_t>> ids;        // What matchers selected.
+  LruCache<SharedTimes> times;                // Times rows; neighbouring series share one.
+  LruCache<std::vector<std::string>> values;  // Of a label, rising.
 };
 
 // Reads one generation. Immutable and thread-safe; keeps its families open.
