@@ -8,6 +8,7 @@
 #include <rocksdb/perf_level.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "model/status_macros.h"
@@ -110,11 +111,11 @@ absl::Status ReadChunks(rocksdb::Iterator& it, const BucketTable::Bucket& bucket
 
 }  // namespace
 
-std::unique_ptr<rocksdb::Iterator> IteratorPool::Take(const FamilyPtr& family) {
+std::unique_ptr<rocksdb::Iterator> IteratorPool::Take(const FamilyPtr& family, size_t slot) {
   std::unique_ptr<rocksdb::Iterator> iterator;
   {
     MutexLock lock(mutex_);
-    const auto it = idle_.find(family.get());
+    const auto it = idle_.find({family.get(), slot});
     if (it != idle_.end() && !it->second.iterators.empty()) {
       iterator = std::move(it->second.iterators.back());
       it->second.iterators.pop_back();
@@ -125,9 +126,10 @@ std::unique_ptr<rocksdb::Iterator> IteratorPool::Take(const FamilyPtr& family) {
       family->db().NewIterator(rocksdb::ReadOptions(), family->handle()));
 }
 
-void IteratorPool::Return(const FamilyPtr& family, std::unique_ptr<rocksdb::Iterator> iterator) {
+void IteratorPool::Return(const FamilyPtr& family, size_t slot,
+                          std::unique_ptr<rocksdb::Iterator> iterator) {
   MutexLock lock(mutex_);
-  Idle& idle = idle_[family.get()];
+  Idle& idle = idle_[{family.get(), slot}];
   idle.family = family;
   if (idle.iterators.size() < kIdleMax) idle.iterators.push_back(std::move(iterator));
 }
@@ -171,7 +173,8 @@ absl::Status ReadSet::Read(uint64_t id, const std::shared_ptr<const HotSet>& now
   const BlockCounter blocks(samples.cost);
   const std::shared_ptr<const HotSet> set =
       now == nullptr || now == pinned_ ? pinned_ : Combined(now);
-  std::unique_ptr<rocksdb::Iterator> columns;
+  // By slot; few of them are needed at a time.
+  std::array<std::unique_ptr<rocksdb::Iterator>, IteratorPool::kSlots> columns;
   std::vector<std::unique_ptr<rocksdb::Iterator>> hot_iterators(set->families.size());
   for (const BucketTable::Bucket& bucket : set->buckets.buckets()) {
     if (bucket.start > max || bucket.end <= min) continue;
@@ -182,10 +185,12 @@ absl::Status ReadSet::Read(uint64_t id, const std::shared_ptr<const HotSet>& now
                                     });
          it != set->generations.end() && InBucket(**it, bucket); ++it) {
       if (!(*it)->Overlaps(min, max) || !MayHave(**it, id)) continue;
-      if (columns == nullptr) columns = iterators_.Take((*it)->columns());
-      RETURN_IF_ERROR(ReadLiving(
-          Since(deleted, (*it)->info().sequence), kWrittenInOrder, samples,
-          [&](SeriesSamples& to) { return (*it)->Read(*columns, id, min, max, &damage, to); }));
+      const size_t slot = static_cast<size_t>(it - set->generations.begin()) % IteratorPool::kSlots;
+      if (columns[slot] == nullptr) columns[slot] = iterators_.Take((*it)->columns(), slot);
+      RETURN_IF_ERROR(ReadLiving(Since(deleted, (*it)->info().sequence), kWrittenInOrder, samples,
+                                 [&](SeriesSamples& to) {
+                                   return (*it)->Read(*columns[slot], id, min, max, &damage, to);
+                                 }));
     }
     if (now == nullptr) continue;
     for (size_t i = 0; i < set->families.size(); ++i) {
@@ -196,17 +201,18 @@ absl::Status ReadSet::Read(uint64_t id, const std::shared_ptr<const HotSet>& now
           hot_min > max || hot_max < min) {
         continue;
       }
-      if (hot_iterators[i] == nullptr) hot_iterators[i] = iterators_.Take(hot.family);
+      if (hot_iterators[i] == nullptr) hot_iterators[i] = iterators_.Take(hot.family, 0);
       RETURN_IF_ERROR(
           ReadChunks(*hot_iterators[i], bucket, id, deleted, min, max, damage, samples));
     }
   }
-  if (columns != nullptr) {
-    iterators_.Return(set->generations.front()->columns(), std::move(columns));
+  for (size_t slot = 0; slot < columns.size(); ++slot) {
+    if (columns[slot] == nullptr) continue;
+    iterators_.Return(set->generations.front()->columns(), slot, std::move(columns[slot]));
   }
   for (size_t i = 0; i < hot_iterators.size(); ++i) {
     if (hot_iterators[i] != nullptr) {
-      iterators_.Return(set->families[i]->family, std::move(hot_iterators[i]));
+      iterators_.Return(set->families[i]->family, 0, std::move(hot_iterators[i]));
     }
   }
   return absl::OkStatus();

@@ -23,24 +23,28 @@
 
 namespace varve {
 
-// Iterators over families, used again by the next read: making one costs more than a seek.
-// Thread-safe.
+// Iterators over families, used again by the next read: making one costs more than a seek, and so
+// does moving one to another file. Readers of different parts of a family therefore name different
+// slots. Thread-safe.
 class IteratorPool {
  public:
-  // An iterator over the family's state of now or later.
-  std::unique_ptr<rocksdb::Iterator> Take(const FamilyPtr& family) ABSL_LOCKS_EXCLUDED(mutex_);
-  void Return(const FamilyPtr& family, std::unique_ptr<rocksdb::Iterator> iterator)
+  static constexpr size_t kSlots = 16;  // Of a family: each iterator keeps a block in memory.
+
+  // An iterator over the family's state of now or later. REQUIRES: slot < kSlots.
+  std::unique_ptr<rocksdb::Iterator> Take(const FamilyPtr& family, size_t slot)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void Return(const FamilyPtr& family, size_t slot, std::unique_ptr<rocksdb::Iterator> iterator)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  static constexpr size_t kIdleMax = 16;  // Of one family: the threads that read at a time.
+  static constexpr size_t kIdleMax = 16;  // Of one slot: the threads that read at a time.
   struct Idle {
     FamilyPtr family;  // Outlives its iterators.
     std::vector<std::unique_ptr<rocksdb::Iterator>> iterators;
   };
 
   Mutex mutex_;
-  absl::flat_hash_map<const Family*, Idle> idle_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::pair<const Family*, size_t>, Idle> idle_ ABSL_GUARDED_BY(mutex_);
 };
 
 // A pinned bucket table, and which of its generations have which of the selected series.
