@@ -44,6 +44,8 @@ struct SelectHints {
   std::vector<std::string> grouping;  // Of the enclosing aggregation.
   bool grouping_by = false;
   uint64_t limit = 0;  // Series wanted at most; 0 = all.
+  // Of each series only the newest sample up to end_ms counts: older ones may be left out.
+  bool newest_only = false;
   // Told how many series match before their labels are made; its error ends the call. May be empty.
   std::function<absl::Status(uint64_t series)> found;
 };

@@ -17,8 +17,10 @@ namespace {
 
 // Below, waking a thread costs more than it brings.
 constexpr uint64_t kSamplesForThreads = 20'000;
-// Rows of a batch, for each thread: a few, so that a long series does not leave the others idle.
+// Rows of a batch, for each thread: a few, so that a long series does not leave the others idle;
+// of short series as many as make handing out a batch worth it.
 constexpr size_t kRowsPerThread = 8;
+constexpr uint64_t kBatchSamplesPerThread = 8'192;
 // Steps of all rows of a batch: rows that are made ahead count in no limit.
 constexpr size_t kBatchStepsMax = 1 << 20;
 // How much of the sample limit given rows may take.
@@ -71,6 +73,10 @@ absl::StatusOr<std::vector<Labels>> LeafRows::Open() {
       // What one of them will not look at the others may.
       hints.function.clear();
       hints.grouping.clear();
+      hints.newest_only =
+          std::all_of(group_->leaves.begin(), group_->leaves.end(), [&](const LeafRows* leaf) {
+            return leaf->plan_.hints.newest_only && leaf->plan_.hints.end_ms == hints.end_ms;
+          });
     }
     ASSIGN_OR_RETURN(group_->series, Select(context_, matchers(), std::move(hints), memory_));
   }
@@ -92,8 +98,10 @@ absl::StatusOr<std::vector<Labels>> LeafRows::Open() {
 void LeafRows::DecideThreads() {
   const size_t threads = context_.workers().threads() + 1;
   if (threads == 1 || series_ < 2) return;
-  if (ExpectedSamples(group_->end - group_->start) < kSamplesForThreads / series_) return;
-  batch_rows_ = std::min({threads * kRowsPerThread, (series_ + 1) / 2,
+  const uint64_t expected = ExpectedSamples(group_->end - group_->start);
+  if (expected < kSamplesForThreads / series_) return;
+  const size_t rows = std::max<size_t>(kRowsPerThread, kBatchSamplesPerThread / expected);
+  batch_rows_ = std::min({threads * rows, (series_ + 1) / 2,
                           std::max<size_t>(1, kBatchStepsMax / std::max<size_t>(plan_.steps, 1))});
 }
 

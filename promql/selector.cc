@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "model/histogram_math.h"
@@ -90,12 +91,20 @@ class SelectorOperator : public Operator {
   void FillFloats(const SeriesSamples& samples, Row& row) const {
     StepCursor cursor(samples.times);
     RowWriter out(row);
-    for (size_t step = 0; step < StepsToFill(); ++step) {
-      const TimestampMs at = spec_.At(step);
-      const size_t next = cursor.MoveTo(at);  // Samples not newer than the step.
-      if (next == 0 || samples.times[next - 1] <= at - spec_.lookback) continue;
+    const auto fill = [&](size_t step, size_t next) {  // Samples not newer than the step.
+      if (next == 0 || samples.times[next - 1] <= spec_.At(step) - spec_.lookback) return;
       const double value = samples.values[next - 1];
       if (!IsStaleNan(value)) out.Set(step, value);
+    };
+    std::array<uint32_t, 64> nexts;
+    for (size_t step = 0; step < StepsToFill();) {
+      fill(step, cursor.MoveTo(spec_.At(step)));
+      ++step;
+      if (spec_.time.fixed) continue;
+      const size_t even = cursor.MoveEvenly(
+          spec_.At(step), spec_.grid.step,
+          absl::MakeSpan(nexts).subspan(0, std::min(nexts.size(), StepsToFill() - step)));
+      for (size_t i = 0; i < even; ++i) fill(step++, nexts[i]);
     }
   }
 
@@ -276,6 +285,10 @@ absl::StatusOr<OperatorPtr> MakeSelector(QueryContext& context, const Grid& grid
   select.function = hints.function;
   select.grouping = hints.grouping;
   select.grouping_by = hints.grouping_by;
+  // What comes before a histogram tells whether it was reset.
+  select.newest_only = context.setup().engine.rewrites && !context.counts_per_step() &&
+                       !selector.smoothed && !context.NeedsResetHints(selector) &&
+                       (spec.time.fixed || grid.count == 1);
   return OperatorPtr(
       std::make_unique<SelectorOperator>(context, spec, selector, std::move(select)));
 }

@@ -110,9 +110,10 @@ class StoredSeriesSet : public SeriesSet {
  public:
   // Sorts the selection by labels, and merges equal ones.
   StoredSeriesSet(std::shared_ptr<const Engine> engine, std::shared_ptr<ReadDamage> damage,
-                  Selection selection, uint64_t limit)
+                  Selection selection, const SelectHints& hints)
       : engine_(std::move(engine)),
         damage_(std::move(damage)),
+        newest_only_(hints.newest_only),
         read_set_(std::move(selection.pinned), std::move(selection.stored)) {
     std::vector<Source>& sources = selection.sources;
     std::vector<Labels>& labels = selection.labels;
@@ -127,7 +128,7 @@ class StoredSeriesSet : public SeriesSet {
     for (size_t i = 0; i < sources.size(); ++i) {
       if (labels[i].empty()) continue;  // Left memory between being found and being looked at.
       if (labels_.empty() || labels_.back() != labels[i]) {
-        if (limit > 0 && labels_.size() == limit) break;
+        if (hints.limit > 0 && labels_.size() == hints.limit) break;
         labels_.push_back(std::move(labels[i]));
         first_source_.push_back(sources_.size());
       }
@@ -171,10 +172,12 @@ class StoredSeriesSet : public SeriesSet {
     const Head::OpenSamples open = engine_->head.CopyOpen(source.id);
     const std::shared_ptr<const TombstoneSet> all_deleted = engine_->write_path.tombstones();
     const absl::Span<const Tombstone> deleted = all_deleted->Of(source.id);
+    // Without deletions, the newest sample is in memory if anything up to `max` is.
+    const TimestampMs needed_from = newest_only_ && deleted.empty() ? max : min;
     const bool all_open =
         open.newest_late < min &&
-        (!open.closed.empty() ? open.closed.front()->key.first_time <= min
-                              : !open.open.empty() && open.open_first_time <= min);
+        (!open.closed.empty() ? open.closed.front()->key.first_time <= needed_from
+                              : !open.open.empty() && open.open_first_time <= needed_from);
     if (!all_open) {
       RETURN_IF_ERROR(read_set_.Read(source.id, engine_->write_path.hot_set(), deleted, min, max,
                                      damage, samples));
@@ -210,6 +213,7 @@ class StoredSeriesSet : public SeriesSet {
 
   const std::shared_ptr<const Engine> engine_;
   const std::shared_ptr<ReadDamage> damage_;
+  const bool newest_only_;
   const ReadSet read_set_;
   std::vector<Labels> labels_;
   std::vector<Source> sources_;
@@ -264,7 +268,7 @@ class StoredQuerier : public Querier {
       selection.labels.push_back(std::move(labels[i]));
     }
     LeaveOutDeleted(min, max, selection);
-    return std::make_unique<StoredSeriesSet>(engine_, damage_, std::move(selection), hints.limit);
+    return std::make_unique<StoredSeriesSet>(engine_, damage_, std::move(selection), hints);
   }
 
   absl::StatusOr<LabelTexts> LabelNames(const std::vector<std::vector<Matcher>>& matcher_sets,

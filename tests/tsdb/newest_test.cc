@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A selection of which only the newest samples count ends in the same sample as a whole one,
+// wherever samples lie and whatever was deleted or came late, and reads less.
+#include <doctest/doctest.h>
+
+#include "model/matcher.h"
+#include "tests/tsdb/test_values.h"
+#include "tsdb/db.h"
+
+namespace varve {
+namespace {
+
+constexpr DurationMs kStep = 15 * kSecond;
+const Labels kSteady = Labels::Of({{"__name__", "steady"}});
+
+struct NewestFixture {
+  TempDir dir;
+  ManualClock clock{kBegin + kDay};
+  DbOptions options{
+      .path = dir.path(), .retention = 0, .out_of_order_window = kDay, .background = false};
+
+  static SeriesSamples Read(const Db& db, TimestampMs min, TimestampMs max, bool newest_only) {
+    const auto set = (*db.OpenQuerier(min, max))
+                         ->Select({Matcher::Equal("__name__", "steady")},
+                                  {.start_ms = min, .end_ms = max, .newest_only = newest_only});
+    REQUIRE(set.ok());
+    SeriesSamples samples;
+    if ((*set)->size() > 0) REQUIRE((*set)->Read(0, min, max, samples).ok());
+    return samples;
+  }
+
+  // Returns how many chunks less were read.
+  static size_t Compare(const Db& db, TimestampMs end) {
+    size_t saved = 0;
+    for (TimestampMs max = kBegin - kMinute; max < end; max += 97 * kSecond) {
+      CAPTURE(max);
+      for (const DurationMs window : {5 * kMinute, 3 * kHour}) {
+        const SeriesSamples all = Read(db, max - window, max, false);
+        const SeriesSamples newest = Read(db, max - window, max, true);
+        REQUIRE(newest.times.empty() == all.times.empty());
+        REQUIRE(newest.cost.chunks <= all.cost.chunks);
+        saved += all.cost.chunks - newest.cost.chunks;
+        if (all.times.empty()) continue;
+        CHECK(newest.times.back() == all.times.back());
+        CHECK(BitsOf(newest.values.back()) == BitsOf(all.values.back()));
+      }
+    }
+    return saved;
+  }
+};
+
+TEST_CASE_FIXTURE(NewestFixture, "selection: the newest samples only") {
+  auto db = MustOpen(options, clock);
+  constexpr int kCount = 600;  // Closed chunks, and an open one.
+  for (int i = 0; i < kCount; ++i) {
+    if (i % 100 < 40 && i > 300) continue;  // Gaps longer than the shorter window.
+    MustAppend(*db, kSteady, kBegin + i * kStep, i % 50 == 7 ? StaleNan() : i);
+  }
+  const TimestampMs end = kBegin + kCount * kStep + 10 * kMinute;
+  CHECK(Compare(*db, end) > 0);
+  SUBCASE("late samples") {
+    for (int i = 310; i < 330; ++i) MustAppend(*db, kSteady, kBegin + i * kStep + 1, -i);
+    Compare(*db, end);
+    MustAppend(*db, kSteady, kBegin + (kCount - 20) * kStep + 1, -1);
+    Compare(*db, end);
+  }
+  SUBCASE("deleted samples") {
+    REQUIRE(db->DeleteSeries({{Matcher::Equal("__name__", "steady")}},
+                             kBegin + (kCount - 30) * kStep, kMaxTimestamp)
+                .ok());
+    Compare(*db, end);
+    MustAppend(*db, kSteady, kBegin + kCount * kStep, 1);
+    Compare(*db, end);
+  }
+  SUBCASE("a restart") {
+    REQUIRE(db->Close().ok());
+    db.reset();
+    db = MustOpen(options, clock);
+    Compare(*db, end);
+    MustAppend(*db, kSteady, kBegin + kCount * kStep, 1);
+    Compare(*db, end);
+  }
+}
+
+}  // namespace
+}  // namespace varve
