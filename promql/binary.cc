@@ -133,14 +133,11 @@ class VectorBinary : public Operator {
       group_of_one_.push_back(index);
       groups_[index].ones.push_back(one);
     }
-    // Of several ambiguous groups, the one whose second series comes first is the error's.
-    std::vector<std::pair<size_t, Group*>> shared;
+    std::optional<Ambiguity> first;
     for (Group& group : groups_) {
-      if (group.ones.size() > 1) shared.emplace_back(SecondOne(group), &group);
+      if (group.ones.size() > 1) RETURN_IF_ERROR(MergeOnes(group, first));
     }
-    std::sort(shared.begin(), shared.end());
-    for (const auto& [second, group] : shared) RETURN_IF_ERROR(MergeOnes(*group));
-    return absl::OkStatus();
+    return first.has_value() ? Duplicate(*first) : absl::OkStatus();
   }
 
   absl::StatusOr<size_t> GroupOf(const Labels& labels) {
@@ -154,15 +151,6 @@ class VectorBinary : public Operator {
       if (matching_.card == Cardinality::kOneToOne) groups_.back().matched.Reset(grid_.count);
     }
     return it->second;
-  }
-
-  // The second series of the group that has samples; past all if there is none.
-  size_t SecondOne(const Group& group) const {
-    size_t seen = 0;
-    for (size_t one : group.ones) {
-      if (!one_rows_.rows()[one].Empty() && ++seen == 2) return one;
-    }
-    return one_labels_.size();
   }
 
   void ExplainUnmatched() {
@@ -181,33 +169,46 @@ class VectorBinary : public Operator {
     }
   }
 
+  // Two series of the one side that meet at a step, the later of them as `second`.
+  struct Ambiguity {
+    const Group* group = nullptr;
+    size_t step = 0;
+    size_t first = 0;
+    size_t second = 0;
+  };
+
   // Several series on the one side are fine as long as they do not meet at a step at which the
-  // other side has anything at all.
-  absl::Status MergeOnes(Group& group) {
+  // other side has anything at all. Of all groups' meetings, `first` gets the one that evaluation
+  // step by step, series by series comes upon first.
+  absl::Status MergeOnes(Group& group, std::optional<Ambiguity>& first) {
     group.one_at.assign(grid_.count, kNoSeriesAtStep);
     for (size_t one : group.ones) {
       const Row& row = one_rows_.rows()[one];
       for (size_t step = 0; step < grid_.count; ++step) {
         if (!row.Has(step)) continue;
         int32_t& at = group.one_at[step];
-        if (at != kNoSeriesAtStep) {
-          RETURN_IF_ERROR(BufferMany());
-          if (many_present_.Has(step) || fill_many_.has_value()) {
-            return Duplicate(group, one, static_cast<size_t>(at));
-          }
+        if (at == kNoSeriesAtStep) {
+          at = static_cast<int32_t>(one);
+          continue;
         }
-        at = static_cast<int32_t>(one);
+        RETURN_IF_ERROR(BufferMany());
+        if (!many_present_.Has(step) && !fill_many_.has_value()) continue;
+        if (!first.has_value() || std::pair(step, one) < std::pair(first->step, first->second)) {
+          first = Ambiguity{&group, step, static_cast<size_t>(at), one};
+        }
       }
     }
     return absl::OkStatus();
   }
 
-  absl::Status Duplicate(const Group& group, size_t a, size_t b) const {
+  absl::Status Duplicate(const Ambiguity& found) const {
+    size_t a = found.first;
+    size_t b = found.second;
     if (one_labels_[b] < one_labels_[a]) std::swap(a, b);
     return ExecutionError(fmt::format(
         "found duplicate series for the match group {} on the {} hand-side of the operation: "
         "[{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
-        group.key.ToBracedString(), many_is_left_ ? "right" : "left",
+        found.group->key.ToBracedString(), many_is_left_ ? "right" : "left",
         one_labels_[a].ToBracedString(), one_labels_[b].ToBracedString()));
   }
 

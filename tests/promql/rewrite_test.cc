@@ -184,5 +184,34 @@ TEST_CASE("rewrites: constants") {
   CHECK(!Constant("vector(1)").has_value());
 }
 
+// Steps go one after the other: what meets first in time is named, though other groups' series come
+// first.
+TEST_CASE("joins: of several duplicates, an error names those that meet first") {
+  MemoryStorage storage;
+  for (int i = 0; i <= 60; ++i) {
+    for (const char* g : {"1", "2"}) {
+      storage.AddFloat(Labels::Of({{kMetricName, "a"}, {"g", g}}), i * kMinute, 1);
+      storage.AddFloat(Labels::Of({{kMetricName, "b"}, {"g", g}, {"i", "1"}}), i * kMinute, 1);
+      if (i < (g[0] == '1' ? 50 : 30)) continue;
+      storage.AddFloat(Labels::Of({{kMetricName, "b"}, {"g", g}, {"i", "2"}}), i * kMinute, 1);
+      storage.AddFloat(Labels::Of({{kMetricName, "b"}, {"g", g}, {"i", "3"}}), i * kMinute, 1);
+    }
+  }
+  for (const bool rewrites : {false, true}) {
+    Engine engine = NewEngine(rewrites);
+    const auto error_from = [&](TimestampMs start) {
+      const auto result = engine.Range(storage, "a * on (g) b", start, 60 * kMinute, kMinute);
+      return std::string(MessageOf(result.status()));
+    };
+    CHECK(error_from(0) ==
+          "found duplicate series for the match group {g=\"2\"} on the right hand-side of the "
+          "operation: [{__name__=\"b\", g=\"2\", i=\"1\"}, {__name__=\"b\", g=\"2\", i=\"2\"}];"
+          "many-to-many matching not allowed: matching labels must be unique on one side");
+    // At one step, the series that comes first decides.
+    CHECK(error_from(55 * kMinute).find("match group {g=\"1\"}") != std::string::npos);
+    CHECK(engine.Range(storage, "a * on (g) b", 0, 29 * kMinute, kMinute).ok());
+  }
+}
+
 }  // namespace
 }  // namespace varve::promql
