@@ -12,6 +12,7 @@
 #include "model/histogram_math.h"
 #include "model/status_macros.h"
 #include "promql/aggregate.h"
+#include "promql/float_pair.h"
 #include "promql/range_function.h"
 
 namespace varve::promql {
@@ -98,31 +99,28 @@ class SumFold : public Fold {
   // not finite or averages are incremental: those are looked at step by step.
   bool AddRun(const double* values, size_t first, size_t count) {
     if (!incremental_.empty()) return false;
-    const bool added = count == 64 ? AddBlock(values, &sums_[first], &carries_[first], 64)
-                                   : AddBlock(values, &sums_[first], &carries_[first], count);
+    const bool added = count == 64 ? AddBlock(values, &sums_[first], &carries_[first], 32)
+                                   : AddBlock(values, &sums_[first], &carries_[first], count / 2);
     if (!added) return false;
-    for (size_t i = first; i < first + count; ++i) ++counts_[i];
+    for (size_t i = first; i < first + count / 2 * 2; ++i) ++counts_[i];
+    if (count % 2 != 0) AddFloat(first + count - 1, values[count - 1]);
     return true;
   }
 
-  // Inlined with a constant count it becomes vector code.
-  [[gnu::always_inline]] static bool AddBlock(const double* __restrict values,
-                                              double* __restrict sums, double* __restrict carries,
-                                              size_t count) {
-    double totals[64];
-    double not_finite = 0;
-    for (size_t i = 0; i < count; ++i) {
-      totals[i] = sums[i] + values[i];
-      not_finite += totals[i] * 0;  // NaN once a total is infinite or no number.
+  // Inlined with a constant count it is unrolled.
+  [[gnu::always_inline]] static bool AddBlock(const double* values, double* sums, double* carries,
+                                              size_t pairs) {
+    FloatPair totals[32];
+    FloatPair rounded_off[32];
+    FloatPair not_finite{};
+    for (size_t i = 0; i < pairs; ++i) {
+      rounded_off[i] = RoundedOff(LoadPair(sums + 2 * i), LoadPair(values + 2 * i), totals[i]);
+      not_finite += rounded_off[i] * 0;  // NaN from there on.
     }
-    if (not_finite != 0) return false;
-    for (size_t i = 0; i < count; ++i) {
-      const double sum = sums[i];
-      const double value = values[i];
-      const double of_value = (sum - totals[i]) + value;
-      const double of_sum = (value - totals[i]) + sum;
-      carries[i] += std::fabs(sum) >= std::fabs(value) ? of_value : of_sum;
-      sums[i] = totals[i];
+    if (not_finite[0] + not_finite[1] != 0) return false;
+    for (size_t i = 0; i < pairs; ++i) {
+      StorePair(totals[i], sums + 2 * i);
+      StorePair(LoadPair(carries + 2 * i) + rounded_off[i], carries + 2 * i);
     }
     return true;
   }

@@ -4,8 +4,10 @@
 #include "promql/interpolate.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "model/histogram_math.h"
+#include "promql/float_pair.h"
 
 namespace varve::promql {
 
@@ -17,8 +19,27 @@ uint64_t SampleWeight(const SeriesSamples& samples) {
   return weight;
 }
 
+namespace {
+
+// How many values come before the first block that has no number in it.
+size_t NumbersAtFront(const std::vector<double>& values) {
+  constexpr size_t kBlock = 32;
+  size_t first = 0;
+  for (; first + kBlock <= values.size(); first += kBlock) {
+    PairTest none{};
+    for (size_t i = first; i < first + kBlock; i += 2) {
+      const FloatPair pair = LoadPair(values.data() + i);
+      none |= pair != pair;
+    }
+    if ((none[0] | none[1]) != 0) break;
+  }
+  return first;
+}
+
+}  // namespace
+
 void RemoveStale(SeriesSamples& samples) {
-  size_t out = 0;
+  size_t out = NumbersAtFront(samples.values);
   while (out < samples.values.size() && !IsStaleNan(samples.values[out])) ++out;
   for (size_t i = out; i < samples.times.size(); ++i) {
     if (IsStaleNan(samples.values[i])) continue;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -112,6 +113,7 @@ class TopK : public Operator {
     size_t most = 0;            // Picks of a step at most.
     std::vector<Pick> picks;    // `most` places a step; a heap with the last one in front.
     std::vector<size_t> count;  // By step.
+    std::vector<double> bar;    // By step: a value no better is not picked; NaN if any may be.
   };
 
   absl::Status Hold(uint64_t samples) {
@@ -131,6 +133,7 @@ class TopK : public Operator {
       RETURN_IF_ERROR(Hold((group.most + 1) * grid_.count));
       group.picks.resize(group.most * grid_.count);
       group.count.resize(grid_.count);
+      group.bar.assign(grid_.count, NormalNan());
     }
     return absl::OkStatus();
   }
@@ -145,28 +148,50 @@ class TopK : public Operator {
   }
 
   void Offer(const Row& row, size_t series, Group& group) {
-    const auto before = [this](const Pick& a, const Pick& b) { return Before(a, b); };
-    for (size_t step = 0; step < grid_.count; ++step) {
-      if (!row.Has(step)) continue;
-      if (row.HasHistogram(step)) {
-        context_.annotations().Info(
-            fmt::format("ignored histogram in {} aggregation", AggregateOpText(aggregate_.op)),
-            aggregate_.expr->position.start);
-        continue;
-      }
-      Pick* const first = group.picks.data() + step * group.most;
-      size_t& count = group.count[step];
-      const size_t places = CountAt(params_.value(step), group.most);
-      const Pick pick{row.value(step), series};
-      if (count < places) {
-        first[count++] = pick;
-        std::push_heap(first, first + count, before);
-      } else if (places > 0 && Before(pick, first[0])) {
-        std::pop_heap(first, first + count, before);
-        first[count - 1] = pick;
-        std::push_heap(first, first + count, before);
+    for (size_t first = 0; first < grid_.count; first += 64) {
+      uint64_t offered = row.present()[first / 64];
+      if (!row.has_histograms()) offered &= ~Hopeless(row, group, first);
+      for (; offered != 0; offered &= offered - 1) {
+        OfferAt(first + static_cast<size_t>(std::countr_zero(offered)), row, series, group);
       }
     }
+  }
+
+  // The steps of the 64 from `first` on whose values are no better than what has been picked.
+  uint64_t Hopeless(const Row& row, const Group& group, size_t first) const {
+    const size_t count = std::min<size_t>(64, grid_.count - first);
+    const double* const values = row.values().data() + first;
+    const double* const bars = group.bar.data() + first;
+    uint64_t hopeless = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const bool worse = largest_ ? values[i] <= bars[i] : values[i] >= bars[i];
+      hopeless |= static_cast<uint64_t>(worse) << i;
+    }
+    return hopeless;
+  }
+
+  void OfferAt(size_t step, const Row& row, size_t series, Group& group) {
+    if (row.HasHistogram(step)) {
+      context_.annotations().Info(
+          fmt::format("ignored histogram in {} aggregation", AggregateOpText(aggregate_.op)),
+          aggregate_.expr->position.start);
+      return;
+    }
+    const auto before = [this](const Pick& a, const Pick& b) { return Before(a, b); };
+    Pick* const first = group.picks.data() + step * group.most;
+    size_t& count = group.count[step];
+    const size_t places = CountAt(params_.value(step), group.most);
+    const Pick pick{row.value(step), series};
+    if (count < places) {
+      first[count++] = pick;
+    } else if (places > 0 && Before(pick, first[0])) {
+      std::pop_heap(first, first + count, before);
+      first[count - 1] = pick;
+    } else {
+      return;
+    }
+    std::push_heap(first, first + count, before);
+    if (count == places) group.bar[step] = first[0].value;
   }
 
   absl::Status Deliver(Group& group) {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 #include "model/time.h"
 
@@ -27,6 +28,23 @@ class StepCursor {
     moved_ = next - next_;
     next_ = next;
     return next;
+  }
+
+  // The same for the times `first`, `first + step`, ... of the places of `to`, as long as each
+  // moves as far as the last one did. Returns how many did.
+  size_t MoveEvenly(TimestampMs first, DurationMs step, absl::Span<uint32_t> to) {
+    if (next_ + moved_ == 0) return 0;
+    size_t next = next_;
+    size_t done = 0;
+    TimestampMs time = first;
+    for (; done < to.size(); ++done, time += step) {
+      const size_t here = next + moved_;
+      if (here >= times_.size() || times_[here - 1] > time || times_[here] <= time) break;
+      to[done] = static_cast<uint32_t>(here);
+      next = here;
+    }
+    next_ = next;
+    return done;
   }
 
  private:

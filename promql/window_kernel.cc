@@ -13,7 +13,9 @@
 #include <limits>
 
 #include "model/histogram_math.h"
+#include "promql/float_pair.h"
 #include "promql/step_cursor.h"
+#include "promql/sum_lanes.h"
 
 namespace varve::promql {
 
@@ -26,6 +28,9 @@ void FloatWindows::Find(const RangeSpec& spec, const SeriesSamples& samples_read
   StepCursor to(times);
   for (size_t step = 0; step < count; ++step) {
     end[step] = static_cast<uint32_t>(to.MoveTo(spec.EndAt(step)));
+    if (spec.fixed || step + 1 == count) continue;
+    step +=
+        to.MoveEvenly(spec.EndAt(step + 1), spec.grid.step, absl::MakeSpan(end).subspan(step + 1));
   }
   // A window often begins where an earlier one ended.
   size_t known = count;
@@ -44,31 +49,24 @@ void FloatWindows::Find(const RangeSpec& spec, const SeriesSamples& samples_read
 
 namespace {
 
+// Steps that are looked at together: those of one word of a row's bitmap.
+constexpr size_t kBlock = 64;
+
 // How far the increase between a window's samples is stretched. Windows over regular samples are
 // alike: the figures of the window before mostly serve again.
 class Extrapolation {
  public:
   explicit Extrapolation(const RangeSpec& spec, bool per_second)
-      : range_(static_cast<double>(spec.range) / 1000), per_second_(per_second) {}
+      : range_ms_(spec.range),
+        range_(static_cast<double>(spec.range) / 1000),
+        per_second_(per_second) {}
 
-  // `to_start`, `sampled` and `to_end` in milliseconds; at least two samples.
-  void Look(DurationMs to_start, DurationMs sampled, DurationMs to_end, size_t samples) {
-    if (to_start == to_start_ms_ && sampled == sampled_ms_ && to_end == to_end_ms_ &&
-        samples == samples_) {
-      return;
+  // `to_start` and `to_end` in milliseconds, from the window's edges to its first and last sample;
+  // at least two samples.
+  void Look(DurationMs to_start, DurationMs to_end, size_t samples) {
+    if (to_start != to_start_ms_ || to_end != to_end_ms_ || samples != samples_) {
+      Work(to_start, to_end, samples);
     }
-    to_start_ms_ = to_start;
-    sampled_ms_ = sampled;
-    to_end_ms_ = to_end;
-    samples_ = samples;
-    sampled_ = static_cast<double>(sampled) / 1000;
-    const double spacing = sampled_ / static_cast<double>(samples - 1);
-    const double threshold = spacing * 1.1;
-    to_start_ = static_cast<double>(to_start) / 1000;
-    to_end_ = static_cast<double>(to_end) / 1000;
-    if (to_end_ >= threshold) to_end_ = spacing / 2;
-    if (to_start_ >= threshold) to_start_ = spacing / 2;
-    factor_ = FactorFrom(to_start_);
   }
 
   double Factor() const { return factor_; }
@@ -81,15 +79,29 @@ class Extrapolation {
   }
 
  private:
+  void Work(DurationMs to_start, DurationMs to_end, size_t samples) {
+    to_start_ms_ = to_start;
+    to_end_ms_ = to_end;
+    samples_ = samples;
+    sampled_ = static_cast<double>(range_ms_ - to_start - to_end) / 1000;
+    const double spacing = sampled_ / static_cast<double>(samples - 1);
+    const double threshold = spacing * 1.1;
+    to_start_ = static_cast<double>(to_start) / 1000;
+    to_end_ = static_cast<double>(to_end) / 1000;
+    if (to_end_ >= threshold) to_end_ = spacing / 2;
+    if (to_start_ >= threshold) to_start_ = spacing / 2;
+    factor_ = FactorFrom(to_start_);
+  }
+
   double FactorFrom(double to_start) const {
     const double factor = (sampled_ + to_start + to_end_) / sampled_;
     return per_second_ ? factor / range_ : factor;
   }
 
+  const DurationMs range_ms_;
   const double range_;
   const bool per_second_;
   DurationMs to_start_ms_ = -1;
-  DurationMs sampled_ms_ = -1;
   DurationMs to_end_ms_ = -1;
   size_t samples_ = 0;
   double to_start_ = 0;
@@ -98,34 +110,58 @@ class Extrapolation {
   double factor_ = 0;
 };
 
-template <bool kCounter, bool kPerSecond>
-void ExtrapolatedKernel(const FloatWindows& windows, RangeCall& call, Row& row) {
-  const absl::Span<const double> values = windows.values;
-  const absl::Span<const TimestampMs> times = windows.times;
-  std::vector<uint32_t> resets;  // Samples below the one before.
-  if (kCounter) {
-    for (uint32_t i = 1; i < values.size(); ++i) {
+// The samples that are below the one before, and one past all.
+std::vector<uint32_t> FindResets(absl::Span<const double> values) {
+  constexpr size_t kBlock = 32;  // Most have none.
+  const auto size = static_cast<uint32_t>(values.size());
+  std::vector<uint32_t> resets;
+  uint32_t i = 1;
+  const auto look_until = [&](uint32_t end) {
+    for (; i < end; ++i) {
       if (values[i] < values[i - 1]) resets.push_back(i);
     }
+  };
+  while (i + kBlock <= size) {
+    PairTest below{};
+    for (size_t pair = 0; pair < kBlock / 2; ++pair) {
+      const double* const at = values.data() + i + 2 * pair;
+      below |= LoadPair(at) < LoadPair(at - 1);
+    }
+    if ((below[0] | below[1]) == 0) {
+      i += kBlock;
+    } else {
+      look_until(i + kBlock);
+    }
   }
-  Extrapolation extrapolation(call.spec, kPerSecond);
+  look_until(size);
+  resets.push_back(std::numeric_limits<uint32_t>::max());
+  return resets;
+}
+
+template <bool kCounter, bool kPerSecond>
+void ExtrapolatedKernel(const FloatWindows& windows, RangeCall& call, Row& row) {
+  const double* const values = windows.values.data();
+  const TimestampMs* const times = windows.times.data();
+  const RangeSpec& spec = call.spec;
+  const std::vector<uint32_t> resets =
+      kCounter ? FindResets(windows.values)
+               : std::vector<uint32_t>{std::numeric_limits<uint32_t>::max()};
+  const uint32_t* reset = resets.data();
+  Extrapolation extrapolation(spec, kPerSecond);
   RowWriter out(row);
-  size_t first_reset = 0;
-  for (size_t step = 0; step < windows.steps(); ++step) {
+  const size_t steps = windows.steps();
+  const DurationMs advance = spec.fixed ? 0 : spec.grid.step;
+  TimestampMs window_end = spec.EndAt(0);
+  for (size_t step = 0; step < steps; ++step, window_end += advance) {
     const uint32_t first = windows.begin[step];
     const uint32_t end = windows.end[step];
     if (end < first + 2) continue;
     const uint32_t last = end - 1;
     double increase = values[last] - values[first];
-    if (kCounter && !resets.empty()) {
-      while (first_reset < resets.size() && resets[first_reset] <= first) ++first_reset;
-      for (size_t i = first_reset; i < resets.size() && resets[i] <= last; ++i) {
-        increase += values[resets[i] - 1];
-      }
-    }
-    const TimestampMs window_end = call.spec.EndAt(step);
-    extrapolation.Look(times[first] - (window_end - call.spec.range), times[last] - times[first],
-                       window_end - times[last], end - first);
+    while (*reset <= first) ++reset;
+    for (const uint32_t* inside = reset; *inside <= last; ++inside) increase += values[*inside - 1];
+    extrapolation.Look(times[first] - (window_end - spec.range), window_end - times[last],
+                       end - first);
     const double factor =
         kCounter ? extrapolation.CounterFactor(values[first], increase) : extrapolation.Factor();
     out.Set(step, increase * factor);
@@ -156,68 +192,36 @@ std::vector<double> ExactSums(const FloatWindows& windows) {
   return sums;
 }
 
-// Sums of several windows side by side: each adds up its own values in order, but none waits for
-// the rounding of another.
+// Sets what AverageOf() and SumOf() give for the kSumLanes windows from `first` on. False, and
+// nothing is set, if a window is empty or a sum is not finite.
 template <bool kAverage>
-class SumLanes {
- public:
-  static constexpr size_t kLanes = 8;
-
-  // Gives what AverageOf() and SumOf() give for the windows from `first` on. False, and nothing is
-  // set, if a sum is not finite.
-  static bool Run(const FloatWindows& windows, size_t first, RowWriter& out) {
-    std::array<absl::Span<const double>, kLanes> at;
-    size_t common = SIZE_MAX;
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      at[lane] = windows.Values(first + lane);
-      common = std::min(common, at[lane].size());
-    }
-    if (common == 0) return false;
-    std::array<Pair, kLanes / 2> sums{};
-    std::array<Pair, kLanes / 2> carries{};
-    size_t i = 0;
-    if (kAverage) {  // The first value is no addition.
-      for (size_t pair = 0; pair < sums.size(); ++pair) sums[pair] = Load(at, pair, 0);
-      i = 1;
-    }
-    for (; i < common; ++i) {
-      for (size_t pair = 0; pair < sums.size(); ++pair) {
-        const Pair value = Load(at, pair, i);
-        const Pair sum = sums[pair];
-        const Pair total = sum + value;
-        const Pair of_value = (sum - total) + value;
-        const Pair of_sum = (value - total) + sum;
-        carries[pair] += Magnitude(sum) >= Magnitude(value) ? of_value : of_sum;
-        sums[pair] = total;
-      }
-    }
-    std::array<double, kLanes> results;
-    double not_finite = 0;
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      CompensatedSum sum{sums[lane / 2][lane % 2], carries[lane / 2][lane % 2]};
-      not_finite += sum.sum * 0;  // Once infinite or no number, a sum stays so.
-      for (double value : at[lane].subspan(common)) sum.Add(value);
-      not_finite += sum.sum * 0;
-      const double count = static_cast<double>(at[lane].size());
-      results[lane] = kAverage ? sum.sum / count + sum.carry / count : sum.Total();
-    }
-    if (not_finite != 0) return false;
-    for (size_t lane = 0; lane < kLanes; ++lane) out.Set(first + lane, results[lane]);
-    return true;
+bool SumSideBySide(const FloatWindows& windows, size_t first, RowWriter& out) {
+  SumLanes lanes;
+  size_t common = SIZE_MAX;
+  for (size_t lane = 0; lane < kSumLanes; ++lane) {
+    const absl::Span<const double> values = windows.Values(first + lane);
+    lanes.values[lane] = values.data();
+    common = std::min(common, values.size());
   }
-
- private:
-  using Pair [[gnu::vector_size(16)]] = double;
-  using PairBits [[gnu::vector_size(16)]] = int64_t;
-
-  static Pair Load(const std::array<absl::Span<const double>, kLanes>& at, size_t pair, size_t i) {
-    return Pair{at[pair * 2].data()[i], at[pair * 2 + 1].data()[i]};
+  if (common == 0) return false;
+  if (kAverage) {  // The first value is no addition.
+    for (size_t lane = 0; lane < kSumLanes; ++lane) lanes.sums[lane] = lanes.values[lane][0];
   }
-  static Pair Magnitude(Pair value) {
-    return std::bit_cast<Pair>(std::bit_cast<PairBits>(value) & ~kSign);
+  AddSideBySide(kAverage ? 1 : 0, common, lanes);
+  std::array<double, kSumLanes> results;
+  double not_finite = 0;
+  for (size_t lane = 0; lane < kSumLanes; ++lane) {
+    CompensatedSum sum{lanes.sums[lane], lanes.carries[lane]};
+    not_finite += (sum.sum + sum.carry) * 0;  // Once infinite or no number, they stay so.
+    for (double value : windows.Values(first + lane).subspan(common)) sum.Add(value);
+    not_finite += sum.sum * 0;
+    const double count = static_cast<double>(windows.Values(first + lane).size());
+    results[lane] = kAverage ? sum.sum / count + sum.carry / count : sum.Total();
   }
-  static constexpr PairBits kSign = {INT64_MIN, INT64_MIN};
-};
+  if (not_finite != 0) return false;
+  for (size_t lane = 0; lane < kSumLanes; ++lane) out.Set(first + lane, results[lane]);
+  return true;
+}
 
 template <bool kAverage>
 void SumKernel(const FloatWindows& windows, RangeCall&, Row& row) {
@@ -232,9 +236,8 @@ void SumKernel(const FloatWindows& windows, RangeCall&, Row& row) {
       out.Set(step, kAverage ? sum / static_cast<double>(end - first) : sum);
       continue;
     }
-    using Lanes = SumLanes<kAverage>;
-    if (step + Lanes::kLanes <= windows.steps() && Lanes::Run(windows, step, out)) {
-      step += Lanes::kLanes - 1;
+    if (step + kSumLanes <= windows.steps() && SumSideBySide<kAverage>(windows, step, out)) {
+      step += kSumLanes - 1;
       continue;
     }
     const absl::Span<const double> values = windows.Values(step);

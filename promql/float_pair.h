@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Two floats that are worked on at once.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace varve::promql {
+
+using FloatPair [[gnu::vector_size(16)]] = double;
+using PairTest [[gnu::vector_size(16)]] = int64_t;  // Of a comparison: all bits where it holds.
+
+inline FloatPair LoadPair(const double* from) {
+  FloatPair pair;
+  std::memcpy(&pair, from, sizeof(pair));
+  return pair;
+}
+
+inline void StorePair(FloatPair pair, double* to) { std::memcpy(to, &pair, sizeof(pair)); }
+
+// Sets `total` to a + b and returns what rounding took off: the same number that CompensatedSum
+// carries, which can be represented, found without comparing the two. Not finite if `total` is
+// not, and in rare cases if `total` nearly is not. For packs of any size.
+template <typename Pack>
+[[gnu::always_inline]] inline Pack RoundedOff(Pack a, Pack b, Pack& total) {
+  const Pack sum = a + b;
+  const Pack of_b = sum - a;
+  total = sum;
+  return (a - (sum - of_b)) + (b - of_b);
+}
+
+}  // namespace varve::promql
