@@ -298,9 +298,9 @@ absl::Status Folder::MergeInto(const std::vector<GenerationPtr>& from, const Tom
       std::vector<ColumnDamage> damage;
       RETURN_IF_ERROR(ReadLiving(Since(deleted.Of(*next), input.generation->info().sequence),
                                  kWrittenInOrder, samples, [&](SeriesSamples& to) {
-                                   return input.generation->Read(*input.columns, *next,
-                                                                 kMinTimestamp, kMaxTimestamp,
-                                                                 &damage, to);
+                                   return input.generation->Read(*input.columns, /*near=*/false,
+                                                                 *next, kMinTimestamp,
+                                                                 kMaxTimestamp, &damage, to);
                                  }));
       for (const ColumnDamage& part : damage) {
         CountDamage("columns", absl::DataLossError(part.what));

@@ -405,13 +405,17 @@ absl::Status Generation::ReadRow(std::string_view row, TimestampMs min, Timestam
                     [&](SeriesSamples& to) { return DecodeColumnRow(parsed, options, to); });
 }
 
-absl::Status Generation::Read(rocksdb::Iterator& it, uint64_t series, TimestampMs min,
+absl::Status Generation::Read(rocksdb::Iterator& it, bool near, uint64_t series, TimestampMs min,
                               TimestampMs max, std::vector<ColumnDamage>* damage,
                               SeriesSamples& samples) const {
   const std::string from = EncodeLabelKey(id_, series);  // The start of its column keys too.
   std::optional<ColumnKey> last;
   bool behind_damage = false;
-  it.Seek(from);
+  for (uint64_t steps = 0; near && steps < kStepsBeforeSeek; ++steps) {
+    if (!it.Valid() || ToView(it.key()) >= from) break;
+    it.Next();
+  }
+  if (!near || !it.Valid() || ToView(it.key()) < from) it.Seek(from);
   for (;;) {
     if (!it.Valid()) {
       absl::Status status = FromRocks(it.status(), "reading columns");

@@ -106,10 +106,12 @@ class Generation {
   absl::Status AddValues(std::string_view name, std::set<std::string>& values) const;
 
   // Merges the samples of a series in [min, max] into `samples`; at equal times those that are
-  // there stay. `it` is an iterator over columns(). If `damage` is not null, what is damaged is
-  // added there and passed over; otherwise it is DataLoss.
-  absl::Status Read(rocksdb::Iterator& it, uint64_t series, TimestampMs min, TimestampMs max,
-                    std::vector<ColumnDamage>* damage, SeriesSamples& samples) const;
+  // there stay. `it` is an iterator over columns(); `near`: it was last used here, for a series
+  // shortly before this one. If `damage` is not null, what is damaged is added there and passed
+  // over; otherwise it is DataLoss.
+  absl::Status Read(rocksdb::Iterator& it, bool near, uint64_t series, TimestampMs min,
+                    TimestampMs max, std::vector<ColumnDamage>* damage,
+                    SeriesSamples& samples) const;
 
  private:
   using Ids = std::shared_ptr<const std::vector<uint64_t>>;

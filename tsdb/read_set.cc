@@ -18,6 +18,9 @@ namespace varve {
 
 namespace {
 
+// Rows of a series so near are reached by stepping.
+constexpr uint64_t kSeriesNear = 4;
+
 bool IsIn(const HotSet& set, const std::shared_ptr<HotFamily>& hot) {
   return std::find(set.families.begin(), set.families.end(), hot) != set.families.end();
 }
@@ -111,23 +114,26 @@ absl::Status ReadChunks(rocksdb::Iterator& it, const BucketTable::Bucket& bucket
 
 }  // namespace
 
-std::unique_ptr<rocksdb::Iterator> IteratorPool::Take(const FamilyPtr& family, size_t slot) {
-  std::unique_ptr<rocksdb::Iterator> iterator;
+FamilyIterator IteratorPool::Take(const FamilyPtr& family, size_t slot, bool refresh) {
+  FamilyIterator taken;
   {
     MutexLock lock(mutex_);
     const auto it = idle_.find({family.get(), slot});
     if (it != idle_.end() && !it->second.iterators.empty()) {
-      iterator = std::move(it->second.iterators.back());
+      taken = std::move(it->second.iterators.back());
       it->second.iterators.pop_back();
     }
   }
-  if (iterator != nullptr && iterator->Refresh().ok()) return iterator;
-  return std::unique_ptr<rocksdb::Iterator>(
-      family->db().NewIterator(rocksdb::ReadOptions(), family->handle()));
+  if (taken.iterator != nullptr) {
+    if (!refresh) return taken;
+    taken.generation = nullptr;
+    if (taken.iterator->Refresh().ok()) return taken;
+  }
+  taken.iterator.reset(family->db().NewIterator(rocksdb::ReadOptions(), family->handle()));
+  return taken;
 }
 
-void IteratorPool::Return(const FamilyPtr& family, size_t slot,
-                          std::unique_ptr<rocksdb::Iterator> iterator) {
+void IteratorPool::Return(const FamilyPtr& family, size_t slot, FamilyIterator iterator) {
   MutexLock lock(mutex_);
   Idle& idle = idle_[{family.get(), slot}];
   idle.family = family;
@@ -174,8 +180,8 @@ absl::Status ReadSet::Read(uint64_t id, const std::shared_ptr<const HotSet>& now
   const std::shared_ptr<const HotSet> set =
       now == nullptr || now == pinned_ ? pinned_ : Combined(now);
   // By slot; few of them are needed at a time.
-  std::array<std::unique_ptr<rocksdb::Iterator>, IteratorPool::kSlots> columns;
-  std::vector<std::unique_ptr<rocksdb::Iterator>> hot_iterators(set->families.size());
+  std::array<FamilyIterator, IteratorPool::kSlots> columns;
+  std::vector<FamilyIterator> hot_iterators(set->families.size());
   for (const BucketTable::Bucket& bucket : set->buckets.buckets()) {
     if (bucket.start > max || bucket.end <= min) continue;
     const GenerationId first{.partition = bucket.partition, .bucket_start = bucket.start};
@@ -186,11 +192,17 @@ absl::Status ReadSet::Read(uint64_t id, const std::shared_ptr<const HotSet>& now
          it != set->generations.end() && InBucket(**it, bucket); ++it) {
       if (!(*it)->Overlaps(min, max) || !MayHave(**it, id)) continue;
       const size_t slot = static_cast<size_t>(it - set->generations.begin()) % IteratorPool::kSlots;
-      if (columns[slot] == nullptr) columns[slot] = iterators_.Take((*it)->columns(), slot);
-      RETURN_IF_ERROR(ReadLiving(Since(deleted, (*it)->info().sequence), kWrittenInOrder, samples,
-                                 [&](SeriesSamples& to) {
-                                   return (*it)->Read(*columns[slot], id, min, max, &damage, to);
-                                 }));
+      FamilyIterator& at = columns[slot];
+      // Pinned generations were there when the first iterator was made.
+      if (at.iterator == nullptr) at = iterators_.Take((*it)->columns(), slot, set != pinned_);
+      const bool near =
+          at.generation == it->get() && id > at.series && id - at.series <= kSeriesNear;
+      RETURN_IF_ERROR(ReadLiving(
+          Since(deleted, (*it)->info().sequence), kWrittenInOrder, samples, [&](SeriesSamples& to) {
+            return (*it)->Read(*at.iterator, near, id, min, max, &damage, to);
+          }));
+      at.generation = it->get();
+      at.series = id;
     }
     if (now == nullptr) continue;
     for (size_t i = 0; i < set->families.size(); ++i) {
@@ -201,17 +213,17 @@ absl::Status ReadSet::Read(uint64_t id, const std::shared_ptr<const HotSet>& now
           hot_min > max || hot_max < min) {
         continue;
       }
-      if (hot_iterators[i] == nullptr) hot_iterators[i] = iterators_.Take(hot.family, 0);
-      RETURN_IF_ERROR(
-          ReadChunks(*hot_iterators[i], bucket, id, deleted, min, max, damage, samples));
+      FamilyIterator& at = hot_iterators[i];
+      if (at.iterator == nullptr) at = iterators_.Take(hot.family, 0, /*refresh=*/true);
+      RETURN_IF_ERROR(ReadChunks(*at.iterator, bucket, id, deleted, min, max, damage, samples));
     }
   }
   for (size_t slot = 0; slot < columns.size(); ++slot) {
-    if (columns[slot] == nullptr) continue;
+    if (columns[slot].iterator == nullptr) continue;
     iterators_.Return(set->generations.front()->columns(), slot, std::move(columns[slot]));
   }
   for (size_t i = 0; i < hot_iterators.size(); ++i) {
-    if (hot_iterators[i] != nullptr) {
+    if (hot_iterators[i].iterator != nullptr) {
       iterators_.Return(set->families[i]->family, 0, std::move(hot_iterators[i]));
     }
   }

@@ -23,6 +23,13 @@
 
 namespace varve {
 
+// An iterator over a family, and what it has read last, if it stands behind that.
+struct FamilyIterator {
+  std::unique_ptr<rocksdb::Iterator> iterator;
+  const Generation* generation = nullptr;
+  uint64_t series = 0;
+};
+
 // Iterators over families, used again by the next read: making one costs more than a seek, and so
 // does moving one to another file. Readers of different parts of a family therefore name different
 // slots. Thread-safe.
@@ -30,17 +37,18 @@ class IteratorPool {
  public:
   static constexpr size_t kSlots = 16;  // Of a family: each iterator keeps a block in memory.
 
-  // An iterator over the family's state of now or later. REQUIRES: slot < kSlots.
-  std::unique_ptr<rocksdb::Iterator> Take(const FamilyPtr& family, size_t slot)
+  // An iterator over the family's state of now or later if `refresh`; else of any time since the
+  // pool was made. REQUIRES: slot < kSlots.
+  FamilyIterator Take(const FamilyPtr& family, size_t slot, bool refresh)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  void Return(const FamilyPtr& family, size_t slot, std::unique_ptr<rocksdb::Iterator> iterator)
+  void Return(const FamilyPtr& family, size_t slot, FamilyIterator iterator)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   static constexpr size_t kIdleMax = 16;  // Of one slot: the threads that read at a time.
   struct Idle {
     FamilyPtr family;  // Outlives its iterators.
-    std::vector<std::unique_ptr<rocksdb::Iterator>> iterators;
+    std::vector<FamilyIterator> iterators;
   };
 
   Mutex mutex_;
