@@ -59,7 +59,9 @@ std::string NumberedFamily(std::string_view prefix, uint64_t number);
 std::optional<uint64_t> FamilyNumber(std::string_view prefix, std::string_view family);
 
 // Keys of `meta`.
-inline constexpr std::string_view kFormatVersionKey = "format_version";       // varint
+inline constexpr std::string_view kFormatVersionKey = "format_version";  // varint
+// varint of the time as u64: no late sample up to the checkpoint, and in saved rows, is newer.
+inline constexpr std::string_view kNewestLateKey = "newest_late";
 inline constexpr std::string_view kSeriesHighWaterKey = "series_high_water";  // varint, highest id
 inline constexpr std::string_view kCheckpointKey = "checkpoint";  // varint: log sequence from which
                                                                   // on the log must be replayed

@@ -314,7 +314,14 @@ absl::Status WritePath::Recover(bool losses) {
     NoteDamage("log", absl::DataLossError(fmt::format("{} samples of unknown series", unknown)));
   }
   row_sequences_.clear();
-  head_.RaiseNewestLate(head_.max_time());  // How far they went before is not known any more.
+  // How far late samples went, as the last checkpoint says; without it, anywhere.
+  TimestampMs newest_late = head_.max_time();
+  const absl::StatusOr<std::string> stored = store_.Get(store_.meta(), kNewestLateKey);
+  if (stored.ok() && !losses) {
+    const absl::StatusOr<uint64_t> time = DecodeVarintValue(*stored, "newest late sample");
+    if (time.ok()) newest_late = static_cast<TimestampMs>(*time);
+  }
+  head_.RaiseNewestLate(newest_late);
   // A clock that was wrong before must not keep today's samples out.
   if (options_.lookahead_limit > 0 && head_.max_time() != kMinTimestamp) {
     head_.ClampMaxTime(clock_.Now() + options_.lookahead_limit);

@@ -372,9 +372,15 @@ absl::Status WritePath::SaveRow(uint64_t row) {
   } else {
     batch.Put(store_.head().handle(), key, captured.value);
   }
+  PutNewestLate(batch);  // The log's late samples that the row has had are not applied again.
   absl::Status status = Write(batch, "writing a head checkpoint");
   head_.RowSaved(row, captured, status);
   return status;
+}
+
+void WritePath::PutNewestLate(rocksdb::WriteBatch& batch) const {
+  batch.Put(store_.meta().handle(), ToSlice(kNewestLateKey),
+            EncodeVarintValue(static_cast<uint64_t>(head_.newest_late())));
 }
 
 absl::Status WritePath::CheckpointLocked() {
@@ -396,6 +402,7 @@ absl::Status WritePath::CheckpointLocked() {
   batch.Put(store_.meta().handle(), ToSlice(kCheckpointKey), EncodeVarintValue(sequence + 1));
   batch.Put(store_.meta().handle(), ToSlice(kSeriesHighWaterKey),
             EncodeVarintValue(head_.last_id()));
+  PutNewestLate(batch);
   RETURN_IF_ERROR(Write(batch, "recording a head checkpoint"));
   RETURN_IF_ERROR(At("checkpoint recorded"));
   return DropLogBefore(sequence + 1);

@@ -234,6 +234,7 @@ class WritePath {
   void PutClosed(rocksdb::WriteBatch& batch, HotFamily& hot)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status SaveRow(uint64_t row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  void PutNewestLate(rocksdb::WriteBatch& batch) const;
   // Closes idle chunks of the shard, and removes its series without data: no open chunk and none
   // in a hot family from `oldest_epoch` on.
   absl::Status SweepShard(size_t shard, const Head::IdleLimits& idle, uint32_t oldest_epoch)

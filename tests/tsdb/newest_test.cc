@@ -4,6 +4,8 @@
 // wherever samples lie and whatever was deleted or came late, and reads less.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "model/matcher.h"
 #include "tests/tsdb/test_values.h"
 #include "tsdb/db.h"
@@ -80,6 +82,36 @@ TEST_CASE_FIXTURE(NewestFixture, "selection: the newest samples only") {
     Compare(*db, end);
     MustAppend(*db, kSteady, kBegin + kCount * kStep, 1);
     Compare(*db, end);
+  }
+}
+
+// Without late samples, what an open chunk covers is read from it alone, also after a restart.
+TEST_CASE_FIXTURE(NewestFixture, "selection: late samples are remembered over restarts") {
+  for (const bool clean : {true, false}) {
+    CAPTURE(clean);
+    TempDir fresh;
+    options.path = fresh.path();
+    auto db = MustOpen(options, clock);
+    constexpr int kCount = 200;
+    const TimestampMs end = kBegin + (kCount - 1) * kStep;
+    const auto restart = [&] {
+      if (clean) {
+        REQUIRE(db->Close().ok());
+      } else {
+        REQUIRE(db->Checkpoint().ok());
+      }
+      db.reset();
+      db = MustOpen(options, clock);
+    };
+    for (int i = 0; i < kCount; ++i) MustAppend(*db, kSteady, kBegin + i * kStep, i);
+    restart();
+    CHECK(Read(*db, end - 5 * kMinute, end, false).cost.chunks == 1);
+    MustAppend(*db, kSteady, end - kMinute + 1, -1);
+    restart();
+    const SeriesSamples samples = Read(*db, end - 5 * kMinute, end, false);
+    CHECK(std::count(samples.values.begin(), samples.values.end(), -1) == 1);
+    CHECK(samples.cost.chunks > 1);
+    CHECK(Read(*db, end - 30 * kSecond, end, false).cost.chunks == 1);
   }
 }
 
