@@ -142,8 +142,7 @@ void AppendPair(const LabelView& label, std::string& out) {
 
 }  // namespace
 
-void Labels::Iterator::Read() {
-  if (rest_.empty()) return;
+void Labels::Iterator::ReadLong() {
   std::string_view after = rest_;
   current_.name = CutText(after);
   current_.value = CutText(after);

@@ -63,7 +63,18 @@ class Labels {
     }
 
    private:
-    void Read();
+    // Most texts are short.
+    void Read() {
+      if (rest_.empty()) return;
+      const char* const at = rest_.data();
+      const size_t name = static_cast<uint8_t>(at[0]);
+      if (name == 0xff) return ReadLong();
+      const size_t value = static_cast<uint8_t>(at[1 + name]);
+      if (value == 0xff) return ReadLong();
+      current_ = {{at + 1, name}, {at + 2 + name, value}};
+      current_bytes_ = 2 + name + value;
+    }
+    void ReadLong();
 
     std::string_view rest_;
     LabelView current_;
@@ -79,6 +90,13 @@ class Labels {
 
   // Takes bytes written by bytes(). DataLoss if they are not a sorted label set.
   static absl::StatusOr<Labels> FromBytes(std::string_view bytes);
+
+  // The same for bytes that are known to be a label set: not checked again.
+  static Labels OfBytes(std::string bytes) {
+    Labels labels;
+    labels.bytes_ = std::move(bytes);
+    return labels;
+  }
 
   // The canonical encoding described at the top of the file.
   const std::string& bytes() const { return bytes_; }

@@ -75,17 +75,12 @@ class ByteReader {
   std::string_view rest() const { return rest_; }
 
   uint64_t Varint() {
-    uint64_t value = 0;
-    for (size_t i = 0; i < rest_.size() && i < kVarintBytesMax; ++i) {
-      const auto byte = static_cast<uint8_t>(rest_[i]);
-      if (i == kVarintBytesMax - 1 && byte > 1) break;
-      value |= static_cast<uint64_t>(byte & 0x7f) << (7 * i);
-      if (byte < 0x80) {
-        rest_.remove_prefix(i + 1);
-        return value;
-      }
+    if (!rest_.empty() && static_cast<uint8_t>(rest_[0]) < 0x80) [[likely]] {
+      const auto byte = static_cast<uint8_t>(rest_[0]);
+      rest_.remove_prefix(1);
+      return byte;
     }
-    return Fail();
+    return LongVarint();
   }
   int64_t SignedVarint() { return UnZigZag(Varint()); }
 
@@ -125,6 +120,19 @@ class ByteReader {
   }
 
  private:
+  uint64_t LongVarint() {
+    uint64_t value = 0;
+    for (size_t i = 0; i < rest_.size() && i < kVarintBytesMax; ++i) {
+      const auto byte = static_cast<uint8_t>(rest_[i]);
+      if (i == kVarintBytesMax - 1 && byte > 1) break;
+      value |= static_cast<uint64_t>(byte & 0x7f) << (7 * i);
+      if (byte < 0x80) {
+        rest_.remove_prefix(i + 1);
+        return value;
+      }
+    }
+    return Fail();
+  }
   uint64_t Fail() {
     failed_ = true;
     rest_ = {};

@@ -190,10 +190,11 @@ class Head {
   // WRITER: the row's write succeeded (or not: then it is dirty again).
   void RowSaved(uint64_t row, const CapturedRow& captured, const absl::Status& status);
 
-  // WRITER: a series that the log names. Returns false if there is one of this id.
-  bool RestoreSeries(uint64_t id, const Labels& labels);
-  // WRITER: series that have rows of `series`. REQUIRES: none of them is there.
-  void RestoreSaved(absl::Span<const SeriesIndex::NewSeries> series);
+  // WRITER: a series that the log names; the index and RaiseLastId() are up to the caller. Returns
+  // false if there is one of this id.
+  bool RestoreLogged(uint64_t id);
+  // WRITER: the same for one with a row of `series`. REQUIRES: it is not there.
+  void RestoreSaved(uint64_t id);
   // WRITER: its state. DataLoss if the chunk is damaged; the series is then empty.
   absl::Status RestoreEntry(const HeadRowEntry& entry);
   // WRITER: state for a saved series without a head entry: it may have chunks anywhere.
@@ -277,6 +278,30 @@ class Head {
   };
 
   static size_t ShardOf(uint64_t id) { return id / kBlockSeries % kShards; }
+  // Keeps the lock of a shard over neighbouring samples, which the analysis cannot follow.
+  class ShardHold {
+   public:
+    explicit ShardHold(Head& head) : head_(head) {}
+    ~ShardHold() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      if (held_ != nullptr) held_->mutex.Unlock();
+    }
+    ShardHold(const ShardHold&) = delete;
+    ShardHold& operator=(const ShardHold&) = delete;
+    // The shard of the series, locked until another one is asked for.
+    Shard& Of(uint64_t id) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      Shard& shard = head_.shards_[ShardOf(id)];
+      if (held_ != &shard) {
+        if (held_ != nullptr) held_->mutex.Unlock();
+        held_ = &shard;
+        shard.mutex.Lock();
+      }
+      return shard;
+    }
+
+   private:
+    Head& head_;
+    Shard* held_ = nullptr;
+  };
   static SeriesRecord* FindRecord(const Shard& shard, uint64_t id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
   static SeriesRecord& InsertRecord(Shard& shard, uint64_t id)

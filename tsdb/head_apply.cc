@@ -306,20 +306,10 @@ void Head::ApplyHistogram(Shard& shard, SeriesRecord& record,
   MarkDirty(sample.id);
 }
 
-// The lock of a shard is kept over neighbouring samples, which the analysis cannot follow.
 void Head::ApplyAll(const Batch& batch) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  Shard* held = nullptr;
-  const auto hold = [&](uint64_t id) ABSL_NO_THREAD_SAFETY_ANALYSIS -> Shard& {
-    Shard& shard = shards_[ShardOf(id)];
-    if (held != &shard) {
-      if (held != nullptr) held->mutex.Unlock();
-      held = &shard;
-      shard.mutex.Lock();
-    }
-    return shard;
-  };
+  ShardHold hold(*this);
   for (const LogRecord::Series& series : batch.record.series) {
-    if (SeriesRecord* record = FindRecord(hold(series.id), series.id)) {
+    if (SeriesRecord* record = FindRecord(hold.Of(series.id), series.id)) {
       record->logged = true;
       MarkDirty(series.id);
     }
@@ -330,16 +320,15 @@ void Head::ApplyAll(const Batch& batch) ABSL_NO_THREAD_SAFETY_ANALYSIS {
         FetchStreamAhead(batch.float_series, i);
         const LogRecord::Float& sample = batch.record.floats[i];
         SeriesRecord& record = *batch.float_series[i];
-        ApplyFloat(hold(sample.id), record, sample);
+        ApplyFloat(hold.Of(sample.id), record, sample);
         record.DropPending();
       },
       [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS {
         const LogRecord::HistogramEntry& sample = batch.record.histograms[i];
         SeriesRecord& record = *batch.histogram_series[i];
-        ApplyHistogram(hold(sample.id), record, sample);
+        ApplyHistogram(hold.Of(sample.id), record, sample);
         record.DropPending();
       });
-  if (held != nullptr) held->mutex.Unlock();
 }
 
 void Head::Apply(const Batch& batch, uint64_t sequence) {

@@ -76,31 +76,23 @@ void Head::RowSaved(uint64_t row, const CapturedRow& captured, const absl::Statu
   }
 }
 
-bool Head::RestoreSeries(uint64_t id, const Labels& labels) {
-  RaiseLastId(id);
+bool Head::RestoreLogged(uint64_t id) {
   {
     Shard& shard = shards_[ShardOf(id)];
     MutexLock lock(shard.mutex);
     if (FindRecord(shard, id) != nullptr) return false;
     InsertRecord(shard, id).logged = true;
   }
-  index_.Add(id, labels);
   MarkDirty(id);
   return true;
 }
 
-void Head::RestoreSaved(absl::Span<const SeriesIndex::NewSeries> series) {
-  uint64_t highest = 0;
-  for (const SeriesIndex::NewSeries& restored : series) {
-    highest = std::max(highest, restored.id);
-    Shard& shard = shards_[ShardOf(restored.id)];
-    MutexLock lock(shard.mutex);
-    SeriesRecord& record = InsertRecord(shard, restored.id);
-    record.logged = true;
-    record.saved = true;
-  }
-  index_.AddAll(series);
-  RaiseLastId(highest);
+void Head::RestoreSaved(uint64_t id) {
+  Shard& shard = shards_[ShardOf(id)];
+  MutexLock lock(shard.mutex);
+  SeriesRecord& record = InsertRecord(shard, id);
+  record.logged = true;
+  record.saved = true;
 }
 
 absl::Status Head::RestoreEntry(const HeadRowEntry& entry) {
@@ -183,22 +175,19 @@ void Head::Replay(const LogRecord& record, uint64_t sequence,
     FetchRecordAhead(float_series, i);
     if (float_series[i] != nullptr) FetchStream(*float_series[i]);
   }
+  ShardHold hold(*this);
   ForEachSample(
       record,
       [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS {
         FetchStreamAhead(float_series, i);
         const LogRecord::Float& sample = record.floats[i];
         if (float_series[i] == nullptr) return;
-        Shard& shard = shards_[ShardOf(sample.id)];
-        MutexLock lock(shard.mutex);
-        ApplyFloat(shard, *float_series[i], sample);
+        ApplyFloat(hold.Of(sample.id), *float_series[i], sample);
       },
       [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS {
         const LogRecord::HistogramEntry& sample = record.histograms[i];
         if (histogram_series[i] == nullptr) return;
-        Shard& shard = shards_[ShardOf(sample.id)];
-        MutexLock lock(shard.mutex);
-        ApplyHistogram(shard, *histogram_series[i], sample);
+        ApplyHistogram(hold.Of(sample.id), *histogram_series[i], sample);
       });
 }
 

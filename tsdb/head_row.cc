@@ -89,6 +89,7 @@ absl::StatusOr<HeadRow> DecodeHeadRow(uint64_t first_id, std::string_view value)
   const size_t count = reader.Count(2);
   if (count > kHeadRowSeries) return damaged;
   uint64_t id = first_id;
+  row.entries.reserve(count);
   for (size_t i = 0; i < count; ++i) {
     HeadRowEntry entry;
     id += reader.Varint();

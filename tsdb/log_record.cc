@@ -65,7 +65,13 @@ void ReadFloats(ByteReader& reader, TimestampMs base, std::vector<LogRecord::Flo
     sample.id = id;
   }
   for (LogRecord::Float& sample : floats) sample.time = WrapAdd(base, reader.SignedVarint());
-  for (LogRecord::Float& sample : floats) sample.value = reader.Double();
+  const std::string_view values = reader.Bytes(floats.size() * sizeof(double));
+  if (reader.failed()) return;
+  const char* at = values.data();
+  for (LogRecord::Float& sample : floats) {
+    std::memcpy(&sample.value, at, sizeof(double));
+    at += sizeof(double);
+  }
   if (reader.Byte() == 0) return;
   for (LogRecord::Float& sample : floats) {
     sample.start_time = StartOfCode(sample.time, reader.Varint());

@@ -166,8 +166,7 @@ absl::Status WritePath::RecoverHotFamilies() {
   return absl::OkStatus();
 }
 
-absl::Status WritePath::RecoverSeries() {
-  SeriesLoader loader(head_);
+absl::Status WritePath::RecoverSeries(SeriesLoader& loader) {
   std::vector<absl::Status> damage;
   const absl::Status status = store_.Scan(
       store_.series(), {},
@@ -179,17 +178,16 @@ absl::Status WritePath::RecoverSeries() {
               NoteDamage(kSeriesFamily, id.ok() ? labels.status() : id.status());
               return true;
             }
-            loader.Add(*id, *std::move(labels));
+            loader.AddSaved(*id, *std::move(labels));
             return true;
           },
       &damage);
-  loader.Finish();
   RETURN_IF_ERROR(status);
   NoteDamage(kSeriesFamily, damage);
   return absl::OkStatus();
 }
 
-absl::Status WritePath::RecoverHead() {
+absl::Status WritePath::RecoverHead(const SeriesLoader& loader) {
   std::vector<uint64_t> with_entry;  // Rows come by id, and so do their entries.
   std::vector<absl::Status> damage;
   RETURN_IF_ERROR(store_.Scan(
@@ -215,7 +213,7 @@ absl::Status WritePath::RecoverHead() {
           },
       &damage));
   NoteDamage(kHeadFamily, damage);
-  std::vector<uint64_t> without_entry = head_.index().Select({});
+  std::vector<uint64_t> without_entry = loader.saved_ids();
   SubtractIds(without_entry, with_entry);
   for (const uint64_t id : without_entry) {
     head_.RestoreUnknownEntry(id, static_cast<uint32_t>(hot_.back()->number));
@@ -223,14 +221,14 @@ absl::Status WritePath::RecoverHead() {
   return absl::OkStatus();
 }
 
-void WritePath::ReplayRecord(uint64_t sequence, const LogRecord& record) {
+void WritePath::ReplayRecord(uint64_t sequence, const LogRecord& record, SeriesLoader& loader) {
   for (const LogRecord::Series& series : record.series) {
-    const absl::StatusOr<Labels> labels = Labels::FromBytes(series.label_bytes);
+    absl::StatusOr<Labels> labels = Labels::FromBytes(series.label_bytes);
     if (!labels.ok() || series.id == 0 || series.id > kSeriesIdMax) {
       NoteDamage("log", labels.status());
       continue;
     }
-    head_.RestoreSeries(series.id, *labels);
+    loader.AddLogged(series.id, *std::move(labels));
   }
   // Neighbouring samples are mostly of one row.
   uint64_t last_row = ~uint64_t{0};
@@ -246,7 +244,7 @@ void WritePath::ReplayRecord(uint64_t sequence, const LogRecord& record) {
   counters_.unknown_series_samples += unknown;
 }
 
-absl::Status WritePath::ReplayLog() {
+absl::Status WritePath::ReplayLog(SeriesLoader& loader) {
   for (auto& [number, family] : store_.TakeNumbered(kLogFamilyPrefix)) {
     LogEpoch epoch{.number = number, .family = std::move(family), .first_sequence = 0, .bytes = 0};
     LogReader reader(store_, *epoch.family, replay_from_);
@@ -261,7 +259,7 @@ absl::Status WritePath::ReplayLog() {
         epoch.bytes += entry.bytes;
         last_sequence_ = std::max(last_sequence_, *entry.sequence);
         ++replayed_records_;
-        ReplayRecord(*entry.sequence, *entry.record);
+        ReplayRecord(*entry.sequence, *entry.record, loader);
         if (head_.unwritten_chunks().size() >= kReplayedChunksPut) RETURN_IF_ERROR(WriteClosed());
       }
     }
@@ -306,10 +304,12 @@ absl::Status WritePath::Recover(bool losses) {
   for (const auto& [id, generation] : generations_) {
     last_sequence_ = std::max(last_sequence_, generation->info().sequence);
   }
-  RETURN_IF_ERROR(RecoverSeries());
-  RETURN_IF_ERROR(RecoverHead());
+  SeriesLoader loader(head_);
+  RETURN_IF_ERROR(RecoverSeries(loader));
+  RETURN_IF_ERROR(RecoverHead(loader));
   const uint64_t unknown_before = counters_.unknown_series_samples;
-  RETURN_IF_ERROR(ReplayLog());
+  RETURN_IF_ERROR(ReplayLog(loader));
+  loader.Finish();
   if (const uint64_t unknown = counters_.unknown_series_samples - unknown_before; unknown > 0) {
     NoteDamage("log", absl::DataLossError(fmt::format("{} samples of unknown series", unknown)));
   }

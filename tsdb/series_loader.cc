@@ -3,6 +3,7 @@
 // Handing series over in groups.
 #include "tsdb/series_loader.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace varve {
@@ -10,8 +11,9 @@ namespace varve {
 namespace {
 
 constexpr size_t kGroupSeries = 1024;
-// Groups waiting to be put into the head.
-constexpr size_t kWaitingGroupsMax = 8;
+// Groups waiting to be put into the index: enough that the caller need not wait, as reading rows is
+// faster, and less than open chunks will take.
+constexpr size_t kWaitingGroupsMax = 256;
 
 }  // namespace
 
@@ -19,7 +21,18 @@ SeriesLoader::SeriesLoader(Head& head) : head_(head), thread_([this] { Run(); })
 
 SeriesLoader::~SeriesLoader() { Finish(); }
 
+void SeriesLoader::AddSaved(uint64_t id, Labels labels) {
+  head_.RestoreSaved(id);
+  saved_ids_.push_back(id);
+  Add(id, std::move(labels));
+}
+
+void SeriesLoader::AddLogged(uint64_t id, Labels labels) {
+  if (head_.RestoreLogged(id)) Add(id, std::move(labels));
+}
+
 void SeriesLoader::Add(uint64_t id, Labels labels) {
+  highest_id_ = std::max(highest_id_, id);
   group_.push_back({id, std::move(labels)});
   if (group_.size() >= kGroupSeries) Hand();
 }
@@ -40,6 +53,7 @@ void SeriesLoader::Finish() {
     changed_.NotifyAll();
   }
   thread_.join();
+  head_.RaiseLastId(highest_id_);
 }
 
 void SeriesLoader::Run() {
@@ -53,7 +67,7 @@ void SeriesLoader::Run() {
       ready_.pop_front();
       changed_.NotifyAll();
     }
-    head_.RestoreSaved(group);
+    head_.index().AddAll(group);
   }
 }
 

@@ -44,6 +44,8 @@
 
 namespace varve {
 
+class SeriesLoader;
+
 // A family of closed chunks. The range only widens, and does so before a chunk is readable.
 struct HotFamily {
   uint64_t number = 0;
@@ -212,10 +214,10 @@ class WritePath {
 
   absl::Status RecoverMeta() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status RecoverHotFamilies() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
-  absl::Status RecoverSeries() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
-  absl::Status RecoverHead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
-  absl::Status ReplayLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
-  void ReplayRecord(uint64_t sequence, const LogRecord& record)
+  absl::Status RecoverSeries(SeriesLoader& loader) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  absl::Status RecoverHead(const SeriesLoader& loader) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  absl::Status ReplayLog(SeriesLoader& loader) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  void ReplayRecord(uint64_t sequence, const LogRecord& record, SeriesLoader& loader)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::StatusOr<HotRange> ScanHotRange(const Family& family) const;
   // Names and counts it, and remembers which table it lies in.

@@ -22,7 +22,8 @@ void Run(std::string_view bytes) {
   Head head({});
   for (const HeadRowEntry& entry : row->entries) {
     if (entry.id == 0 || entry.id > kSeriesIdMax) continue;
-    INVARIANT(head.RestoreSeries(entry.id, Labels::Of({{"id", std::to_string(entry.id)}})));
+    INVARIANT(head.RestoreLogged(entry.id));
+    head.index().Add(entry.id, Labels::Of({{"id", std::to_string(entry.id)}}));
     const absl::Status status = head.RestoreEntry(entry);
     INVARIANT(status.ok() || absl::IsDataLoss(status));
     LogRecord record;
