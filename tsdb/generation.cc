@@ -314,7 +314,8 @@ absl::Status Generation::LabelsFromPostings(absl::Span<const uint64_t> ids,
   return absl::IsDataLoss(status) ? absl::OkStatus() : status;
 }
 
-absl::Status Generation::AddNames(std::set<std::string>& names) const {
+absl::Status Generation::AddNames(uint64_t limit, std::set<std::string>& names) const {
+  uint64_t found = 0;  // In the order of their keys, which is that of texts.
   const std::unique_ptr<rocksdb::Iterator> it = NewIterator(*postings_);
   std::string from = prefix_;
   it->Seek(from);
@@ -329,17 +330,20 @@ absl::Status Generation::AddNames(std::set<std::string>& names) const {
       continue;
     }
     names.emplace(pair->first);
+    if (++found == limit) return absl::OkStatus();
     from = prefix_ + BehindName(pair->first);
     it->Seek(from);
   }
   return FromRocks(it->status(), "reading label names");
 }
 
-absl::Status Generation::AddValues(std::string_view name, std::set<std::string>& values) const {
+absl::Status Generation::AddValues(std::string_view name, uint64_t limit,
+                                   std::set<std::string>& values) const {
   if (name.empty()) return absl::OkStatus();
   const std::string prefix = prefix_ + PostingsTail(name, {});
   if (const auto cached = cache_->values.Find(prefix)) {
-    values.insert(cached->begin(), cached->end());
+    const size_t size = limit == 0 ? cached->size() : std::min<size_t>(limit, cached->size());
+    values.insert(cached->begin(), cached->begin() + static_cast<ptrdiff_t>(size));
     return absl::OkStatus();
   }
   auto found = std::make_shared<std::vector<std::string>>();
@@ -357,6 +361,10 @@ absl::Status Generation::AddValues(std::string_view name, std::set<std::string>&
     from = it->key().ToString();
     found->emplace_back(from, prefix.size());
     bytes += sizeof(std::string) + found->back().size();
+    if (found->size() == limit) {
+      whole = false;
+      break;
+    }
     it->Next();
   }
   RETURN_IF_ERROR(FromRocks(it->status(), "reading label values"));

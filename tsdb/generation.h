@@ -101,9 +101,11 @@ class Generation {
   // Labels of each id, from the postings where rows of labels are damaged or missing; empty ones if
   // these do not tell either. REQUIRES: ids rise.
   absl::StatusOr<std::vector<Labels>> LabelsOf(absl::Span<const uint64_t> ids) const;
-  // Adds all label names (all values of `name`) that can be read.
-  absl::Status AddNames(std::set<std::string>& names) const;
-  absl::Status AddValues(std::string_view name, std::set<std::string>& values) const;
+  // Adds the label names (values of `name`) that can be read, the smallest `limit` of them or, if
+  // 0, all.
+  absl::Status AddNames(uint64_t limit, std::set<std::string>& names) const;
+  absl::Status AddValues(std::string_view name, uint64_t limit,
+                         std::set<std::string>& values) const;
 
   // Merges the samples of a series in [min, max] into `samples`; at equal times those that are
   // there stay. `it` is an iterator over columns(); `near`: it was last used here, for a series

@@ -48,6 +48,16 @@ std::vector<uint64_t> IdsOf(const std::vector<SeriesView>& views) {
   return ids;
 }
 
+// Keeps the views of `ids`, which rise as they do.
+void KeepIds(const std::vector<uint64_t>& ids, std::vector<SeriesView>& views) {
+  auto next = ids.begin();
+  std::erase_if(views, [&](const SeriesView& view) {
+    if (next == ids.end() || *next != view.id) return true;
+    ++next;
+    return false;
+  });
+}
+
 // Asks the pinned generations that overlap [min, max].
 absl::Status SelectStored(const std::vector<Matcher>& matchers, TimestampMs min, TimestampMs max,
                           Selection& selection) {
@@ -235,6 +245,9 @@ void Insert(LabelTexts from, std::set<std::string>& to) {
   for (std::string& text : from.texts) to.insert(to.end(), std::move(text));
 }
 
+// How many texts of each source decide an answer of `limit` and whether it is cut; 0 = all.
+uint64_t Enough(uint64_t limit) { return limit == 0 ? 0 : limit + 1; }
+
 class StoredQuerier : public Querier {
  public:
   StoredQuerier(std::shared_ptr<const Engine> engine, TimestampMs min, TimestampMs max)
@@ -246,10 +259,13 @@ class StoredQuerier : public Querier {
     const TimestampMs max = std::min(max_, hints.end_ms);
     const Head& head = engine_->head;
     Selection selection;
-    const std::vector<SeriesView> views = head.View(head.index().Select(matchers), min, max);
+    std::vector<SeriesView> views = head.View(head.index().Select(matchers), min, max);
     const std::vector<uint64_t> ids = IdsOf(views);
     if (hints.found) RETURN_IF_ERROR(hints.found(ids.size()));
-    selection.labels = head.index().LabelsOf(ids);
+    // What is deleted is left out below.
+    const bool cut = hints.limit > 0 && engine_->write_path.tombstones()->by_series().empty();
+    if (cut) KeepIds(head.index().SmallestOf(ids, hints.limit), views);
+    selection.labels = head.index().LabelsOf(IdsOf(views));
     for (const SeriesView& view : views) {
       selection.sources.push_back({view.id, /*in_memory=*/true, view.last_time, view.min_time});
     }
@@ -274,14 +290,15 @@ class StoredQuerier : public Querier {
   absl::StatusOr<LabelTexts> LabelNames(const std::vector<std::vector<Matcher>>& matcher_sets,
                                         uint64_t limit) const override {
     const SeriesIndex& index = engine_->head.index();
+    const uint64_t enough = Enough(limit);
     std::set<std::string> names;
     if (matcher_sets.empty()) {
-      Insert(index.Names([this](uint64_t id) { return InRange(id); }, 0), names);
+      Insert(index.Names([this](uint64_t id) { return InRange(id); }, enough), names);
       RETURN_IF_ERROR(ForEachGeneration(
-          [&](const Generation& generation) { return generation.AddNames(names); }));
+          [&](const Generation& generation) { return generation.AddNames(enough, names); }));
     } else {
       ASSIGN_OR_RETURN(const Matching matching, Match(matcher_sets));
-      Insert(index.NamesOf(matching.ids, 0), names);
+      Insert(index.NamesOf(matching.ids, enough), names);
       for (const Labels& labels : matching.labels) {
         for (const LabelView& label : labels) names.emplace(label.name);
       }
@@ -293,16 +310,18 @@ class StoredQuerier : public Querier {
                                          const std::vector<std::vector<Matcher>>& matcher_sets,
                                          uint64_t limit) const override {
     const SeriesIndex& index = engine_->head.index();
+    const uint64_t enough = Enough(limit);
     std::set<std::string> values;
     if (matcher_sets.empty()) {
       Insert(index.Values(
-                 name, [this](uint64_t id) { return InRange(id); }, 0),
+                 name, [this](uint64_t id) { return InRange(id); }, enough),
              values);
-      RETURN_IF_ERROR(ForEachGeneration(
-          [&](const Generation& generation) { return generation.AddValues(name, values); }));
+      RETURN_IF_ERROR(ForEachGeneration([&](const Generation& generation) {
+        return generation.AddValues(name, enough, values);
+      }));
     } else {
       ASSIGN_OR_RETURN(const Matching matching, Match(matcher_sets));
-      Insert(index.ValuesOf(name, matching.ids, 0), values);
+      Insert(index.ValuesOf(name, matching.ids, enough), values);
       for (const Labels& labels : matching.labels) {
         if (labels.Has(name)) values.emplace(labels.Get(name));
       }

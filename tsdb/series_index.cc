@@ -13,10 +13,18 @@
 #include "model/check.h"
 #include "tsdb/coding.h"
 #include "tsdb/postings.h"
+#include "tsdb/smallest_texts.h"
 
 namespace varve {
 
 namespace {
+
+// Where a label set's entry may be lies far from that of its neighbour: asked for this many series
+// ahead, it is there when their turn comes.
+constexpr size_t kHashesAhead = 6;
+
+// The labels of most series take less.
+constexpr size_t kLabelBytesExpected = 256;
 
 uint64_t ReadNumber(const uint8_t*& at) {
   uint64_t value = 0;
@@ -27,11 +35,16 @@ uint64_t ReadNumber(const uint8_t*& at) {
   }
 }
 
+// The end of a code, whose length is read off it.
+const uint8_t* EndOfCode(const uint8_t*& code) {
+  const uint64_t size = ReadNumber(code);
+  return code + size;
+}
+
 // Calls visit(name number, value number) for every label; stops when it returns false.
 template <typename Visitor>
 void ForEachPair(const uint8_t* code, Visitor visit) {
-  const uint64_t size = ReadNumber(code);
-  const uint8_t* end = code + size;
+  const uint8_t* end = EndOfCode(code);
   while (code < end) {
     const auto name = static_cast<uint32_t>(ReadNumber(code));
     const auto value = static_cast<uint32_t>(ReadNumber(code));
@@ -50,18 +63,6 @@ void PutLabelText(std::string& out, std::string_view text) {
     }
   }
   out.append(text);
-}
-
-LabelTexts Sorted(std::vector<std::string> texts, uint64_t limit) {
-  LabelTexts result;
-  result.truncated = limit > 0 && texts.size() > limit;
-  if (result.truncated) {
-    std::nth_element(texts.begin(), texts.begin() + static_cast<ptrdiff_t>(limit), texts.end());
-    texts.resize(limit);
-  }
-  std::sort(texts.begin(), texts.end());
-  result.texts = std::move(texts);
-  return result;
 }
 
 void KeepLargest(std::vector<NamedCount>& counts, size_t limit) {
@@ -100,14 +101,14 @@ bool SeriesIndex::Matches(const uint8_t* code, const Labels& labels) const {
 
 Labels SeriesIndex::Decode(const uint8_t* code) const {
   std::string bytes;
+  bytes.reserve(kLabelBytesExpected);
   ForEachPair(code, [&](uint32_t name, uint32_t value) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     PutLabelText(bytes, names_[name].text);
     PutLabelText(bytes, names_[name].values[value].text);
     return true;
   });
-  absl::StatusOr<Labels> labels = Labels::FromBytes(bytes);
-  INVARIANT(labels.ok());
-  return *std::move(labels);
+  bytes.shrink_to_fit();
+  return Labels::OfBytes(std::move(bytes));
 }
 
 uint64_t SeriesIndex::Find(const Labels& labels) const {
@@ -199,7 +200,13 @@ void SeriesIndex::AddAll(absl::Span<const NewSeries> series) {
   hashes.reserve(series.size());
   for (const NewSeries& added : series) hashes.push_back(added.labels.Hash());
   WriterLock lock(mutex_);
-  for (size_t i = 0; i < series.size(); ++i) AddLocked(series[i].id, series[i].labels, hashes[i]);
+  for (size_t i = 0; i < series.size(); ++i) {
+    if (i + kHashesAhead < series.size()) {
+      const size_t ahead = i + kHashesAhead;
+      by_labels_.prefetch(Probe{series[ahead].labels, hashes[ahead]});
+    }
+    AddLocked(series[i].id, series[i].labels, hashes[i]);
+  }
 }
 
 void SeriesIndex::AddLocked(uint64_t id, const Labels& labels, uint64_t hash) {
@@ -416,60 +423,109 @@ std::vector<uint64_t> SeriesIndex::Select(const std::vector<Matcher>& matchers) 
 // values
 
 LabelTexts SeriesIndex::Names(SeriesFilter filter, uint64_t limit) const {
-  std::vector<std::string> texts;
   ReaderLock lock(mutex_);
+  SmallestTexts names(limit);
   for (const Name& name : names_) {
-    const bool seen = std::any_of(name.values.begin(), name.values.end(),
-                                  [&](const Value& value) { return value.ids.AnyOf(filter); });
-    if (seen) texts.push_back(name.text);
+    names.Offer(name.text, [&] {
+      return std::any_of(name.values.begin(), name.values.end(),
+                         [&](const Value& value) { return value.ids.AnyOf(filter); });
+    });
   }
-  return Sorted(std::move(texts), limit);
+  return names.Take();
 }
 
 LabelTexts SeriesIndex::Values(std::string_view name, SeriesFilter filter, uint64_t limit) const {
-  std::vector<std::string> texts;
   ReaderLock lock(mutex_);
   const Name* entry = FindName(name);
   if (entry == nullptr) return {};
+  SmallestTexts values(limit);
   for (const Value& value : entry->values) {
-    if (value.ids.AnyOf(filter)) texts.push_back(value.text);
+    if (value.ids.empty()) continue;
+    values.Offer(value.text, [&] { return value.ids.AnyOf(filter); });
   }
-  return Sorted(std::move(texts), limit);
+  return values.Take();
 }
 
 LabelTexts SeriesIndex::NamesOf(absl::Span<const uint64_t> ids, uint64_t limit) const {
-  absl::flat_hash_set<uint32_t> seen;
-  std::vector<std::string> texts;
   ReaderLock lock(mutex_);
+  std::vector<bool> seen(names_.size());
+  SmallestTexts names(limit);
   for (const uint64_t id : ids) {
     const uint8_t* code = CodeOf(id);
     if (code == nullptr) continue;
     ForEachPair(code, [&](uint32_t name, uint32_t) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      if (seen.insert(name).second) texts.push_back(names_[name].text);
+      if (!seen[name]) names.Offer(names_[name].text, [] { return true; });
+      seen[name] = true;
       return true;
     });
   }
-  return Sorted(std::move(texts), limit);
+  return names.Take();
 }
 
 LabelTexts SeriesIndex::ValuesOf(std::string_view name, absl::Span<const uint64_t> ids,
                                  uint64_t limit) const {
-  absl::flat_hash_set<uint32_t> seen;
-  std::vector<std::string> texts;
   ReaderLock lock(mutex_);
   const auto number = name_numbers_.find(name);
   if (number == name_numbers_.end()) return {};
   const Name& entry = names_[number->second];
+  std::vector<bool> seen(entry.values.size());
+  SmallestTexts values(limit);
   for (const uint64_t id : ids) {
     const uint8_t* code = CodeOf(id);
     if (code == nullptr) continue;
     ForEachPair(code, [&](uint32_t pair_name, uint32_t pair_value) {
       if (pair_name != number->second) return true;
-      if (seen.insert(pair_value).second) texts.push_back(entry.values[pair_value].text);
+      if (!seen[pair_value]) values.Offer(entry.values[pair_value].text, [] { return true; });
+      seen[pair_value] = true;
       return false;
     });
   }
-  return Sorted(std::move(texts), limit);
+  return values.Take();
+}
+
+bool SeriesIndex::CodeLess(const uint8_t* a, const uint8_t* b) const {
+  const uint8_t* const a_end = EndOfCode(a);
+  const uint8_t* const b_end = EndOfCode(b);
+  while (a < a_end && b < b_end) {
+    const Name& a_name = names_[ReadNumber(a)];
+    const Name& b_name = names_[ReadNumber(b)];
+    if (&a_name != &b_name) return a_name.text < b_name.text;
+    const uint64_t a_value = ReadNumber(a);
+    const uint64_t b_value = ReadNumber(b);
+    if (a_value != b_value) return a_name.values[a_value].text < a_name.values[b_value].text;
+  }
+  return a == a_end && b < b_end;
+}
+
+std::vector<uint64_t> SeriesIndex::SmallestOf(absl::Span<const uint64_t> ids,
+                                              uint64_t limit) const {
+  ReaderLock lock(mutex_);
+  const uint64_t wanted = limit + older_.size();  // Each older one may be a duplicate of another.
+  if (ids.size() <= wanted) return {ids.begin(), ids.end()};
+  struct Entry {
+    const uint8_t* code;
+    uint64_t id;
+  };
+  const auto less = [this](const Entry& a, const Entry& b)
+                        ABSL_NO_THREAD_SAFETY_ANALYSIS { return CodeLess(a.code, b.code); };
+  std::vector<Entry> kept;  // A heap, largest first.
+  for (const uint64_t id : ids) {
+    const Entry entry{CodeOf(id), id};
+    if (entry.code == nullptr) continue;
+    if (kept.size() < wanted) {
+      kept.push_back(entry);
+      std::push_heap(kept.begin(), kept.end(), less);
+    } else if (less(entry, kept.front())) {
+      std::pop_heap(kept.begin(), kept.end(), less);
+      kept.back() = entry;
+      std::push_heap(kept.begin(), kept.end(), less);
+    }
+  }
+  std::vector<uint64_t> result;
+  result.reserve(kept.size());
+  for (const Entry& entry : kept) result.push_back(entry.id);
+  std::sort(result.begin(), result.end());
+  return result;
 }
 
 size_t SeriesIndex::series() const {
@@ -485,24 +541,43 @@ size_t SeriesIndex::label_pairs() const {
 CardinalityStats SeriesIndex::Cardinality(size_t limit) const {
   CardinalityStats stats;
   ReaderLock lock(mutex_);
+  struct Pair {
+    uint64_t series;
+    const Name* name;
+    const Value* value;
+  };
+  const auto larger = [](const Pair& a, const Pair& b) {
+    if (a.series != b.series) return a.series > b.series;
+    return a.name != b.name ? a.name->text < b.name->text : a.value->text < b.value->text;
+  };
+  std::vector<Pair> pairs;  // A heap of the largest, the smallest of them first.
   for (const Name& name : names_) {
     if (name.by_text.empty()) continue;
     uint64_t bytes = 0;
     for (const Value& value : name.values) {
       if (value.ids.empty()) continue;
       bytes += value.text.size() * value.ids.size();
-      stats.series_by_pair.push_back(
-          {fmt::format("{}={}", name.text, value.text), value.ids.size()});
+      const Pair pair{value.ids.size(), &name, &value};
+      if (pairs.size() < limit) {
+        pairs.push_back(pair);
+        std::push_heap(pairs.begin(), pairs.end(), larger);
+      } else if (limit > 0 && larger(pair, pairs.front())) {
+        std::pop_heap(pairs.begin(), pairs.end(), larger);
+        pairs.back() = pair;
+        std::push_heap(pairs.begin(), pairs.end(), larger);
+      }
       if (name.text == kMetricName)
         stats.series_by_metric.push_back({value.text, value.ids.size()});
     }
-    // A pair list of every label at 1 M series would be large: keep it near what is asked for.
-    if (stats.series_by_pair.size() > 16 * limit + 4096) KeepLargest(stats.series_by_pair, limit);
     stats.values_by_label.push_back({name.text, name.by_text.size()});
     stats.bytes_by_label.push_back({name.text, bytes});
   }
-  for (auto* counts : {&stats.series_by_metric, &stats.values_by_label, &stats.bytes_by_label,
-                       &stats.series_by_pair}) {
+  std::sort(pairs.begin(), pairs.end(), larger);
+  for (const Pair& pair : pairs) {
+    stats.series_by_pair.push_back(
+        {fmt::format("{}={}", pair.name->text, pair.value->text), pair.series});
+  }
+  for (auto* counts : {&stats.series_by_metric, &stats.values_by_label, &stats.bytes_by_label}) {
     KeepLargest(*counts, limit);
   }
   return stats;

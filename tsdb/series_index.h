@@ -81,6 +81,11 @@ class SeriesIndex {
   LabelTexts ValuesOf(std::string_view name, absl::Span<const uint64_t> ids, uint64_t limit) const
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // The ids, sorted, of those of `ids` that have the `limit` (not 0) smallest label sets, and
+  // perhaps some more.
+  std::vector<uint64_t> SmallestOf(absl::Span<const uint64_t> ids, uint64_t limit) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
   size_t series() const ABSL_LOCKS_EXCLUDED(mutex_);
   size_t label_pairs() const ABSL_LOCKS_EXCLUDED(mutex_);
   // All but `head`.
@@ -135,6 +140,8 @@ class SeriesIndex {
   static uint64_t IdOf(uint64_t entry) { return entry & ((uint64_t{1} << kIdBits) - 1); }
 
   const uint8_t* CodeOf(uint64_t id) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  // Whether the labels of one code are before those of the other.
+  bool CodeLess(const uint8_t* a, const uint8_t* b) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   bool Matches(const uint8_t* code, const Labels& labels) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   Labels Decode(const uint8_t* code) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   // The map asks for it, under the lock of whoever asked the map.

@@ -340,6 +340,12 @@ TEST_CASE_FIXTURE(DbFixture, "selection: sorted, limited, labels by matcher") {
             ->texts == Texts{"a", "c"});
   CHECK(querier->LabelNames({{Matcher::Equal("__name__", "old")}}, 0)->texts.empty());
   CHECK((*db->OpenQuerier(0, 600))->LabelNames({}, 0)->texts == Texts{"__name__", "zone"});
+  // What is deleted does not take the place of what is left.
+  REQUIRE(db->DeleteSeries({{Matcher::Equal("job", "a")}}, 0, 2000).ok());
+  const auto rest = querier->Select({Matcher::Equal("__name__", "up")}, {.limit = 2});
+  REQUIRE(rest.ok());
+  REQUIRE((*rest)->size() == 2);
+  CHECK((*rest)->labels(1).Get("job") == "c");
 }
 
 TEST_CASE_FIXTURE(DbFixture, "exemplars: order, duplicates, limits, restart") {

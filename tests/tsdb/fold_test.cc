@@ -368,6 +368,22 @@ TEST_CASE_FIXTURE(FoldFixture, "series that ended leave memory, not the answers"
   REQUIRE(limited.ok());
   CHECK(limited->truncated);
   CHECK(limited->texts == std::vector<std::string>{"a", "b"});
+  CHECK_FALSE(querier->LabelValues("run", {}, 6)->truncated);
+  const auto names = querier->LabelNames({}, 2);
+  REQUIRE(names.ok());
+  CHECK(names->truncated);
+  CHECK(names->texts == std::vector<std::string>{"__name__", "run"});
+  // Series of memory and of generations together, the smallest first.
+  {
+    const auto all = querier->Select({}, {});
+    REQUIRE(all.ok());
+    for (uint64_t limit = 1; limit <= (*all)->size(); ++limit) {
+      const auto some = querier->Select({}, {.limit = limit});
+      REQUIRE(some.ok());
+      REQUIRE((*some)->size() == limit);
+      for (size_t i = 0; i < limit; ++i) CHECK((*some)->labels(i) == (*all)->labels(i));
+    }
+  }
   querier.reset();  // It keeps the files open.
 
   // A label set that comes back is one series, whatever ids it had.

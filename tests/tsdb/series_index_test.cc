@@ -83,6 +83,76 @@ TEST_CASE("index: random series and matchers against a plain search") {
   for (const auto& [id, labels] : series) CHECK(index.LabelsOf(id) == labels);
 }
 
+// Goal: what a limit leaves is the beginning of the whole answer, whatever order the index has.
+TEST_CASE("index: limited names, values and series are the first of all") {
+  std::mt19937_64 random(TestSeed());
+  SeriesIndex index;
+  std::map<uint64_t, Labels> series;
+  for (uint64_t id = 1; id <= 300; ++id) {
+    std::vector<std::pair<std::string, std::string>> pairs = {
+        {"__name__", std::to_string(random() % 7)}, {"id", std::to_string(random() % 90)}};
+    const std::string name(1, static_cast<char>('A' + random() % 40));  // Before and after "_".
+    if (random() % 3 != 0) pairs.emplace_back(name, std::to_string(random() % 5));
+    series[id] = Labels::FromPairs(pairs);
+    index.Add(id, series[id]);
+  }
+  const auto accepted = [](uint64_t id) { return id % 3 != 0; };
+  std::vector<uint64_t> ids;
+  std::set<Labels> label_sets;
+  for (const auto& [id, labels] : series) {
+    if (!accepted(id)) continue;
+    ids.push_back(id);
+    label_sets.insert(labels);
+  }
+  REQUIRE(label_sets.size() < ids.size());  // Some ids have the labels of others.
+  const auto check = [](const LabelTexts& cut, const LabelTexts& whole, uint64_t limit) {
+    CAPTURE(limit);
+    const size_t size = std::min<size_t>(limit, whole.texts.size());
+    CHECK(cut.texts == std::vector<std::string>(whole.texts.begin(), whole.texts.begin() + size));
+    CHECK(cut.truncated == (limit < whole.texts.size()));
+    CHECK_FALSE(whole.truncated);
+  };
+  for (uint64_t limit = 1; limit < 100; ++limit) {
+    check(index.Names(accepted, limit), index.Names(accepted, 0), limit);
+    check(index.Values("id", accepted, limit), index.Values("id", accepted, 0), limit);
+    check(index.NamesOf(ids, limit), index.Names(accepted, 0), limit);
+    check(index.ValuesOf("id", ids, limit), index.Values("id", accepted, 0), limit);
+    std::set<Labels> found;
+    for (const uint64_t id : index.SmallestOf(ids, limit)) found.insert(series[id]);
+    REQUIRE(found.size() >= std::min<size_t>(limit, label_sets.size()));
+    auto expected = label_sets.begin();
+    auto got = found.begin();
+    for (uint64_t i = 0; i < limit && expected != label_sets.end(); ++i) {
+      CHECK(*got++ == *expected++);
+    }
+  }
+  // All ids of a label set are among them.
+  const std::vector<uint64_t> smallest = index.SmallestOf(ids, 1);
+  for (const uint64_t id : ids) {
+    if (series[id] != *label_sets.begin()) continue;
+    CHECK(std::binary_search(smallest.begin(), smallest.end(), id));
+  }
+}
+
+TEST_CASE("index: the largest of each kind, ties by text") {
+  SeriesIndex index;
+  for (uint64_t id = 1; id <= 40; ++id) {
+    index.Add(id, Labels::Of({{"__name__", id <= 30 ? "many" : "few"},
+                              {"a", std::to_string(id)},
+                              {"b", std::to_string(id % 4)}}));
+  }
+  const CardinalityStats stats = index.Cardinality(5);
+  std::vector<std::string> pairs;
+  for (const NamedCount& pair : stats.series_by_pair) {
+    pairs.push_back(pair.name + " " + std::to_string(pair.value));
+  }
+  CHECK(pairs == std::vector<std::string>{"__name__=many 30", "__name__=few 10", "b=0 10", "b=1 10",
+                                          "b=2 10"});
+  CHECK(stats.values_by_label.front().name == "a");
+  CHECK(stats.values_by_label.front().value == 40);
+  CHECK(index.Cardinality(0).series_by_pair.empty());
+}
+
 TEST_CASE("index: names and values, with filter and limit") {
   SeriesIndex index;
   index.Add(1, Labels::Of({{"__name__", "up"}, {"job", "b"}}));
