@@ -155,7 +155,7 @@ void Series(const ApiContext& context, const HttpRequest& request, HttpResponse&
   if (!found.ok()) {
     return AnswerError({ApiErrorType::kExecution, MessageOf(found.status())}, response);
   }
-  Annotations annotations;
+  Annotations annotations = (*querier)->Warnings();
   if (selection->limit > 0 && found->size() > selection->limit) {
     found->resize(selection->limit);
     annotations.AddWarning(std::string(kTruncatedWarning));

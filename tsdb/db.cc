@@ -375,6 +375,7 @@ class DbImpl : public Db {
     MutexLock lock(maintenance_mutex_);
     if (!status.ok()) status = HealFailed(std::move(status));
     if (!status.ok()) return status;
+    RETURN_IF_ERROR(engine_->store->KeepUnflushed());
     if (!writable_.exchange(true)) spdlog::info("Writing to the storage goes on");
     return KeepRoom();
   }

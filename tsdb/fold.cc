@@ -12,6 +12,7 @@
 #include "model/log_line.h"
 #include "model/status_macros.h"
 #include "tsdb/merge_samples.h"
+#include "tsdb/table_by_table.h"
 
 namespace varve {
 
@@ -23,11 +24,16 @@ constexpr size_t kMergeMin = 6;
 // What reading ahead takes, of each iterator.
 constexpr size_t kReadAheadBytes = 1 << 20;
 
-std::unique_ptr<rocksdb::Iterator> NewScan(const Family& family) {
+rocksdb::ReadOptions ScanOptions() {
   rocksdb::ReadOptions options;
   options.fill_cache = false;  // What queries use stays in the cache.
   options.readahead_size = kReadAheadBytes;
-  return std::unique_ptr<rocksdb::Iterator>(family.db().NewIterator(options, family.handle()));
+  return options;
+}
+
+std::unique_ptr<rocksdb::Iterator> NewScan(const Family& family) {
+  return std::unique_ptr<rocksdb::Iterator>(
+      family.db().NewIterator(ScanOptions(), family.handle()));
 }
 
 }  // namespace
@@ -36,7 +42,7 @@ std::unique_ptr<rocksdb::Iterator> NewScan(const Family& family) {
 // in them is lost.
 class HotCursor {
  public:
-  explicit HotCursor(const HotFamily& hot) : it_(NewScan(*hot.family)) {
+  explicit HotCursor(const HotFamily& hot) : family_(*hot.family), it_(NewScan(family_)) {
     it_->SeekToFirst();
     Settle();
   }
@@ -75,18 +81,98 @@ class HotCursor {
         return;
       }
       ++damaged_;
-      if (SeekPastDamage(*it_, last_)) continue;
-      status_ = FromRocks(it_->status(), "reading chunks to fold");
-      return;
+      it_ = NewTableByTableIterator(family_, ScanOptions());
+      it_->Seek(last_.empty() ? last_ : last_ + '\0');
     }
   }
 
+  const Family& family_;
   std::unique_ptr<rocksdb::Iterator> it_;
   bool valid_ = false;
   HotKey key_;
   std::string last_;  // As key_; empty before the first one.
   uint64_t damaged_ = 0;
   absl::Status status_;
+};
+
+// A generation that is merged: its series in order, with labels and samples. Columns say which
+// series come next; each has a row of labels, unless that was lost.
+class MergeInput {
+ public:
+  // All outlive this.
+  MergeInput(const Store& store, const Generation& generation, DamageLog& damage)
+      : generation_(generation),
+        damage_(damage),
+        prefix_(GenerationPrefix(generation.id())),
+        last_(prefix_),
+        labels_(NewScan(*store.labels())),
+        columns_(NewScan(*store.columns())) {
+    labels_->Seek(prefix_);
+    columns_->Seek(prefix_);
+  }
+
+  // The series that comes next; nothing at the end. Call Settle() first.
+  const std::optional<uint64_t>& series() const { return series_; }
+
+  absl::Status Settle() {
+    series_.reset();
+    if (!columns_->Valid()) {
+      const absl::Status status = FromRocks(columns_->status(), "reading columns to merge");
+      if (!absl::IsDataLoss(status)) return status;
+      damage_.NoteOnce(kColumnsFamily, status.ToString());
+      if (!SeekPastDamage(*columns_, last_)) return FromRocks(columns_->status(), "merging");
+    }
+    last_.assign(columns_->key().data(), columns_->key().size());
+    if (!last_.starts_with(prefix_)) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const ColumnKey key, DecodeColumnKey(last_));
+    series_ = key.series;
+    return absl::OkStatus();
+  }
+
+  // Labels of the series that comes next; empty if they are lost.
+  absl::StatusOr<Labels> LabelsNow() {
+    const std::string key = EncodeLabelKey(generation_.id(), *series_);
+    while (labels_->Valid() && ToView(labels_->key()) < key) labels_->Next();
+    if (!labels_->Valid()) {
+      ForgetBlock(*labels_);
+      labels_->Seek(key);
+    }
+    if (labels_->Valid() && ToView(labels_->key()) == key) {
+      return Labels::FromBytes(ToView(labels_->value()));
+    }
+    if (restored_.empty()) {
+      damage_.NoteOnce(kLabelsFamily, "labels of " + std::to_string(generation_.id().number) +
+                                          " are read from its postings");
+      ASSIGN_OR_RETURN(const std::vector<uint64_t> ids, generation_.Select({}));
+      ASSIGN_OR_RETURN(std::vector<Labels> found, generation_.LabelsOf(ids));
+      for (size_t i = 0; i < ids.size(); ++i) restored_.emplace(ids[i], std::move(found[i]));
+    }
+    return restored_[*series_];
+  }
+
+  // Merges its samples into `samples`, and moves on to the next series.
+  absl::Status ReadNow(const TombstoneSet& deleted, SeriesSamples& samples) {
+    std::vector<ColumnDamage> damage;
+    RETURN_IF_ERROR(ReadLiving(Since(deleted.Of(*series_), generation_.info().sequence),
+                               kWrittenInOrder, samples, [&](SeriesSamples& to) {
+                                 return generation_.Read(*columns_, /*near=*/false, *series_,
+                                                         kMinTimestamp, kMaxTimestamp, &damage, to);
+                               }));
+    for (const ColumnDamage& part : damage) damage_.Note(kColumnsFamily, part.what);
+    // Reading has moved the columns behind the series.
+    return Settle();
+  }
+
+ private:
+  const Generation& generation_;
+  DamageLog& damage_;
+  const std::string prefix_;
+  std::string last_;  // Where `columns_` stood last.
+  std::unique_ptr<rocksdb::Iterator> labels_;
+  std::unique_ptr<rocksdb::Iterator> columns_;
+  std::optional<uint64_t> series_;
+  // Of all series, once a row of labels was missing.
+  absl::flat_hash_map<uint64_t, Labels> restored_;
 };
 
 size_t FirstToMerge(const std::vector<BucketTable::Generation>& generations) {
@@ -223,90 +309,28 @@ absl::Status Folder::Fold(const HotFamily& hot) {
 
 absl::Status Folder::MergeInto(const std::vector<GenerationPtr>& from, const TombstoneSet& deleted,
                                GenerationWriter& writer) {
-  // Columns say which series come next; each has a row of labels, unless that was lost.
-  struct Input {
-    const Generation* generation;
-    std::string prefix;
-    std::string last;  // Where `columns` stood last.
-    std::unique_ptr<rocksdb::Iterator> labels;
-    std::unique_ptr<rocksdb::Iterator> columns;
-    std::optional<uint64_t> series;  // Nothing at the end.
-    // Of all series, once a row of labels was missing.
-    absl::flat_hash_map<uint64_t, Labels> restored;
-
-    absl::Status Settle(DamageLog& damage) {
-      series.reset();
-      if (!columns->Valid()) {
-        const absl::Status status = FromRocks(columns->status(), "reading columns to merge");
-        if (!absl::IsDataLoss(status)) return status;
-        damage.NoteOnce(kColumnsFamily, status.ToString());
-        if (!SeekPastDamage(*columns, last)) return FromRocks(columns->status(), "merging");
-      }
-      last.assign(columns->key().data(), columns->key().size());
-      if (!last.starts_with(prefix)) return absl::OkStatus();
-      ASSIGN_OR_RETURN(const ColumnKey key, DecodeColumnKey(last));
-      series = key.series;
-      return absl::OkStatus();
-    }
-
-    // Labels of the series that comes next; empty if they are lost.
-    absl::StatusOr<Labels> LabelsNow(DamageLog& damage) {
-      const std::string key = EncodeLabelKey(generation->id(), *series);
-      while (labels->Valid() && ToView(labels->key()) < key) labels->Next();
-      if (!labels->Valid()) labels->Seek(key);
-      if (labels->Valid() && ToView(labels->key()) == key) {
-        return Labels::FromBytes(ToView(labels->value()));
-      }
-      if (restored.empty()) {
-        damage.NoteOnce(kLabelsFamily, "labels of " + std::to_string(generation->id().number) +
-                                           " are read from its postings");
-        ASSIGN_OR_RETURN(const std::vector<uint64_t> ids, generation->Select({}));
-        ASSIGN_OR_RETURN(std::vector<Labels> found, generation->LabelsOf(ids));
-        for (size_t i = 0; i < ids.size(); ++i) restored.emplace(ids[i], std::move(found[i]));
-      }
-      return restored[*series];
-    }
-  };
-  std::vector<Input> inputs;
+  std::vector<MergeInput> inputs;
   for (const GenerationPtr& generation : from) {
-    Input& input = inputs.emplace_back();
-    input.generation = generation.get();
-    input.prefix = GenerationPrefix(generation->id());
-    input.labels = NewScan(*store_.labels());
-    input.columns = NewScan(*store_.columns());
-    input.labels->Seek(input.prefix);
-    input.columns->Seek(input.prefix);
-    input.last = input.prefix;
-    RETURN_IF_ERROR(input.Settle(counters_.damage));
+    inputs.emplace_back(store_, *generation, counters_.damage);
+    RETURN_IF_ERROR(inputs.back().Settle());
   }
   for (;;) {
     RETURN_IF_ERROR(At("series"));
     std::optional<uint64_t> next;
-    for (const Input& input : inputs) {
-      if (input.series.has_value() && (!next.has_value() || *input.series < *next)) {
-        next = input.series;
+    for (const MergeInput& input : inputs) {
+      if (input.series().has_value() && (!next.has_value() || *input.series() < *next)) {
+        next = input.series();
       }
     }
     if (!next.has_value()) return absl::OkStatus();
     SeriesSamples samples;
     std::optional<Labels> labels;
-    for (Input& input : inputs) {
-      if (input.series != next) continue;
+    for (MergeInput& input : inputs) {
+      if (input.series() != next) continue;
       if (!labels.has_value() || labels->empty()) {
-        ASSIGN_OR_RETURN(labels, input.LabelsNow(counters_.damage));
+        ASSIGN_OR_RETURN(labels, input.LabelsNow());
       }
-      std::vector<ColumnDamage> damage;
-      RETURN_IF_ERROR(ReadLiving(Since(deleted.Of(*next), input.generation->info().sequence),
-                                 kWrittenInOrder, samples, [&](SeriesSamples& to) {
-                                   return input.generation->Read(*input.columns, /*near=*/false,
-                                                                 *next, kMinTimestamp,
-                                                                 kMaxTimestamp, &damage, to);
-                                 }));
-      for (const ColumnDamage& part : damage) {
-        CountDamage("columns", absl::DataLossError(part.what));
-      }
-      // Reading has moved the columns behind the series, or to where they are damaged.
-      RETURN_IF_ERROR(input.Settle(counters_.damage));
+      RETURN_IF_ERROR(input.ReadNow(deleted, samples));
     }
     if (samples.times.empty() && samples.histograms.empty()) continue;
     if (labels->empty()) *labels = head_.index().LabelsOf(*next);

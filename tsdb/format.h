@@ -63,6 +63,7 @@ inline constexpr std::string_view kFormatVersionKey = "format_version";  // vari
 // varint of the time as u64: no late sample up to the checkpoint, and in saved rows, is newer.
 inline constexpr std::string_view kNewestLateKey = "newest_late";
 inline constexpr std::string_view kSeriesHighWaterKey = "series_high_water";  // varint, highest id
+inline constexpr std::string_view kUnflushedKey = "unflushed";    // Empty; Store::KeepUnflushed().
 inline constexpr std::string_view kCheckpointKey = "checkpoint";  // varint: log sequence from which
                                                                   // on the log must be replayed
 inline constexpr std::string_view kBucketTableKey = "bucket_table";   // BucketTable

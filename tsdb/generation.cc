@@ -423,7 +423,10 @@ absl::Status Generation::Read(rocksdb::Iterator& it, bool near, uint64_t series,
     if (!it.Valid() || ToView(it.key()) >= from) break;
     it.Next();
   }
-  if (!near || !it.Valid() || ToView(it.key()) < from) it.Seek(from);
+  if (!near || !it.Valid() || ToView(it.key()) < from) {
+    if (it.status().IsCorruption()) ForgetBlock(it);
+    it.Seek(from);
+  }
   for (;;) {
     if (!it.Valid()) {
       absl::Status status = FromRocks(it.status(), "reading columns");

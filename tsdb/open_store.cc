@@ -26,6 +26,7 @@
 
 #include "model/log_line.h"
 #include "model/status_macros.h"
+#include "tsdb/manifest.h"
 #include "tsdb/tools.h"
 
 namespace varve {
@@ -131,6 +132,27 @@ std::string AsideName(const std::string& path, TimestampMs now) {
   }
 }
 
+absl::StatusOr<std::string> ReadManifest(rocksdb::Env& env, const std::string& path) {
+  std::string name;
+  RETURN_IF_ERROR(FromRocks(rocksdb::ReadFileToString(&env, path + "/CURRENT", &name), "CURRENT"));
+  if (!name.empty()) name.pop_back();
+  std::string manifest;
+  RETURN_IF_ERROR(
+      FromRocks(rocksdb::ReadFileToString(&env, path + "/" + name, &manifest), "the manifest"));
+  return manifest;
+}
+
+absl::Status Rebuild(const StoreOptions& options, rocksdb::Env& env, const absl::Status& cause,
+                     std::vector<std::string>& losses) {
+  spdlog::error(LogLine("The manifest is made again", {{"err", MessageOf(cause)}}));
+  const std::string manifest = ReadManifest(env, options.path).value_or("");
+  RETURN_IF_ERROR(Store::RebuildManifest(options, FamiliesNamedIn(manifest)));
+  losses.push_back(fmt::format(
+      "the manifest was damaged and has been made again from the tables and the log: {}",
+      MessageOf(cause)));
+  return absl::OkStatus();
+}
+
 absl::Status SetAside(const std::string& path, const absl::Status& cause, TimestampMs now,
                       std::vector<std::string>& losses) {
   const std::string aside = AsideName(path, now);
@@ -214,38 +236,69 @@ void RemoveTableAndExit(const std::string& directory, const std::string& number)
   std::_Exit(EXIT_FAILURE);  // Run() does not return.
 }
 
+namespace {
+
+// Steps 2 to 4: opens the database, without damaged records of the log and damaged tables.
+absl::StatusOr<std::unique_ptr<Store>> OpenWithoutDamage(
+    const StoreOptions& options, const std::vector<std::string>& remove_table,
+    std::vector<std::string>& losses) {
+  StoreOptions attempt = options;
+  for (int removed = 0;;) {
+    absl::StatusOr<std::unique_ptr<Store>> store = Store::Open(attempt);
+    if (store.ok()) {
+      for (const std::string& text : (*store)->dropped_log()) losses.push_back(text);
+      return store;
+    }
+    if (!IsDamage(store.status())) return store;
+    const std::string text = MessageOf(store.status());
+    spdlog::error(LogLine("The database does not open", {{"err", text}}));
+    const uint64_t table = TableNamedIn(text);
+    if (table != 0 && removed < kRemovedTablesMax) {
+      ++removed;
+      const absl::Status done = RemoveTable(remove_table, options.path, table);
+      if (done.ok()) {
+        losses.push_back(
+            fmt::format("table {:06}.sst was damaged and has been removed: {}", table, text));
+        continue;
+      }
+      spdlog::error(LogLine("Removing a damaged table",
+                            {{"table", std::to_string(table)}, {"err", MessageOf(done)}}));
+    }
+    if (std::exchange(attempt.skip_damaged_log, true)) return store;
+  }
+}
+
+}  // namespace
+
 absl::StatusOr<OpenedStore> OpenReadableStore(const StoreOptions& options,
                                               const std::vector<std::string>& remove_table,
                                               TimestampMs now) {
   OpenedStore opened;
-  StoreOptions attempt = options;
   rocksdb::Env& env = options.env != nullptr ? *options.env : *rocksdb::Env::Default();
+  const auto open = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(opened.store, OpenWithoutDamage(options, remove_table, opened.losses));
+    return absl::OkStatus();
+  };
   absl::Status status = RestoreCurrent(env, options.path, opened.losses);
-  for (int removed = 0; status.ok();) {
-    absl::StatusOr<std::unique_ptr<Store>> store = Store::Open(attempt);
-    if (store.ok()) {
-      opened.store = *std::move(store);
-      for (const std::string& text : opened.store->dropped_log()) opened.losses.push_back(text);
-      return opened;
-    }
-    if (!IsDamage(store.status())) return std::move(store).status();
-    spdlog::error(LogLine("The database does not open", {{"err", MessageOf(store.status())}}));
-    const uint64_t table = TableNamedIn(MessageOf(store.status()));
-    if (table != 0 && removed < kRemovedTablesMax) {
-      ++removed;
-      if (const absl::Status done = RemoveTable(remove_table, options.path, table); done.ok()) {
-        opened.losses.push_back(fmt::format("table {:06}.sst was damaged and has been removed: {}",
-                                            table, MessageOf(store.status())));
-        continue;
-      } else {
-        spdlog::error(LogLine("Removing a damaged table",
-                              {{"table", std::to_string(table)}, {"err", MessageOf(done)}}));
-      }
-    }
-    if (!std::exchange(attempt.skip_damaged_log, true)) continue;
-    status = store.status();
+  if (status.ok() && IsCutOff(ReadManifest(env, options.path).value_or(""))) {
+    status = absl::DataLossError("the manifest is cut off");
   }
-  if (!absl::IsDataLoss(status) && !IsDamage(status)) return status;
+  if (status.ok()) status = open();
+  if (status.ok()) return opened;
+  if (!IsDamage(status)) return status;
+
+  absl::Status rebuilt = Rebuild(options, env, status, opened.losses);
+  if (rebuilt.ok()) rebuilt = open();
+  if (rebuilt.ok()) {
+    // All tables are in level 0 now, where whole ones are not deleted: these only move.
+    Store& store = *opened.store;
+    rebuilt = store.Compact({store.columns().get(), store.labels().get(), store.postings().get()});
+    if (rebuilt.ok() || absl::IsDataLoss(rebuilt)) return opened;
+  }
+  if (absl::IsResourceExhausted(rebuilt) || absl::IsPermissionDenied(rebuilt)) return rebuilt;
+  spdlog::error(LogLine("A database whose manifest was made again does not open",
+                        {{"err", MessageOf(rebuilt)}}));
+  opened.store.reset();
   RETURN_IF_ERROR(SetAside(options.path, status, now, opened.losses));
   ASSIGN_OR_RETURN(opened.store, Store::Open(options));
   return opened;

@@ -8,7 +8,8 @@
 //      RocksDB refuse, which changes nothing
 //   3. then again, damaged records of the write-ahead log left out
 //   4. a table that does not open is removed from the database, and the others tried
-//   5. the directory is renamed and an empty database takes its place
+//   5. the manifest is made again from what the tables say of themselves and the write-ahead log
+//   6. the directory is renamed and an empty database takes its place
 //
 // RocksDB's point-in-time mode would be a step between 2 and 3, but costs everything behind the
 // damage and does not say so; best_efforts_recovery keeps nothing at all (docs/recovery.md).

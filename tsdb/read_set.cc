@@ -13,6 +13,7 @@
 
 #include "model/status_macros.h"
 #include "tsdb/merge_samples.h"
+#include "tsdb/table_by_table.h"
 
 namespace varve {
 
@@ -73,42 +74,46 @@ void ReadChunk(const HotKey& key, std::string_view value, absl::Span<const Tombs
   }
 }
 
-// Merges the chunks of `id` in one bucket of the iterator's hot family into `samples`. What cannot
-// be read is left out and said in `damage`.
-absl::Status ReadChunks(rocksdb::Iterator& it, const BucketTable::Bucket& bucket, uint64_t id,
+// Merges the chunks of `id` in one bucket of a hot family into `samples`. What cannot be read is
+// left out and said in `damage`. `pooled` is an iterator over the family.
+absl::Status ReadChunks(const Family& family, rocksdb::Iterator& pooled,
+                        const BucketTable::Bucket& bucket, uint64_t id,
                         absl::Span<const Tombstone> deleted, TimestampMs min, TimestampMs max,
                         std::vector<ColumnDamage>& damage, SeriesSamples& samples) {
   HotKey last{.partition = bucket.partition,
               .bucket_start = bucket.start,
               .series = id,
               .first_time = std::max(min, kMinTimestamp + kChunkSpanMax) - kChunkSpanMax};
-  bool behind_damage = false;
-  it.Seek(EncodeHotKey(last));
+  bool is_first = true;
+  std::unique_ptr<rocksdb::Iterator> by_table;
+  rocksdb::Iterator* it = &pooled;
+  it->Seek(EncodeHotKey(last));
   for (;;) {
-    if (!it.Valid()) {
-      const absl::Status status = FromRocks(it.status(), "reading chunks");
-      if (!absl::IsDataLoss(status)) return status;
+    if (!it->Valid()) {
+      const absl::Status status = FromRocks(it->status(), "reading chunks");
+      if (!absl::IsDataLoss(status) || by_table != nullptr) return status;
       damage.push_back({std::max({min, bucket.start, last.first_time}), std::min(max, bucket.end),
                         0, MessageOf(status)});
-      behind_damage = true;
-      if (!SeekPastDamage(it, EncodeHotKey(last))) {
-        return FromRocks(it.status(), "reading chunks behind damage");
-      }
+      ForgetBlock(pooled);
+      by_table = NewTableByTableIterator(family, rocksdb::ReadOptions());
+      it = by_table.get();
+      it->Seek(is_first ? EncodeHotKey(last) : EncodeHotKey(last) + '\0');
+      continue;
     }
-    const absl::StatusOr<HotKey> key = DecodeHotKey(ToView(it.key()));
+    const absl::StatusOr<HotKey> key = DecodeHotKey(ToView(it->key()));
     if (!key.ok()) {
       damage.push_back({bucket.start, bucket.end, 0, MessageOf(key.status())});
-      it.Next();
+      it->Next();
       continue;
     }
     if (key->series != id || key->bucket_start != bucket.start ||
         key->partition != bucket.partition || key->first_time > max) {
       return absl::OkStatus();
     }
-    if (std::exchange(behind_damage, false)) damage.back().max = key->first_time - 1;
     last = *key;
-    ReadChunk(*key, ToView(it.value()), deleted, min, max, damage, samples);
-    it.Next();
+    is_first = false;
+    ReadChunk(*key, ToView(it->value()), deleted, min, max, damage, samples);
+    it->Next();
   }
 }
 
@@ -215,7 +220,8 @@ absl::Status ReadSet::Read(uint64_t id, const std::shared_ptr<const HotSet>& now
       }
       FamilyIterator& at = hot_iterators[i];
       if (at.iterator == nullptr) at = iterators_.Take(hot.family, 0, /*refresh=*/true);
-      RETURN_IF_ERROR(ReadChunks(*at.iterator, bucket, id, deleted, min, max, damage, samples));
+      RETURN_IF_ERROR(
+          ReadChunks(*hot.family, *at.iterator, bucket, id, deleted, min, max, damage, samples));
     }
   }
   for (size_t slot = 0; slot < columns.size(); ++slot) {

@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdarg>
 #include <cstdio>
 #include <limits>
@@ -27,6 +28,7 @@
 #include "model/mutex.h"
 #include "model/status_macros.h"
 #include "tsdb/damage.h"
+#include "tsdb/retryable_file_system.h"
 
 namespace varve {
 
@@ -130,13 +132,13 @@ class BackgroundErrors : public rocksdb::EventListener {
 
 namespace {
 
-rocksdb::DBOptions DatabaseOptions(const StoreOptions& options,
+rocksdb::DBOptions DatabaseOptions(const StoreOptions& options, rocksdb::Env* env,
                                    const std::shared_ptr<RocksLogger>& logger,
                                    const std::shared_ptr<BackgroundErrors>& errors) {
   rocksdb::DBOptions database;
   database.create_if_missing = true;
   database.create_missing_column_families = true;
-  if (options.env != nullptr) database.env = options.env;
+  database.env = env;
   database.info_log = logger;
   database.listeners.push_back(errors);
   // Off, failed syncs would be ignored too.
@@ -146,6 +148,10 @@ rocksdb::DBOptions DatabaseOptions(const StoreOptions& options,
                                    ? rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords
                                    : rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   database.max_total_wal_size = kWalBytesMax;
+  // The same for errors that may pass, of which the listener is not asked (BackgroundErrors).
+  database.max_bgerror_resume_count = 0;
+  // The row of KeepUnflushed() is no reason to write tables.
+  database.avoid_flush_during_shutdown = true;
   // A restart should read the WAL once, not write it out as tables first.
   database.avoid_flush_during_recovery = true;
   database.skip_stats_update_on_db_open = true;
@@ -226,6 +232,62 @@ absl::Status FromRocks(const rocksdb::Status& status, std::string_view what) {
   return absl::InternalError(text);
 }
 
+// A family of a database that is not open.
+class NamedFamily : public rocksdb::ColumnFamilyHandle {
+ public:
+  NamedFamily(uint32_t number, const std::string& name) : number_(number), name_(name) {}
+  const std::string& GetName() const override { return name_; }
+  uint32_t GetID() const override { return number_; }
+  rocksdb::Status GetDescriptor(rocksdb::ColumnFamilyDescriptor* /*descriptor*/) override {
+    return rocksdb::Status::NotSupported();
+  }
+  const rocksdb::Comparator* GetComparator() const override {
+    return rocksdb::BytewiseComparator();
+  }
+
+ private:
+  const uint32_t number_;
+  const std::string& name_;
+};
+
+absl::Status Store::RebuildManifest(const StoreOptions& options,
+                                    const std::map<uint32_t, std::string>& families) {
+  const auto logger = std::make_shared<RocksLogger>();
+  rocksdb::Env* const env = options.env != nullptr ? options.env : rocksdb::Env::Default();
+  const rocksdb::DBOptions database =
+      DatabaseOptions(options, env, logger, std::make_shared<BackgroundErrors>());
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors = {
+      {rocksdb::kDefaultColumnFamilyName, FamilyOptions({}, options, nullptr)}};
+  for (const std::string_view name : kFixedFamilies) {
+    descriptors.emplace_back(std::string(name), FamilyOptions(name, options, nullptr));
+  }
+  std::vector<std::string> files;
+  RETURN_IF_ERROR(FromRocks(env->GetChildren(options.path, &files), "listing files"));
+  uint64_t last_number = 0;
+  for (const std::string& file : files) {
+    uint64_t number = 0;
+    const auto [end, error] = std::from_chars(file.data(), file.data() + file.size(), number);
+    if (error == std::errc()) last_number = std::max(last_number, number);
+  }
+  // A table that holds nothing makes RocksDB know a family.
+  for (const auto& [number, name] : families) {
+    if (std::find(kFixedFamilies.begin(), kFixedFamilies.end(), name) == kFixedFamilies.end()) {
+      descriptors.emplace_back(name, FamilyOptions(name, options, nullptr));
+    }
+    NamedFamily family(number, name);
+    rocksdb::SstFileWriter writer(rocksdb::EnvOptions(),
+                                  rocksdb::Options(database, FamilyOptions(name, options, nullptr)),
+                                  &family);
+    rocksdb::Status status = writer.Open(fmt::format("{}/{:06}.sst", options.path, ++last_number));
+    if (status.ok()) status = writer.Delete("\xff");
+    if (status.ok()) status = writer.Finish();
+    RETURN_IF_ERROR(FromRocks(status, "writing a table for the family " + name));
+  }
+  return FromRocks(rocksdb::RepairDB(options.path, database, descriptors,
+                                     FamilyOptions(kHotFamilyPrefix, options, nullptr)),
+                   "rebuilding the manifest");
+}
+
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) {
   auto store = std::unique_ptr<Store>(new Store);
   store->options_ = options;
@@ -238,7 +300,10 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
       nullptr, /*allow_stall=*/false);
   const auto logger = std::make_shared<RocksLogger>();
   store->background_errors_ = std::make_shared<BackgroundErrors>();
-  rocksdb::DBOptions database = DatabaseOptions(options, logger, store->background_errors_);
+  const std::shared_ptr<rocksdb::Env> env = NewRetryableEnv(
+      options.env != nullptr ? *options.env : *rocksdb::Env::Default(), store->write_failed_);
+  rocksdb::DBOptions database =
+      DatabaseOptions(options, env.get(), logger, store->background_errors_);
   database.write_buffer_manager = store->write_buffers_;
 
   std::vector<std::string> names;
@@ -261,7 +326,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
       rocksdb::DB::Open(database, options.path, descriptors, &handles, &db);
   if (!opened.ok()) return FromOpen(opened, options.path);
   store->dropped_log_ = logger->losses();
-  store->db_ = std::shared_ptr<rocksdb::DB>(db, [](rocksdb::DB* database_to_close) {
+  store->db_ = std::shared_ptr<rocksdb::DB>(db, [env](rocksdb::DB* database_to_close) {
     const rocksdb::Status closed = database_to_close->Close();
     if (!closed.ok()) spdlog::warn(LogLine("Closing RocksDB", {{"err", closed.ToString()}}));
     delete database_to_close;
@@ -276,6 +341,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
       store->numbered_.emplace(name, std::move(family));
     }
   }
+  RETURN_IF_ERROR(store->KeepUnflushed());
   return store;
 }
 
@@ -328,14 +394,19 @@ absl::Status Store::Write(rocksdb::WriteBatch& batch, std::string_view what) {
   return FromRocks(db_->Write(rocksdb::WriteOptions(), &batch), what);
 }
 
-absl::Status Store::SyncWal() { return FromRocks(db_->SyncWAL(), "syncing the write-ahead log"); }
+absl::Status Store::SyncWal() {
+  // RocksDB ends the process when it is to sync a log file whose last write failed.
+  if (*write_failed_) return absl::UnavailableError("a write failed before");
+  return FromRocks(db_->SyncWAL(), "syncing the write-ahead log");
+}
 
 absl::Status Store::Flush(const std::vector<const Family*>& families) {
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   for (const Family* family : families) handles.push_back(family->handle());
   rocksdb::FlushOptions options;
   options.allow_write_stall = true;  // There are none; this only skips waiting for room.
-  return FromRocks(db_->Flush(options, handles), "flushing tables");
+  RETURN_IF_ERROR(FromRocks(db_->Flush(options, handles), "flushing tables"));
+  return KeepUnflushed();
 }
 
 absl::Status Store::Compact(const std::vector<const Family*>& families) {
@@ -348,7 +419,35 @@ absl::Status Store::Compact(const std::vector<const Family*>& families) {
   return absl::OkStatus();
 }
 
-absl::Status Store::Resume() { return FromRocks(db_->Resume(), "resuming after a failed write"); }
+absl::Status Store::Resume() {
+  uint64_t rows = 0;
+  uint64_t flushing = 0;
+  if (db_->GetAggregatedIntProperty(rocksdb::DB::Properties::kNumEntriesActiveMemTable, &rows) &&
+      db_->GetAggregatedIntProperty(rocksdb::DB::Properties::kNumEntriesImmMemTables, &flushing) &&
+      rows + flushing == 0) {
+    return absl::InternalError("a new write-ahead log can only be begun by a restart");
+  }
+  write_failed_->store(false);
+  absl::Status status = FromRocks(db_->Resume(), "resuming after a failed write");
+  if (!status.ok()) {
+    write_failed_->store(true);
+    return status;
+  }
+  return KeepUnflushed();
+}
+
+absl::Status Store::KeepUnflushed() {
+  uint64_t rows = 0;
+  if (db_->GetIntProperty(meta().handle(), rocksdb::DB::Properties::kNumEntriesActiveMemTable,
+                          &rows) &&
+      rows > 0) {
+    return absl::OkStatus();
+  }
+  rocksdb::WriteOptions options;
+  options.disableWAL = true;  // It may be the write-ahead log that cannot be written to.
+  return FromRocks(db_->Put(options, meta().handle(), ToSlice(kUnflushedKey), rocksdb::Slice()),
+                   "keeping a row to flush");
+}
 
 absl::StatusOr<std::string> Store::Get(const Family& family, std::string_view key) const {
   std::string value;

@@ -13,6 +13,7 @@
 #include <rocksdb/write_batch.h>
 #include <rocksdb/write_buffer_manager.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -72,6 +73,12 @@ class Store {
   // Opens the database at `options.path`, whose parent exists, or creates it.
   static absl::StatusOr<std::unique_ptr<Store>> Open(const StoreOptions& options);
 
+  // Makes a manifest from what the tables say of themselves, and tables from the write-ahead log.
+  // `families` names families by RocksDB's numbers, without which their part of that log is lost:
+  // tables name their own. What was there before goes to the directory `lost` in `options.path`.
+  static absl::Status RebuildManifest(const StoreOptions& options,
+                                      const std::map<uint32_t, std::string>& families);
+
   // Families that are not numbered; they live as long as the store.
   const Family& meta() const { return *fixed_.at(kMetaFamily); }
   const Family& series() const { return *fixed_.at(kSeriesFamily); }
@@ -95,8 +102,12 @@ class Store {
   absl::Status Flush(const std::vector<const Family*>& families);
   // Merges the tables of each family into as few as can be.
   absl::Status Compact(const std::vector<const Family*>& families);
-  // After a failed write RocksDB refuses all others: tries to go on.
+  // After a failed write or sync RocksDB refuses all others: tries to go on. It does so by writing
+  // all that is in memory as tables, and beginning a new write-ahead log.
   absl::Status Resume();
+  // Call this now and then: Resume() begins a new log only if there is something in memory, and no
+  // row can be put there once it is needed.
+  absl::Status KeepUnflushed();
   // Tables in which RocksDB met damage in the background since this was asked last, as error texts;
   // it goes on as if it had not.
   std::vector<std::string> TakeBackgroundDamage();
@@ -156,6 +167,9 @@ class Store {
   std::map<std::string_view, FamilyPtr> fixed_;
   std::map<std::string, FamilyPtr> numbered_;  // Not taken yet.
   std::vector<std::string> dropped_log_;
+  // Whether a file could not be written to since Resume().
+  const std::shared_ptr<std::atomic<bool>> write_failed_ =
+      std::make_shared<std::atomic<bool>>(false);
   std::shared_ptr<BackgroundErrors> background_errors_;
 };
 

@@ -176,8 +176,6 @@ class WritePath {
   absl::Status Sweep() ABSL_LOCKS_EXCLUDED(commit_mutex_);
   // Starts a new hot family if `number` is the one written to.
   absl::Status FinishHot(uint64_t number) ABSL_LOCKS_EXCLUDED(commit_mutex_);
-  // Whether writes are refused until the database is opened again, since a sync failed.
-  bool must_reopen() const { return sync_failed_.load(std::memory_order_relaxed); }
   // Checkpoints and flushes; commits fail from now on.
   absl::Status Close() ABSL_LOCKS_EXCLUDED(commit_mutex_, checkpoint_mutex_);
 
@@ -307,8 +305,8 @@ class WritePath {
   std::atomic<uint64_t> replayed_records_ = 0;
   std::atomic<uint64_t> log_bytes_ = 0;  // Of all epochs.
   std::atomic<bool> unsynced_ = false;
-  std::atomic<bool> stuck_ = false;  // A write failed since RocksDB was told to go on.
-  std::atomic<bool> sync_failed_ = false;
+  std::atomic<bool> stuck_ = false;        // A write failed since RocksDB was told to go on.
+  std::atomic<bool> sync_failed_ = false;  // And nothing has made up for it.
 };
 
 }  // namespace varve
