@@ -127,7 +127,7 @@ class FullDisk(unittest.TestCase):
         self.assertEqual(count, written * 500)
 
         os.unlink(self.disk / "filler")
-        harness.wait_until(lambda: write() < 300, 10, "writes to be accepted again")
+        harness.wait_until(lambda: write() < 300, 60, "writes to be accepted again")
         harness.wait_until(lambda: metric(varve, "varve_storage_writable") == 1, 10, "writable")
         [(_, count)] = varve.query("sum(count_over_time(m[2h]))")
         self.assertEqual(count, written * 500)
