@@ -24,8 +24,8 @@ constexpr size_t kRefinedBytesMax = 40;
 
 // Behind every key, and in no block.
 const std::string& BehindAllKeys() {
-  static const std::string key(kRefinedBytesMax, '\xff');
-  return key;
+  static const std::string kKey(kRefinedBytesMax, '\xff');
+  return kKey;
 }
 
 // Whether reading at `key` or behind works.

@@ -37,9 +37,9 @@ TEST_CASE("remove table child" * doctest::skip()) {
 }
 
 const std::vector<std::string>& RemoveTableCommand() {
-  static const std::vector<std::string> command = {"/proc/self/exe",
-                                                   "--test-case=remove table child", "--no-skip"};
-  return command;
+  static const std::vector<std::string> kCommand = {"/proc/self/exe",
+                                                    "--test-case=remove table child", "--no-skip"};
+  return kCommand;
 }
 
 constexpr int kDamageSeries = 60;
