@@ -285,7 +285,8 @@ TEST_CASE_FIXTURE(DamageFixture, "damage: a flipped bit in any file costs its ow
                            "series", "head", "meta", "hot", "exemplars"}) {
     CHECK_MESSAGE(by_kind.contains(kind), std::string(kind));
   }
-  for (const auto& [kind, files] : by_kind) {
+  for (const auto& [kind_now, files] : by_kind) {
+    const std::string kind = kind_now;  // A name that CAPTURE() takes.
     for (int round = 0; round < TestRounds(2); ++round) {
       const std::string& file = files[random() % files.size()];
       CAPTURE(kind);
@@ -311,7 +312,9 @@ TEST_CASE_FIXTURE(DamageFixture, "damage: cut off and missing files") {
   const size_t all = SampleCount(fed);
   std::map<std::string, std::string> one_of_each;
   for (const auto& [file, kind] : Files()) one_of_each.try_emplace(kind, file);
-  for (const auto& [kind, file] : one_of_each) {
+  for (const auto& [kind_now, file_now] : one_of_each) {
+    const std::string kind = kind_now;  // Names that CAPTURE() takes.
+    const std::string file = file_now;
     CAPTURE(kind);
     CAPTURE(file);
     const size_t halved = Survivors(*this, file, IsMended(kind), [](const fs::path& path) {
