@@ -9,6 +9,10 @@
 namespace varve::promql {
 namespace {
 
+// Fours are handed to functions that are inlined only, so how they are passed does not matter.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 using FloatFour [[gnu::vector_size(32)]] = double;
 
 [[gnu::always_inline]] inline FloatPair Gather(const double* const* at, size_t i, FloatPair) {
@@ -60,5 +64,7 @@ void AddSideBySide(size_t from, size_t to, SumLanes& lanes) {
 #endif
   Add<FloatPair>(from, to, lanes);
 }
+
+#pragma GCC diagnostic pop
 
 }  // namespace varve::promql

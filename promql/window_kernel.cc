@@ -49,9 +49,6 @@ void FloatWindows::Find(const RangeSpec& spec, const SeriesSamples& samples_read
 
 namespace {
 
-// Steps that are looked at together: those of one word of a row's bitmap.
-constexpr size_t kBlock = 64;
-
 // How far the increase between a window's samples is stretched. Windows over regular samples are
 // alike: the figures of the window before mostly serve again.
 class Extrapolation {
