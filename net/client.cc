@@ -75,6 +75,8 @@ class HttpClient::Impl : public FdHandler {
   absl::flat_hash_map<uint64_t, std::unique_ptr<Transfer>> transfers_;
   std::vector<CURL*> idle_handles_;
   bool stopped_ = false;
+  bool timer_armed_ = false;
+  bool beginning_ = false;
 };
 
 absl::Status HttpClient::Impl::Open() {
@@ -171,8 +173,14 @@ void HttpClient::Impl::Begin(std::unique_ptr<Transfer> owned) {
     return;
   }
   ScheduleTimeouts(transfer);
-  // libcurl asks for a timeout of 0 now, which starts the transfer from the loop.
+  // libcurl asks for a timeout of 0 when it is given a handle: honoured here, without a turn of the
+  // loop and a timer.
+  beginning_ = true;
   curl_multi_add_handle(multi_, handle);
+  beginning_ = false;
+  int running = 0;
+  curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &running);
+  ReapFinished();
 }
 
 void HttpClient::Impl::Cancel(TransferId id) {
@@ -196,13 +204,17 @@ int HttpClient::Impl::OnSocket(CURL* /*easy*/, curl_socket_t socket, int what, v
 }
 
 int HttpClient::Impl::OnTimeout(CURLM* /*multi*/, long timeout_ms, void* self) {
+  auto* impl = static_cast<Impl*>(self);
+  if (timeout_ms == 0 && impl->beginning_) return 0;
+  if (timeout_ms < 0 && !impl->timer_armed_) return 0;
   itimerspec spec{};
   if (timeout_ms >= 0) {
     spec.it_value.tv_sec = timeout_ms / 1000;
     spec.it_value.tv_nsec = (timeout_ms % 1000) * 1'000'000;
     if (timeout_ms == 0) spec.it_value.tv_nsec = 1;  // Zero would disarm the timer.
   }
-  timerfd_settime(static_cast<Impl*>(self)->timer_fd_, 0, &spec, nullptr);
+  timerfd_settime(impl->timer_fd_, 0, &spec, nullptr);
+  impl->timer_armed_ = timeout_ms >= 0;
   return 0;
 }
 
@@ -211,6 +223,7 @@ void HttpClient::Impl::OnReady(int fd, uint32_t events) {
   if (fd == timer_fd_) {
     uint64_t expirations = 0;
     [[maybe_unused]] const ssize_t bytes = read(timer_fd_, &expirations, sizeof expirations);
+    timer_armed_ = false;
     curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &running);
   } else {
     const int mask = ((events & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0) |

@@ -63,6 +63,8 @@ struct ClientRequest {
 
   // The most bytes of decoded body. In streaming mode it counts for what is collected only.
   uint64_t body_bytes_max = uint64_t{256} << 20;
+  // Room made for the body before it comes, as for one like the last. 0: none.
+  uint64_t body_bytes_expected = 0;
 
   // Offers gzip and decodes it. When false, bodies arrive as they are sent.
   bool accept_gzip = true;

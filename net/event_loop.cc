@@ -95,7 +95,7 @@ bool EventLoop::Post(Callback callback) {
     posted_.push_back(std::move(callback));
     if (posted_.size() > 1) return true;  // Whoever posted the first has woken the loop.
   }
-  Wake();
+  if (!OnLoopThread()) Wake();
   return true;
 }
 
@@ -165,12 +165,16 @@ void EventLoop::Run() {
       std::chrono::duration_cast<std::chrono::milliseconds>(options_.wait_max).count();
   epoll_event events[kEventsPerWait];
   for (;;) {
+    bool posted = false;
     {
       MutexLock lock(mutex_);
-      if (stopping_ && posted_.empty()) break;
+      posted = !posted_.empty();
+      if (stopping_ && !posted) break;
     }
-    ArmTimer();
-    const int count = epoll_wait(epoll_fd_, events, kEventsPerWait, static_cast<int>(wait_ms));
+    // What this thread posts wakes nobody: it must not be waited over.
+    if (!posted) ArmTimer();
+    const int count =
+        epoll_wait(epoll_fd_, events, kEventsPerWait, posted ? 0 : static_cast<int>(wait_ms));
     for (int i = 0; i < count; ++i) {
       const int fd = events[i].data.fd;
       if (fd == wake_fd_ || fd == timer_fd_) {
@@ -183,8 +187,8 @@ void EventLoop::Run() {
       const auto handler = handlers_.find(fd);
       if (handler != handlers_.end()) handler->second->OnReady(fd, events[i].events);
     }
-    RunPosted();
     RunDueTimers();
+    RunPosted();  // What timers posted goes without another wait.
   }
   thread_id_.store(std::thread::id());  // The system may give it to another thread.
 }

@@ -20,6 +20,8 @@
 namespace varve {
 namespace {
 
+// Bytes received at a time: most scrapes in one piece.
+constexpr long kReceiveBytes = 64 << 10;
 constexpr long kKeepAliveSeconds = 30;
 
 const std::shared_ptr<const HttpClientConfig>& DefaultConfig() {
@@ -199,6 +201,7 @@ absl::Status Transfer::Configure() {
   set(CURLOPT_TCP_KEEPALIVE, 1L);
   set(CURLOPT_TCP_KEEPIDLE, kKeepAliveSeconds);
   set(CURLOPT_TCP_KEEPINTVL, kKeepAliveSeconds);
+  set(CURLOPT_BUFFERSIZE, kReceiveBytes);
   set(CURLOPT_PRIVATE, static_cast<void*>(this));
   set(CURLOPT_ERRORBUFFER, error_);
   set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -408,6 +411,9 @@ absl::Status Transfer::AcceptBody(std::string_view bytes) {
   if (request_.on_data && success) return request_.on_data(bytes);
   if (response_.body.size() + bytes.size() > request_.body_bytes_max) {
     return absl::ResourceExhaustedError("body size limit exceeded");
+  }
+  if (response_.body.empty() && success) {
+    response_.body.reserve(std::min(request_.body_bytes_expected, request_.body_bytes_max));
   }
   response_.body.append(bytes);
   return absl::OkStatus();

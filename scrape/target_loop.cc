@@ -117,6 +117,7 @@ TargetLoop::Scrape TargetLoop::BeginScrape() {
   scrape.target = target_;
   scrape.forced_error = forced_error_;
   scrape.unlearn = std::exchange(unlearn_, false);
+  scrape.body_bytes_expected = static_cast<uint64_t>(last_body_bytes_ + last_body_bytes_ / 8);
   scrape.time = ScrapeTime(context_->clock.Now());
   scrape.start_nanos = context_->clock.MonotonicNanos();
   if (last_start_nanos_ != 0) {
@@ -140,6 +141,7 @@ void TargetLoop::Fetch(Scrape scrape) {
   ClientRequest request =
       ScrapeRequest(scrape.settings->config, *scrape.target, scrape.settings->accept);
   request.config = scrape.settings->http;
+  request.body_bytes_expected = scrape.body_bytes_expected;
   auto done = [self = shared_from_this(),
                scrape = std::move(scrape)](absl::StatusOr<ClientResponse> response) mutable {
     self->context_->workers.Submit(
@@ -256,6 +258,7 @@ void TargetLoop::Record(const Scrape& scrape, const Report& report) {
   transfer_ = kNoTransfer;
   last_scrape_ = scrape.time;
   last_seconds_ = report.seconds;
+  last_body_bytes_ = std::max<int64_t>(0, report.body_bytes);
   if (report.error != last_error_ && !report.error.empty()) {
     spdlog::debug(LogLine("Scrape failed", {{"scrape_pool", scrape.settings->config.job_name},
                                             {"target", scrape.target->url},

@@ -72,6 +72,7 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
     int64_t start_nanos = 0;  // Monotonic.
     std::string forced_error;
     bool unlearn = false;  // The configuration now gives lines another meaning.
+    uint64_t body_bytes_expected = 0;
   };
   struct Report {
     AppendCounts counts;
@@ -125,6 +126,7 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
   // What the last scrape said.
   TimestampMs last_scrape_ ABSL_GUARDED_BY(mutex_) = 0;
   double last_seconds_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t last_body_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::string last_error_ ABSL_GUARDED_BY(mutex_);
   TargetHealth health_ ABSL_GUARDED_BY(mutex_) = TargetHealth::kUnknown;
 };
