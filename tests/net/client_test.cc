@@ -116,7 +116,8 @@ TEST_CASE("client: errors read as Go's") {
     }
     if (path == "/badgzip") connection.Respond(200, "no gzip", "Content-Encoding: gzip\r\n");
   });
-  const int closed = testing::ClosedPort();
+  const testing::ClosedPort closed_port;
+  const int closed = closed_port.port();
   struct Case {
     std::string url;
     std::string message;

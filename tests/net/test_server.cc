@@ -334,17 +334,17 @@ void TestServer::Serve(int fd) {
 
 // --------------------------------------------------------------------------------------- helpers
 
-int ClosedPort() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+ClosedPort::ClosedPort() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  INVARIANT(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  INVARIANT(bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
   socklen_t size = sizeof address;
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  close(fd);
-  return ntohs(address.sin_port);
+  getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size);
+  port_ = ntohs(address.sin_port);
 }
+
+ClosedPort::~ClosedPort() { close(fd_); }
 
 TempDir::TempDir() {
   std::string pattern = (std::filesystem::temp_directory_path() / "varve-test-XXXXXX").string();

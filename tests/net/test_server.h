@@ -116,8 +116,19 @@ class TestServer {
   std::vector<int> open_fds_ ABSL_GUARDED_BY(mutex_);
 };
 
-// A port of 127.0.0.1 on which nothing listens.
-int ClosedPort();
+// A port of 127.0.0.1 on which nothing listens, held so that no other process gets it.
+class ClosedPort {
+ public:
+  ClosedPort();
+  ~ClosedPort();
+  ClosedPort(const ClosedPort&) = delete;
+  ClosedPort& operator=(const ClosedPort&) = delete;
+  int port() const { return port_; }
+
+ private:
+  const int fd_;
+  int port_ = 0;
+};
 
 // A directory of its own, removed with everything in it.
 class TempDir {

@@ -220,7 +220,8 @@ TEST_CASE("manager: whatever is wrong is said, and ends the series") {
 
 TEST_CASE("manager: a target that refuses, and one that never answers") {
   Fixture f([](TestConnection& connection, const TestRequest&) { connection.WaitForClose(); });
-  ScrapeConfig closed = f.Job("closed", {fmt::format("127.0.0.1:{}", testing::ClosedPort())});
+  const testing::ClosedPort port;
+  ScrapeConfig closed = f.Job("closed", {fmt::format("127.0.0.1:{}", port.port())});
   REQUIRE(f.manager->ApplyConfig({closed}, {}).ok());
   CHECK(f.BecomesError("connect: connection refused"));
   ScrapeConfig silent = f.Job("silent");
