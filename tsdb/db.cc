@@ -223,6 +223,8 @@ class DbImpl : public Db {
       if (sequence == 0) return absl::OkStatus();
       RETURN_IF_ERROR(engine_->write_path.CloseAll());
       RETURN_IF_ERROR(engine_->folder.Clean(sequence));
+      // Replay would bring samples back that no tombstone names any more.
+      RETURN_IF_ERROR(engine_->write_path.Checkpoint());
       RETURN_IF_ERROR(engine_->write_path.ForgetTombstones(sequence, kMaxTimestamp));
     }
     disk_bytes_ = engine_->store->DiskBytes();

@@ -115,6 +115,7 @@ TEST_CASE_FIXTURE(DeleteFixture, "late samples from before a delete go, those fr
   CHECK(ReadAll(*db)[kA.ToString()] == expected);
   CHECK(db->CleanTombstones().ok());
   CHECK(ReadAll(*db)[kA.ToString()] == expected);
+  CHECK(AfterKill()[kA.ToString()] == expected);
 }
 
 TEST_CASE_FIXTURE(DeleteFixture, "spans deleted one after another are all gone") {
@@ -130,6 +131,11 @@ TEST_CASE_FIXTURE(DeleteFixture, "spans deleted one after another are all gone")
   CHECK(db->CleanTombstones().ok());
   CHECK(ReadAll(*db)[kA.ToString()] == expected);
   CHECK(ReadAll(*db)[kB.ToString()] == Texts(0, 10));
+  // The log still has them, and no tombstone says that they are deleted.
+  CHECK(AfterKill()[kA.ToString()] == expected);
+  Append(*db, 10, 20);
+  for (int i = 10; i < 20; ++i) expected.push_back(Text(i));
+  CHECK(AfterKill()[kA.ToString()] == expected);
 }
 
 TEST_CASE_FIXTURE(DeleteFixture, "a series without samples left is not selected") {
