@@ -22,7 +22,7 @@ inline constexpr size_t kRecordsAhead = 12;
 inline constexpr size_t kStreamsAhead = 6;
 
 inline void FetchRecordAhead(absl::Span<SeriesRecord* const> series, size_t i) {
-  if (i + kRecordsAhead >= series.size()) return;
+  if (i + kRecordsAhead >= series.size() || series[i + kRecordsAhead] == nullptr) return;
   const auto* record = reinterpret_cast<const char*>(series[i + kRecordsAhead]);
   __builtin_prefetch(record);
   __builtin_prefetch(record + sizeof(SeriesRecord) - 1);
