@@ -82,7 +82,7 @@ class FullDisk(unittest.TestCase):
             self.skipTest(f"no file system can be mounted: {mounted.stderr.strip()}")
         self.addCleanup(lambda: subprocess.run(["umount", "-l", str(self.disk)], check=False))
 
-    @unittest.skip("a known defect: about one time in eight writes stay refused until a restart")
+    @unittest.skip("a known defect: about one time in eight writes stay refused though there is room")
     def test_refuses_writes_until_there_is_room(self):
         varve = harness.Varve("--web.enable-remote-write-receiver",
                               data_dir=self.disk / "data").start()
