@@ -82,59 +82,59 @@ class FullDisk(unittest.TestCase):
             self.skipTest(f"no file system can be mounted: {mounted.stderr.strip()}")
         self.addCleanup(lambda: subprocess.run(["umount", "-l", str(self.disk)], check=False))
 
-    @unittest.skip("a known defect: about one time in eight writes stay refused though there is room")
-    def test_refuses_writes_until_there_is_room(self):
-        varve = harness.Varve("--web.enable-remote-write-receiver",
-                              data_dir=self.disk / "data").start()
-        harness.wait_until(lambda: metric(varve, "varve_storage_reserve_bytes") > 0, 10, "a reserve")
-        begin = int(time.time() * 1000) - 3600_000
-        random = harness.rng("disk")
-        written = 0
-
-        def write() -> int:
-            nonlocal written
-            status = remote_write.push(varve.url, [
-                ({"__name__": "m", "series": f"{written} {i}", "pad": random.randbytes(300).hex()},
-                 [(begin + written * 1000, written)]) for i in range(500)]).status
-            written += status < 300
-            return status
-
-        self.assertLess(write(), 300)
-        with open(self.disk / "filler", "wb", buffering=0) as filler:
+    def fill(self, mode: str, piece: int) -> None:
+        """Writes to the filler, `piece` bytes at a time, until the disk is full."""
+        with open(self.disk / "filler", mode, buffering=0) as filler:
             try:
                 while True:
-                    filler.write(bytes(1 << 16))
+                    filler.write(bytes(piece))
             except OSError:
                 pass
-        # What the reserve gave is filled too.
-        statuses = []
+
+    def write(self) -> int:
+        status = remote_write.push(self.varve.url, [
+            ({"__name__": "m", "series": f"{self.written} {i}", "pad": self.random.randbytes(300).hex()},
+             [(self.begin + self.written * 1000, self.written)]) for i in range(500)]).status
+        self.written += status < 300
+        return status
+
+    def assert_nothing_lost(self) -> None:
+        [(_, count)] = self.varve.query("sum(count_over_time(m[2h]))")
+        self.assertEqual(count, self.written * 500)
+
+    def fill_until_refused(self) -> None:
+        self.varve = harness.Varve("--web.enable-remote-write-receiver",
+                                   data_dir=self.disk / "data").start()
+        harness.wait_until(lambda: metric(self.varve, "varve_storage_reserve_bytes") > 0, 10,
+                           "a reserve")
+        self.begin = int(time.time() * 1000) - 3600_000
+        self.random = harness.rng("disk")
+        self.written = 0
+        self.assertLess(self.write(), 300)
+        self.fill("wb", 1 << 16)
 
         def is_refused() -> bool:
-            with open(self.disk / "filler", "ab", buffering=0) as filler:
-                try:
-                    while True:
-                        filler.write(bytes(1 << 12))
-                except OSError:
-                    pass
-            statuses.append(write())
-            return statuses[-1] >= 500 and metric(varve, "varve_storage_writable") == 0
+            self.fill("ab", 1 << 12)  # What the reserve gave is filled too.
+            return self.write() >= 500 and metric(self.varve, "varve_storage_writable") == 0
 
         harness.wait_until(is_refused, 20, "writes to be refused")
-        self.assertEqual(metric(varve, "varve_storage_reserve_bytes"), 0)
-        self.assertFalse((self.disk / "data" / "varve.reserve").exists())
-        self.assertIn("Writing to the storage has stopped", varve.log())
-        # Reading goes on.
-        [(_, count)] = varve.query("sum(count_over_time(m[2h]))")
-        self.assertEqual(count, written * 500)
 
+    def test_refuses_writes_and_goes_on_reading(self):
+        self.fill_until_refused()
+        self.assertEqual(metric(self.varve, "varve_storage_reserve_bytes"), 0)
+        self.assertFalse((self.disk / "data" / "varve.reserve").exists())
+        self.assertIn("Writing to the storage has stopped", self.varve.log())
+        self.assert_nothing_lost()
+
+    @unittest.skip("a known defect: in 3 of 11 runs writes stayed refused though there was room")
+    def test_writes_come_back_once_there_is_room(self):
+        self.fill_until_refused()
         os.unlink(self.disk / "filler")
-        harness.wait_until(lambda: write() < 300, 60, "writes to be accepted again")
-        harness.wait_until(lambda: metric(varve, "varve_storage_writable") == 1, 10, "writable")
-        [(_, count)] = varve.query("sum(count_over_time(m[2h]))")
-        self.assertEqual(count, written * 500)
-        varve.kill()
-        varve.start()
-        [(_, count)] = varve.query("sum(count_over_time(m[2h]))")
-        self.assertEqual(count, written * 500)
-        self.assertEqual(metric(varve, "prometheus_tsdb_wal_corruptions_total"), 0)
-        self.assertEqual(varve.stop(), 0)
+        harness.wait_until(lambda: self.write() < 300, 60, "writes to be accepted again")
+        harness.wait_until(lambda: metric(self.varve, "varve_storage_writable") == 1, 10, "writable")
+        self.assert_nothing_lost()
+        self.varve.kill()
+        self.varve.start()
+        self.assert_nothing_lost()
+        self.assertEqual(metric(self.varve, "prometheus_tsdb_wal_corruptions_total"), 0)
+        self.assertEqual(self.varve.stop(), 0)
