@@ -88,7 +88,11 @@ async function runCase({ name, theme = 'light', run }) {
     page,
     problems,
     axeScript,
-    open: (path) => page.goto(`${args.url}/${path}`),
+    // The page is there, with its keys bound, once its heading is.
+    open: async (path) => {
+      await page.goto(`${args.url}/${path}`);
+      await page.locator('h1').waitFor({ state: 'attached' });
+    },
     screenshot: async (file) => {
       if (args.screenshots) {
         await page.screenshot({ path: `${args.screenshots}/${file}.png` });
