@@ -16,27 +16,19 @@
 #include "promql/classic_histogram.h"
 #include "promql/label_filter.h"
 #include "promql/range_function.h"
+#include "promql/row_mapper.h"
 #include "promql/vector_function.h"
 
 namespace varve::promql {
 namespace {
 
-class HistogramNumberCall : public Operator {
+class HistogramNumberCall : public RowMapper {
  public:
   HistogramNumberCall(QueryContext& context, HistogramNumber function, OperatorPtr input)
-      : context_(context), function_(function), input_(std::move(input)) {}
+      : RowMapper(context, std::move(input)), function_(function) {}
 
-  absl::StatusOr<std::vector<Labels>> Open() override {
-    ASSIGN_OR_RETURN(std::vector<Labels> labels, input_->Open());
-    if (!context_.delayed_name_removal()) {
-      for (Labels& set : labels) set = WithoutName(set);
-    }
-    return labels;
-  }
-
-  absl::Status Next(Row& row) override {
-    RETURN_IF_ERROR(input_->Next(row));
-    row.drop_name |= context_.delayed_name_removal();
+ private:
+  void Map(Row& row) override {
     for (size_t step = 0; step < row.steps(); ++step) {
       if (!row.Has(step)) continue;
       if (row.HasHistogram(step)) {
@@ -45,13 +37,9 @@ class HistogramNumberCall : public Operator {
         row.Clear(step);
       }
     }
-    return absl::OkStatus();
   }
 
- private:
-  QueryContext& context_;
   const HistogramNumber function_;
-  OperatorPtr input_;
 };
 
 // Reads the scalars, groups the series, and gives `results_per_group` series for each group.

@@ -8,6 +8,7 @@
 #include "model/check.h"
 #include "model/histogram_math.h"
 #include "model/status_macros.h"
+#include "promql/row_mapper.h"
 #include "promql/vector_function.h"
 
 namespace varve::promql {
@@ -32,37 +33,6 @@ absl::Status BufferedRows::Add(Row row) {
 }
 
 namespace {
-
-// Base of operators that change one row at a time and drop the name.
-class RowMapper : public Operator {
- public:
-  RowMapper(QueryContext& context, OperatorPtr input)
-      : context_(context), input_(std::move(input)) {}
-
-  absl::StatusOr<std::vector<Labels>> Open() override {
-    RETURN_IF_ERROR(Prepare());
-    ASSIGN_OR_RETURN(std::vector<Labels> labels, input_->Open());
-    if (!context_.delayed_name_removal()) {
-      for (Labels& set : labels) set = WithoutName(set);
-    }
-    return labels;
-  }
-
-  absl::Status Next(Row& row) override {
-    RETURN_IF_ERROR(input_->Next(row));
-    row.drop_name |= context_.delayed_name_removal();
-    Map(row);
-    return absl::OkStatus();
-  }
-
- protected:
-  virtual absl::Status Prepare() { return absl::OkStatus(); }
-  virtual void Map(Row& row) = 0;
-
- private:
-  QueryContext& context_;
-  OperatorPtr input_;
-};
 
 absl::Status ReadScalar(Operator& scalar, Row& row) {
   RETURN_IF_ERROR(scalar.Open().status());
