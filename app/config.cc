@@ -3,6 +3,7 @@
 // The configuration file as a whole, and the files of scrape_configs it names.
 #include "app/config.h"
 
+#include <absl/hash/hash.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -138,6 +139,27 @@ absl::StatusOr<Config> ParseConfig(std::string_view text, const std::string& nam
                                    const ConfigOptions& options) {
   YamlDocument document(text, name, "");
   return ReadConfig(document, options);
+}
+
+uint64_t ConfigFingerprint(const std::string& path) {
+  const absl::StatusOr<std::string> text = ReadConfigFile(path);
+  if (!text.ok()) return 0;
+  size_t fingerprint = absl::HashOf(*text);
+  YamlDocument document(*text, path, DirectoryOf(path));
+  if (!document.error().ok() || !document.root().IsMap()) return fingerprint;
+  for (const char* section : {"rule_files", "scrape_config_files"}) {
+    const YAML::Node patterns = document.root()[section];
+    if (!patterns.IsDefined() || !patterns.IsSequence()) continue;
+    std::vector<std::string> resolved;
+    for (const YAML::Node& pattern : patterns) {
+      if (pattern.IsScalar()) resolved.push_back(document.Resolve(pattern.Scalar()));
+    }
+    for (const std::string& file : ExpandFilePatterns(resolved)) {
+      const absl::StatusOr<std::string> contents = ReadConfigFile(file);
+      fingerprint = absl::HashOf(fingerprint, file, contents.ok() ? *contents : "");
+    }
+  }
+  return fingerprint;
 }
 
 std::string ScrapeConfigYaml(const Config& config, std::string_view job_name) {

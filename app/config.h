@@ -40,10 +40,7 @@ struct AlertmanagerConfig {
   HttpClientConfig http_client;
   std::vector<RelabelRule> relabel_rules;
   std::vector<RelabelRule> alert_relabel_rules;
-  std::vector<StaticConfig> static_configs;
-  std::vector<FileSdConfig> file_sd_configs;
-  std::vector<HttpSdConfig> http_sd_configs;
-  std::vector<KubernetesSdConfig> kubernetes_sd_configs;
+  DiscoveryConfigs discovery;
 };
 
 struct AlertingConfig {
@@ -91,6 +88,10 @@ absl::StatusOr<Config> LoadConfig(const std::string& path, const ConfigOptions& 
 // The same for a text; `name` stands for the file in errors, relative paths stay as they are.
 absl::StatusOr<Config> ParseConfig(std::string_view text, const std::string& name = "config",
                                    const ConfigOptions& options = {});
+
+// A number that is another one once the file, or one of the files that its rule_files and
+// scrape_config_files name, has other contents, has come or has gone. Differs between processes.
+uint64_t ConfigFingerprint(const std::string& path);
 
 // One scrape_config as YAML, secrets as `<secret>`, for GET /api/v1/scrape_pools/config.
 std::string ScrapeConfigYaml(const Config& config, std::string_view job_name);

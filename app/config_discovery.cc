@@ -14,13 +14,12 @@
 namespace varve {
 namespace {
 
-// Kinds Prometheus has and Varve does not yet.
-constexpr std::array<std::string_view, 30> kUnsupportedKinds = {
-    "aws",         "azure",     "consul",   "digitalocean", "dns",      "docker",
-    "dockerswarm", "ec2",       "eureka",   "gce",          "hetzner",  "ionos",
-    "kuma",        "lightsail", "linode",   "marathon",     "nerve",    "nomad",
-    "oci",         "openstack", "outscale", "ovhcloud",     "puppetdb", "scaleway",
-    "serverset",   "stackit",   "triton",   "uyuni",        "vultr",    "zookeeper"};
+// Kinds Prometheus has and Varve does not.
+constexpr std::array<std::string_view, 26> kUnsupportedKinds = {
+    "aws",     "azure",     "digitalocean", "ec2",      "eureka",   "gce",      "hetzner",
+    "ionos",   "kuma",      "lightsail",    "linode",   "marathon", "nerve",    "nomad",
+    "oci",     "openstack", "outscale",     "ovhcloud", "puppetdb", "scaleway", "serverset",
+    "stackit", "triton",    "uyuni",        "vultr",    "zookeeper"};
 constexpr std::array<KubernetesRole, 6> kRoles = {
     KubernetesRole::kPod,           KubernetesRole::kService, KubernetesRole::kEndpoints,
     KubernetesRole::kEndpointSlice, KubernetesRole::kNode,    KubernetesRole::kIngress};
@@ -258,15 +257,21 @@ DiscoveryConfigs ReadDiscovery(FieldReader& fields, bool check_addresses) {
     configs.static_configs.push_back(ReadStaticConfig(value));
     if (check_addresses) CheckAddresses(value, configs.static_configs.back());
   });
-  fields.Each("file_sd_configs", [&](const YamlValue& value) {
-    configs.file_sd_configs.push_back(ReadFileSd(value));
-  });
-  fields.Each("http_sd_configs", [&](const YamlValue& value) {
-    configs.http_sd_configs.push_back(ReadHttpSd(value));
-  });
-  fields.Each("kubernetes_sd_configs", [&](const YamlValue& value) {
-    configs.kubernetes_sd_configs.push_back(ReadKubernetesSd(value));
-  });
+  const auto section = [&fields](std::string_view name, auto& list, auto read) {
+    fields.Each(name, [&](const YamlValue& value) { list.push_back(read(value)); });
+  };
+  section("file_sd_configs", configs.file_sd_configs, ReadFileSd);
+  section("http_sd_configs", configs.http_sd_configs, ReadHttpSd);
+  section("kubernetes_sd_configs", configs.kubernetes_sd_configs, ReadKubernetesSd);
+  section("dns_sd_configs", configs.dns_sd_configs, ReadDnsSd);
+  section("consul_sd_configs", configs.consul_sd_configs, ReadConsulSd);
+  section("docker_sd_configs", configs.docker_sd_configs, ReadDockerSd);
+  section("dockerswarm_sd_configs", configs.dockerswarm_sd_configs, ReadDockerSwarmSd);
+  for (const std::string_view name :
+       {"dns_sd_configs", "consul_sd_configs", "docker_sd_configs", "dockerswarm_sd_configs"}) {
+    const auto field = fields.Find(name);
+    if (field && !field->IsNull()) field->Fail(fmt::format("{} is not supported yet", name));
+  }
   for (const std::string_view kind : kUnsupportedKinds) {
     const std::string name = fmt::format("{}_sd_configs", kind);
     const auto field = fields.Find(name);

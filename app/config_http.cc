@@ -3,6 +3,7 @@
 // HTTP client fields: credentials, TLS, proxy, redirects, headers.
 #include <fmt/format.h>
 
+#include <array>
 #include <utility>
 
 #include "app/config_reader.h"
@@ -89,6 +90,50 @@ std::vector<HttpHeaderConfig> ReadProxyHeaders(const YamlValue& value) {
                        });
 }
 
+ProxyConfig ReadProxy(FieldReader& fields, const ProxyConfig& defaults) {
+  ProxyConfig config = defaults;
+  fields.String("proxy_url", config.proxy_url);
+  fields.String("no_proxy", config.no_proxy);
+  fields.Bool("proxy_from_environment", config.proxy_from_environment);
+  if (const auto field = fields.Find("proxy_connect_header")) {
+    config.proxy_connect_headers = ReadProxyHeaders(*field);
+  }
+  return config;
+}
+
+// The fields of a grant other than `client_credentials`, which Varve does not have.
+constexpr std::array<std::string_view, 7> kCertificateGrantFields = {"client_certificate_key",
+                                                                     "client_certificate_key_file",
+                                                                     "client_certificate_key_id",
+                                                                     "signature_algorithm",
+                                                                     "iss",
+                                                                     "audience",
+                                                                     "claims"};
+
+OAuth2Config ReadOAuth2(const YamlValue& value) {
+  FieldReader fields(value, "config.OAuth2");
+  OAuth2Config config;
+  fields.String("client_id", config.client_id);
+  fields.SecretText("client_secret", config.client_secret);
+  fields.Path("client_secret_file", config.client_secret_file);
+  fields.Strings("scopes", config.scopes);
+  fields.String("token_url", config.token_url);
+  if (const auto field = fields.Find("endpoint_params")) field->StringMap(config.endpoint_params);
+  std::string grant = "client_credentials";
+  fields.String("grant_type", grant);
+  if (grant != "client_credentials") {
+    fields.Find("grant_type")->Fail(fmt::format("grant_type {} is not supported yet", grant));
+  }
+  for (const std::string_view name : kCertificateGrantFields) {
+    const auto field = fields.Find(name);
+    if (field && !field->IsNull()) field->Fail(fmt::format("{} is not supported yet", name));
+  }
+  if (const auto field = fields.Find("tls_config")) config.tls = ReadTls(*field);
+  config.proxy = ReadProxy(fields, {});
+  fields.Finish();
+  return config;
+}
+
 // The older fields for what `authorization` now says.
 void ReadBearer(FieldReader& fields, HttpClientConfig& config) {
   Secret token;
@@ -103,7 +148,7 @@ void ReadBearer(FieldReader& fields, HttpClientConfig& config) {
   if (config.authorization.has_value()) {
     value.Fail("authorization is not compatible with bearer_token & bearer_token_file");
   }
-  if (config.basic_auth.has_value() || config.oauth2) {
+  if (config.basic_auth.has_value() || config.oauth2.has_value()) {
     value.Fail(
         "at most one of basic_auth, oauth2, bearer_token & bearer_token_file must be configured");
   }
@@ -138,16 +183,13 @@ HttpClientConfig ReadHttpClient(FieldReader& fields, const HttpClientConfig& def
   if (const auto field = fields.Find("authorization"); field && !field->IsNull()) {
     config.authorization = ReadAuthorization(*field);
   }
-  if (const auto field = fields.Find("oauth2"); field && !field->IsNull()) config.oauth2 = true;
+  if (const auto field = fields.Find("oauth2"); field && !field->IsNull()) {
+    config.oauth2 = ReadOAuth2(*field);
+  }
   if (const auto field = fields.Find("tls_config")) config.tls = ReadTls(*field);
   fields.Bool("follow_redirects", config.follow_redirects);
   fields.Bool("enable_http2", config.enable_http2);
-  fields.String("proxy_url", config.proxy_url);
-  fields.String("no_proxy", config.no_proxy);
-  fields.Bool("proxy_from_environment", config.proxy_from_environment);
-  if (const auto field = fields.Find("proxy_connect_header")) {
-    config.proxy_connect_headers = ReadProxyHeaders(*field);
-  }
+  config.proxy = ReadProxy(fields, config.proxy);
   if (const auto field = fields.Find("http_headers")) config.http_headers = ReadHeaders(*field);
   ReadBearer(fields, config);
   fields.value().Fail(config.Validate());

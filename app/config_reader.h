@@ -28,14 +28,11 @@ StaticConfig ReadStaticConfig(const YamlValue& value);
 KubernetesSdConfig ReadKubernetesSd(const YamlValue& value);
 FileSdConfig ReadFileSd(const YamlValue& value);
 HttpSdConfig ReadHttpSd(const YamlValue& value);
+DnsSdConfig ReadDnsSd(const YamlValue& value);
+ConsulSdConfig ReadConsulSd(const YamlValue& value);
+DockerSdConfig ReadDockerSd(const YamlValue& value);
+DockerSwarmSdConfig ReadDockerSwarmSd(const YamlValue& value);
 
-// Where the targets of a scrape_config or an alertmanager come from.
-struct DiscoveryConfigs {
-  std::vector<StaticConfig> static_configs;
-  std::vector<FileSdConfig> file_sd_configs;
-  std::vector<HttpSdConfig> http_sd_configs;
-  std::vector<KubernetesSdConfig> kubernetes_sd_configs;
-};
 // Reads static_configs and every `*_sd_configs`; kinds that are not supported are refused by name.
 // `check_addresses`: slashes in static targets are an error.
 DiscoveryConfigs ReadDiscovery(FieldReader& fields, bool check_addresses);

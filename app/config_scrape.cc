@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdlib>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "app/config_reader.h"
@@ -313,11 +314,7 @@ ScrapeConfig ReadScrapeConfig(const YamlValue& value, const ScrapeConfig& defaul
     config.metric_relabel_rules = ReadRelabelRules(
         *field, config.legacy_names, "empty or null metric relabeling rule in scrape config");
   }
-  DiscoveryConfigs discovery = ReadDiscovery(fields, config.relabel_rules.empty());
-  config.static_configs = std::move(discovery.static_configs);
-  config.file_sd_configs = std::move(discovery.file_sd_configs);
-  config.http_sd_configs = std::move(discovery.http_sd_configs);
-  config.kubernetes_sd_configs = std::move(discovery.kubernetes_sd_configs);
+  config.discovery = ReadDiscovery(fields, config.relabel_rules.empty());
   fields.Finish();
   if (config.job_name.empty()) {
     fields.Find("job_name").value_or(value).Fail("job_name is empty");
@@ -326,12 +323,11 @@ ScrapeConfig ReadScrapeConfig(const YamlValue& value, const ScrapeConfig& defaul
 }
 
 void CheckJobNames(const std::vector<ScrapeConfig>& configs, const std::vector<YamlValue>& values) {
+  std::set<std::string_view> names;
   for (size_t i = 0; i < configs.size(); ++i) {
-    for (size_t k = 0; k < i; ++k) {
-      if (configs[k].job_name != configs[i].job_name) continue;
-      return values[i].Fail(fmt::format("found multiple scrape configs with job name {}",
-                                        Quoted(configs[i].job_name)));
-    }
+    if (names.insert(configs[i].job_name).second) continue;
+    return values[i].Fail(
+        fmt::format("found multiple scrape configs with job name {}", Quoted(configs[i].job_name)));
   }
 }
 

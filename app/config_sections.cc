@@ -199,11 +199,7 @@ AlertmanagerConfig ReadAlertmanager(const YamlValue& value, bool legacy_names) {
     config.alert_relabel_rules =
         ReadRelabelRules(*field, legacy_names, "empty or null Alertmanager alert relabeling rule");
   }
-  DiscoveryConfigs discovery = ReadDiscovery(fields, config.relabel_rules.empty());
-  config.static_configs = std::move(discovery.static_configs);
-  config.file_sd_configs = std::move(discovery.file_sd_configs);
-  config.http_sd_configs = std::move(discovery.http_sd_configs);
-  config.kubernetes_sd_configs = std::move(discovery.kubernetes_sd_configs);
+  config.discovery = ReadDiscovery(fields, config.relabel_rules.empty());
   fields.Finish();
   return config;
 }

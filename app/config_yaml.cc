@@ -22,9 +22,9 @@ using YAML::Emitter;
 
 constexpr std::string_view kSecret = "<secret>";
 // Fields of the sections that are printed as written.
-constexpr std::array<std::string_view, 9> kSecretFields = {
-    "password",   "credentials", "bearer_token", "client_secret",         "key",
-    "secret_key", "token",       "secrets",      "client_certificate_key"};
+constexpr std::array<std::string_view, 10> kSecretFields = {
+    "password",   "credentials", "bearer_token", "client_secret", "key",
+    "secret_key", "token",       "secrets",      "headers",       "proxy_connect_header"};
 
 // Whether a text without quotes would be taken for a number, a boolean or null.
 bool NeedsQuotes(std::string_view text) {
@@ -77,6 +77,14 @@ void LabelMap(Emitter& out, std::string_view key, const Labels& labels) {
   if (labels.empty()) return;
   out << YAML::Key << std::string(key) << YAML::Value << YAML::BeginMap;
   for (const LabelView& label : labels) Always(out, label.name, label.value);
+  out << YAML::EndMap;
+}
+
+void TextMap(Emitter& out, std::string_view key,
+             const std::vector<std::pair<std::string, std::string>>& pairs) {
+  if (pairs.empty()) return;
+  out << YAML::Key << std::string(key) << YAML::Value << YAML::BeginMap;
+  for (const auto& [name, text] : pairs) Always(out, name, text);
   out << YAML::EndMap;
 }
 
@@ -147,6 +155,32 @@ void Credentials(Emitter& out, const HttpClientConfig& http) {
   }
 }
 
+void Proxy(Emitter& out, const ProxyConfig& proxy) {
+  Text(out, "proxy_url", RedactUrl(proxy.proxy_url));
+  Text(out, "no_proxy", proxy.no_proxy);
+  FlagIfSet(out, "proxy_from_environment", proxy.proxy_from_environment);
+  if (proxy.proxy_connect_headers.empty()) return;
+  out << YAML::Key << "proxy_connect_header" << YAML::Value << YAML::BeginMap;
+  for (const HttpHeaderConfig& header : proxy.proxy_connect_headers) {
+    TextList(out, header.name,
+             std::vector<std::string>(header.secrets.size(), std::string(kSecret)));
+  }
+  out << YAML::EndMap;
+}
+
+void OAuth2(Emitter& out, const OAuth2Config& config) {
+  out << YAML::Key << "oauth2" << YAML::Value << YAML::BeginMap;
+  Text(out, "client_id", config.client_id);
+  Text(out, "client_secret", config.client_secret.ToString());
+  Text(out, "client_secret_file", config.client_secret_file);
+  TextList(out, "scopes", config.scopes);
+  Text(out, "token_url", RedactUrl(config.token_url));
+  TextMap(out, "endpoint_params", config.endpoint_params);
+  Tls(out, config.tls);
+  Proxy(out, config.proxy);
+  out << YAML::EndMap;
+}
+
 void HttpHeaders(Emitter& out, const std::vector<HttpHeaderConfig>& headers) {
   if (headers.empty()) return;
   out << YAML::Key << "http_headers" << YAML::Value << YAML::BeginMap;
@@ -162,12 +196,11 @@ void HttpHeaders(Emitter& out, const std::vector<HttpHeaderConfig>& headers) {
 
 void HttpClientFields(Emitter& out, const HttpClientConfig& http) {
   Credentials(out, http);
+  if (http.oauth2.has_value()) OAuth2(out, *http.oauth2);
   Tls(out, http.tls);
   Flag(out, "follow_redirects", http.follow_redirects);
   Flag(out, "enable_http2", http.enable_http2);
-  if (!http.proxy_url.empty()) Text(out, "proxy_url", RedactUrl(http.proxy_url));
-  Text(out, "no_proxy", http.no_proxy);
-  FlagIfSet(out, "proxy_from_environment", http.proxy_from_environment);
+  Proxy(out, http.proxy);
   HttpHeaders(out, http.http_headers);
 }
 
@@ -193,7 +226,7 @@ void Relabel(Emitter& out, std::string_view key, const std::vector<RelabelRule>&
 
 void Kubernetes(Emitter& out, const KubernetesSdConfig& config) {
   out << YAML::BeginMap;
-  Always(out, "api_server", config.api_server);
+  Always(out, "api_server", RedactUrl(config.api_server));
   Always(out, "role", KubernetesRoleText(config.role));
   Always(out, "kubeconfig_file", config.kubeconfig_file);
   HttpClientFields(out, config.http_client);
@@ -227,43 +260,112 @@ void Kubernetes(Emitter& out, const KubernetesSdConfig& config) {
   out << YAML::EndMap;
 }
 
-void Discovery(Emitter& out, const ScrapeConfig& config) {
-  if (!config.kubernetes_sd_configs.empty()) {
-    out << YAML::Key << "kubernetes_sd_configs" << YAML::Value << YAML::BeginSeq;
-    for (const KubernetesSdConfig& each : config.kubernetes_sd_configs) Kubernetes(out, each);
-    out << YAML::EndSeq;
+void Static(Emitter& out, const StaticConfig& config) {
+  out << YAML::BeginMap;
+  TextList(out, "targets", config.targets);
+  LabelMap(out, "labels", config.labels);
+  out << YAML::EndMap;
+}
+
+void File(Emitter& out, const FileSdConfig& config) {
+  out << YAML::BeginMap;
+  TextList(out, "files", config.files);
+  Always(out, "refresh_interval", FormatDuration(config.refresh_interval));
+  out << YAML::EndMap;
+}
+
+void Http(Emitter& out, const HttpSdConfig& config) {
+  out << YAML::BeginMap;
+  HttpClientFields(out, config.http_client);
+  Always(out, "refresh_interval", FormatDuration(config.refresh_interval));
+  Always(out, "url", RedactUrl(config.url));
+  out << YAML::EndMap;
+}
+
+void Dns(Emitter& out, const DnsSdConfig& config) {
+  out << YAML::BeginMap;
+  TextList(out, "names", config.names);
+  Always(out, "refresh_interval", FormatDuration(config.refresh_interval));
+  Always(out, "type", DnsRecordTypeText(config.type));
+  out << YAML::Key << "port" << YAML::Value << config.port;
+  out << YAML::EndMap;
+}
+
+void Consul(Emitter& out, const ConsulSdConfig& config) {
+  out << YAML::BeginMap;
+  Always(out, "server", RedactUrl(config.server));
+  Text(out, "path_prefix", config.path_prefix);
+  Text(out, "token", config.token.ToString());
+  Text(out, "datacenter", config.datacenter);
+  Text(out, "namespace", config.namespace_);
+  Text(out, "partition", config.partition);
+  Text(out, "tag_separator", config.tag_separator);
+  Text(out, "scheme", config.scheme);
+  Flag(out, "allow_stale", config.allow_stale);
+  Always(out, "refresh_interval", FormatDuration(config.refresh_interval));
+  TextList(out, "services", config.services);
+  TextList(out, "tags", config.tags);
+  TextMap(out, "node_meta", config.node_meta);
+  Text(out, "filter", config.filter);
+  Text(out, "health_filter", config.health_filter);
+  HttpClientFields(out, config.http_client);
+  out << YAML::EndMap;
+}
+
+void DockerFilters(Emitter& out, const std::vector<DockerFilter>& filters) {
+  if (filters.empty()) return;
+  out << YAML::Key << "filters" << YAML::Value << YAML::BeginSeq;
+  for (const DockerFilter& filter : filters) {
+    out << YAML::BeginMap;
+    Always(out, "name", filter.name);
+    TextList(out, "values", filter.values);
+    out << YAML::EndMap;
   }
-  if (!config.file_sd_configs.empty()) {
-    out << YAML::Key << "file_sd_configs" << YAML::Value << YAML::BeginSeq;
-    for (const FileSdConfig& each : config.file_sd_configs) {
-      out << YAML::BeginMap;
-      TextList(out, "files", each.files);
-      Always(out, "refresh_interval", FormatDuration(each.refresh_interval));
-      out << YAML::EndMap;
-    }
-    out << YAML::EndSeq;
-  }
-  if (!config.http_sd_configs.empty()) {
-    out << YAML::Key << "http_sd_configs" << YAML::Value << YAML::BeginSeq;
-    for (const HttpSdConfig& each : config.http_sd_configs) {
-      out << YAML::BeginMap;
-      HttpClientFields(out, each.http_client);
-      Always(out, "refresh_interval", FormatDuration(each.refresh_interval));
-      Always(out, "url", each.url);
-      out << YAML::EndMap;
-    }
-    out << YAML::EndSeq;
-  }
-  if (!config.static_configs.empty()) {
-    out << YAML::Key << "static_configs" << YAML::Value << YAML::BeginSeq;
-    for (const StaticConfig& each : config.static_configs) {
-      out << YAML::BeginMap;
-      TextList(out, "targets", each.targets);
-      LabelMap(out, "labels", each.labels);
-      out << YAML::EndMap;
-    }
-    out << YAML::EndSeq;
-  }
+  out << YAML::EndSeq;
+}
+
+void Docker(Emitter& out, const DockerSdConfig& config) {
+  out << YAML::BeginMap;
+  HttpClientFields(out, config.http_client);
+  Always(out, "host", RedactUrl(config.host));
+  out << YAML::Key << "port" << YAML::Value << config.port;
+  DockerFilters(out, config.filters);
+  Text(out, "host_networking_host", config.host_networking_host);
+  Flag(out, "match_first_network", config.match_first_network);
+  Always(out, "refresh_interval", FormatDuration(config.refresh_interval));
+  out << YAML::EndMap;
+}
+
+void DockerSwarm(Emitter& out, const DockerSwarmSdConfig& config) {
+  out << YAML::BeginMap;
+  HttpClientFields(out, config.http_client);
+  Always(out, "host", RedactUrl(config.host));
+  Always(out, "role", DockerSwarmRoleText(config.role));
+  out << YAML::Key << "port" << YAML::Value << config.port;
+  DockerFilters(out, config.filters);
+  Always(out, "refresh_interval", FormatDuration(config.refresh_interval));
+  out << YAML::EndMap;
+}
+
+// A list under `key`, each element written by `write`; nothing for an empty one.
+template <typename Element>
+void Section(Emitter& out, const char* key, const std::vector<Element>& elements,
+             void (*write)(Emitter&, const Element&)) {
+  if (elements.empty()) return;
+  out << YAML::Key << key << YAML::Value << YAML::BeginSeq;
+  for (const Element& element : elements) write(out, element);
+  out << YAML::EndSeq;
+}
+
+void Discovery(Emitter& out, const DiscoveryConfigs& config) {
+  Section(out, "consul_sd_configs", config.consul_sd_configs, Consul);
+  Section(out, "dns_sd_configs", config.dns_sd_configs, Dns);
+  Section(out, "docker_sd_configs", config.docker_sd_configs, Docker);
+  Section(out, "dockerswarm_sd_configs", config.dockerswarm_sd_configs, DockerSwarm);
+  Section(out, "kubernetes_sd_configs", config.kubernetes_sd_configs, Kubernetes);
+  Section(out, "file_sd_configs", config.file_sd_configs, File);
+  Section(out, "http_sd_configs", config.http_sd_configs, Http);
+  Section(out, "static_configs", config.static_configs, Static);
 }
 
 void Names(Emitter& out, const ScrapeConfig& config) {
@@ -306,7 +408,7 @@ void Scrape(Emitter& out, const ScrapeConfig& config) {
   HttpClientFields(out, config.http_client);
   Relabel(out, "relabel_configs", config.relabel_rules);
   Relabel(out, "metric_relabel_configs", config.metric_relabel_rules);
-  Discovery(out, config);
+  Discovery(out, config.discovery);
   out << YAML::EndMap;
 }
 
@@ -342,7 +444,7 @@ void AsWritten(Emitter& out, const YAML::Node& node, bool secret) {
     for (const auto& pair : node) {
       const std::string key = pair.first.IsScalar() ? pair.first.Scalar() : "";
       out << YAML::Key << key << YAML::Value;
-      AsWritten(out, pair.second, secret || IsSecretField(key) || key == "headers");
+      AsWritten(out, pair.second, secret || IsSecretField(key));
     }
     out << YAML::EndMap;
   } else if (node.IsSequence()) {

@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -163,11 +164,16 @@ class Server {
   int Open();
   // Applies the configuration file again.
   absl::Status Reload() ABSL_LOCKS_EXCLUDED(reload_mutex_);
+  // The same if it, or a file it names, is not what was applied last.
+  void ReloadIfChanged() ABSL_LOCKS_EXCLUDED(reload_mutex_);
   // Stops everything in order and returns the exit code.
   int Close();
 
  private:
   absl::StatusOr<Config> ReadConfig() const;
+  uint64_t Fingerprint() const {
+    return flags_.config_auto_reload ? ConfigFingerprint(flags_.config_file) : 0;
+  }
   absl::Status OpenLayers(const Config& config);
   absl::Status Apply(Config config) ABSL_EXCLUSIVE_LOCKS_REQUIRED(reload_mutex_);
   void NoteReload(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(reload_mutex_);
@@ -189,6 +195,8 @@ class Server {
   Config config_ ABSL_GUARDED_BY(reload_mutex_);
   bool reload_ok_ ABSL_GUARDED_BY(reload_mutex_) = true;
   TimestampMs last_config_time_ ABSL_GUARDED_BY(reload_mutex_) = 0;
+  // Of what was applied last, 0 if that failed; kept with config_auto_reload only.
+  uint64_t config_fingerprint_ ABSL_GUARDED_BY(reload_mutex_) = 0;
   prometheus::Gauge* reload_ok_gauge_ = nullptr;
   prometheus::Gauge* reload_time_gauge_ = nullptr;
   prometheus::Gauge* ready_gauge_ = nullptr;
@@ -404,9 +412,12 @@ void Server::NoteReload(const absl::Status& status) {
 absl::Status Server::Reload() {
   MutexLock lock(reload_mutex_);
   spdlog::info(LogLine("Loading configuration file", {{"filename", flags_.config_file}}));
+  // Taken first: what changes while it is read is read again.
+  const uint64_t fingerprint = Fingerprint();
   absl::StatusOr<Config> config = ReadConfig();
   absl::Status status = config.ok() ? Apply(*std::move(config)) : config.status();
   NoteReload(status);
+  config_fingerprint_ = status.ok() ? fingerprint : 0;
   if (status.ok()) {
     spdlog::info(
         LogLine("Completed loading of configuration file", {{"filename", flags_.config_file}}));
@@ -414,6 +425,15 @@ absl::Status Server::Reload() {
     spdlog::error(LogLine("Error reloading config", {{"err", MessageOf(status)}}));
   }
   return status;
+}
+
+void Server::ReloadIfChanged() {
+  {
+    MutexLock lock(reload_mutex_);
+    if (Fingerprint() == config_fingerprint_) return;
+  }
+  spdlog::info("Configuration file change detected, reloading the configuration.");
+  Reload().IgnoreError();  // It has been logged and counted, and is tried again.
 }
 
 int Server::Open() {
@@ -439,6 +459,7 @@ int Server::Open() {
       .Add({{"version", kPrometheusVersion}, {"revision", kVersion}, {"branch", "HEAD"}})
       .Set(1);
 
+  const uint64_t fingerprint = Fingerprint();
   absl::StatusOr<Config> config = ReadConfig();
   if (!config.ok()) {
     spdlog::error(LogLine("Error loading config",
@@ -457,6 +478,7 @@ int Server::Open() {
     MutexLock lock(reload_mutex_);
     status = Apply(*std::move(config));
     NoteReload(status);
+    config_fingerprint_ = fingerprint;
     if (!status.ok()) {
       spdlog::error(LogLine("Error loading config",
                             {{"file", flags_.config_file}, {"err", MessageOf(status)}}));
@@ -485,12 +507,18 @@ int Server::Close() {
   return 0;
 }
 
-// Reloads at SIGHUP; returns at SIGTERM or SIGINT.
-void WaitForEnd(Server& server) {
+// Reloads at SIGHUP, and with config_auto_reload when a file has changed; returns at SIGTERM or
+// SIGINT.
+void WaitForEnd(Server& server, const Flags& flags) {
   const sigset_t signals = HandledSignals();
+  const DurationMs interval = flags.config_auto_reload ? flags.config_auto_reload_interval : kDay;
+  const timespec wait = {.tv_sec = interval / kSecond, .tv_nsec = interval % kSecond * kNanosPerMs};
   for (;;) {
-    int signal = 0;
-    if (sigwait(&signals, &signal) != 0) continue;
+    const int signal = sigtimedwait(&signals, nullptr, &wait);
+    if (signal < 0) {
+      if (errno == EAGAIN && flags.config_auto_reload) server.ReloadIfChanged();
+      continue;
+    }
     if (signal != SIGHUP) {
       spdlog::warn(
           LogLine("Received an OS signal, exiting gracefully...", {{"signal", strsignal(signal)}}));
@@ -516,7 +544,7 @@ int RunServer(const Flags& flags) {
   }
   auto server = std::make_unique<Server>(flags);
   const int open_code = server->Open();
-  if (open_code == 0) WaitForEnd(*server);
+  if (open_code == 0) WaitForEnd(*server, flags);
   const int close_code = server->Close();
   if (open_code == 0 && close_code == 0) spdlog::info("See you next time!");
   return open_code != 0 ? open_code : close_code;

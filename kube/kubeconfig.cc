@@ -80,7 +80,7 @@ class KubeconfigReader {
     if (tls.ca.empty()) endpoint_.ca_file = Path(cluster, "certificate-authority");
     tls.server_name = Text(cluster, "tls-server-name");
     tls.insecure_skip_verify = Text(cluster, "insecure-skip-tls-verify") == "true";
-    endpoint_.http.proxy_url = Text(cluster, "proxy-url");
+    endpoint_.http.proxy.proxy_url = Text(cluster, "proxy-url");
     return absl::OkStatus();
   }
 

@@ -18,6 +18,7 @@
 #include "model/check.h"
 #include "model/status_macros.h"
 #include "net/error_text.h"
+#include "net/oauth2.h"
 #include "net/transfer.h"
 
 namespace varve {
@@ -54,7 +55,11 @@ class HttpClient::Impl : public FdHandler {
   static int OnTimeout(CURLM* multi, long timeout_ms, void* self);
   void OnReady(int fd, uint32_t events) override;
 
-  void Begin(std::unique_ptr<Transfer> transfer);
+  void Admit(std::unique_ptr<Transfer> transfer);
+  void AwaitToken(Transfer& transfer);
+  void FetchToken(const std::shared_ptr<TokenStore::Entry>& entry);
+  void OnToken(TokenStore::Entry& entry, const absl::StatusOr<ClientResponse>& response);
+  void Begin(Transfer& transfer);
   void ReapFinished();
   void OnFinished(Transfer& transfer, CURLcode code);
   void ScheduleTimeouts(Transfer& transfer);
@@ -74,6 +79,7 @@ class HttpClient::Impl : public FdHandler {
   int timer_fd_ = -1;  // libcurl's timeouts are real time, whatever the clock is.
   absl::flat_hash_map<uint64_t, std::unique_ptr<Transfer>> transfers_;
   std::vector<CURL*> idle_handles_;
+  TokenStore tokens_;
   bool stopped_ = false;
   bool timer_armed_ = false;
   bool beginning_ = false;
@@ -140,7 +146,7 @@ TransferId HttpClient::Impl::Start(ClientRequest request, DoneCallback done) {
   auto shared = std::make_shared<std::unique_ptr<Transfer>>(std::move(transfer));
   const bool posted = loop_->Post([this, shared, resolved = std::move(resolved)]() mutable {
     if (resolved.ok()) {
-      Begin(std::move(*shared));
+      Admit(std::move(*shared));
     } else {
       (*shared)->done(std::move(resolved));
     }
@@ -149,13 +155,75 @@ TransferId HttpClient::Impl::Start(ClientRequest request, DoneCallback done) {
   return TransferId{id};
 }
 
-void HttpClient::Impl::Begin(std::unique_ptr<Transfer> owned) {
+void HttpClient::Impl::Admit(std::unique_ptr<Transfer> owned) {
   Transfer& transfer = *owned;
   transfers_.emplace(transfer.id(), std::move(owned));
   if (stopped_) {
     Complete(transfer, transfer.Abort(StoppedError()));
     return;
   }
+  ScheduleTimeouts(transfer);
+  if (transfer.token_config() != nullptr) {
+    AwaitToken(transfer);
+  } else {
+    Begin(transfer);
+  }
+}
+
+void HttpClient::Impl::AwaitToken(Transfer& transfer) {
+  const int64_t now = clock_.MonotonicNanos();
+  const auto entry = tokens_.Get(*transfer.token_config(), transfer.client_secret(), now);
+  if (entry->token && now < entry->token->expiry_nanos) {
+    transfer.SetToken(entry->token->header);
+    Begin(transfer);
+    return;
+  }
+  entry->waiting.push_back(transfer.id());
+  if (!entry->fetching) FetchToken(entry);
+}
+
+void HttpClient::Impl::FetchToken(const std::shared_ptr<TokenStore::Entry>& entry) {
+  entry->fetching = true;
+  Start(TokenRequest(entry->config, entry->secret, entry->style),
+        [this, entry](const absl::StatusOr<ClientResponse>& response) {
+          entry->fetching = false;
+          const bool refused = response.ok() && (response->status < 200 || response->status > 299);
+          if (refused && !entry->style_known && entry->style == TokenRequestStyle::kHeader &&
+              !stopped_) {
+            entry->style = TokenRequestStyle::kForm;
+            FetchToken(entry);
+            return;
+          }
+          OnToken(*entry, response);
+        });
+}
+
+void HttpClient::Impl::OnToken(TokenStore::Entry& entry,
+                               const absl::StatusOr<ClientResponse>& response) {
+  absl::Status status = response.status();
+  entry.token.reset();
+  if (status.ok()) {
+    absl::StatusOr<AccessToken> token = ParseToken(*response, clock_.MonotonicNanos());
+    status = token.status();
+    if (token.ok()) entry.token = *std::move(token);
+  }
+  // Both ways are open again once both have failed.
+  if (status.ok()) entry.style_known = true;
+  if (!status.ok() && !entry.style_known) entry.style = TokenRequestStyle::kHeader;
+  for (const uint64_t id : std::exchange(entry.waiting, {})) {
+    const auto it = transfers_.find(id);
+    if (it == transfers_.end()) continue;  // Cancelled, or out of time.
+    Transfer& transfer = *it->second;
+    if (status.ok()) {
+      transfer.SetToken(entry.token->header);
+      Begin(transfer);
+    } else {
+      Complete(transfer, transfer.Abort(status));
+    }
+  }
+}
+
+void HttpClient::Impl::Begin(Transfer& transfer) {
   CURL* handle = nullptr;
   if (idle_handles_.empty()) {
     handle = curl_easy_init();
@@ -172,7 +240,6 @@ void HttpClient::Impl::Begin(std::unique_ptr<Transfer> owned) {
     Complete(transfer, transfer.Abort(std::move(status)));
     return;
   }
-  ScheduleTimeouts(transfer);
   // libcurl asks for a timeout of 0 when it is given a handle: honoured here, without a turn of the
   // loop and a timer.
   beginning_ = true;

@@ -122,25 +122,6 @@ absl::Status ValidateAuthorization(const AuthorizationConfig& authorization) {
   return absl::OkStatus();
 }
 
-absl::Status ValidateProxy(const HttpClientConfig& config) {
-  if (config.proxy_from_environment && !config.proxy_url.empty()) {
-    return Invalid("if proxy_from_environment is configured, proxy_url must not be configured");
-  }
-  if (config.proxy_from_environment && !config.no_proxy.empty()) {
-    return Invalid("if proxy_from_environment is configured, no_proxy must not be configured");
-  }
-  if (!config.no_proxy.empty() && config.proxy_url.empty()) {
-    return Invalid("if no_proxy is configured, proxy_url must also be configured");
-  }
-  if (!config.proxy_connect_headers.empty() && !config.proxy_from_environment &&
-      config.proxy_url.empty()) {
-    return Invalid(
-        "if proxy_connect_header is configured, proxy_url or proxy_from_environment must also be "
-        "configured");
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::Status TlsConfig::Validate() const {
@@ -172,20 +153,45 @@ absl::Status TlsConfig::Validate() const {
   return absl::OkStatus();
 }
 
+absl::Status ProxyConfig::Validate() const {
+  if (proxy_from_environment && !proxy_url.empty()) {
+    return Invalid("if proxy_from_environment is configured, proxy_url must not be configured");
+  }
+  if (proxy_from_environment && !no_proxy.empty()) {
+    return Invalid("if proxy_from_environment is configured, no_proxy must not be configured");
+  }
+  if (!no_proxy.empty() && proxy_url.empty()) {
+    return Invalid("if no_proxy is configured, proxy_url must also be configured");
+  }
+  if (!proxy_connect_headers.empty() && !proxy_from_environment && proxy_url.empty()) {
+    return Invalid(
+        "if proxy_connect_header is configured, proxy_url or proxy_from_environment must also be "
+        "configured");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OAuth2Config::Validate() const {
+  if (client_id.empty()) return Invalid("oauth2 client_id must be configured");
+  if (token_url.empty()) return Invalid("oauth2 token_url must be configured");
+  if (!client_secret.empty() && !client_secret_file.empty()) {
+    return Invalid("at most one of oauth2 client_secret & client_secret_file must be configured");
+  }
+  RETURN_IF_ERROR(tls.Validate());
+  return proxy.Validate();
+}
+
 absl::Status HttpClientConfig::Validate() const {
-  if (basic_auth && authorization) {
+  if (static_cast<int>(basic_auth.has_value()) + static_cast<int>(authorization.has_value()) +
+          static_cast<int>(oauth2.has_value()) >
+      1) {
     return Invalid("at most one of basic_auth, oauth2 & authorization must be configured");
   }
-  if (oauth2) {
-    if (basic_auth || authorization) {
-      return Invalid("at most one of basic_auth, oauth2 & authorization must be configured");
-    }
-    return absl::UnimplementedError("oauth2 is not supported yet");
-  }
+  if (oauth2) RETURN_IF_ERROR(oauth2->Validate());
   if (basic_auth) RETURN_IF_ERROR(ValidateBasicAuth(*basic_auth));
   if (authorization) RETURN_IF_ERROR(ValidateAuthorization(*authorization));
   RETURN_IF_ERROR(tls.Validate());
-  RETURN_IF_ERROR(ValidateProxy(*this));
+  RETURN_IF_ERROR(proxy.Validate());
   for (const HttpHeaderConfig& header : http_headers) {
     if (std::find(kReservedHeaders.begin(), kReservedHeaders.end(), Lower(header.name)) !=
         kReservedHeaders.end()) {
@@ -212,7 +218,12 @@ std::string HttpClientConfig::ToString() const {
     add("authorization.credentials", authorization->credentials.ToString());
     add("authorization.credentials_file", authorization->credentials_file);
   }
-  if (oauth2) add("oauth2", "true");
+  if (oauth2) {
+    add("oauth2.client_id", oauth2->client_id);
+    add("oauth2.client_secret", oauth2->client_secret.ToString());
+    add("oauth2.client_secret_file", oauth2->client_secret_file);
+    add("oauth2.token_url", RedactUrl(oauth2->token_url));
+  }
   add("tls.ca", tls.ca.empty() ? "" : "<inline>");
   add("tls.ca_file", tls.ca_file);
   add("tls.cert", tls.cert.empty() ? "" : "<inline>");
@@ -221,8 +232,8 @@ std::string HttpClientConfig::ToString() const {
   add("tls.key_file", tls.key_file);
   add("tls.server_name", tls.server_name);
   if (tls.insecure_skip_verify) add("tls.insecure_skip_verify", "true");
-  add("proxy_url", RedactUrl(proxy_url));
-  add("no_proxy", no_proxy);
+  add("proxy_url", RedactUrl(proxy.proxy_url));
+  add("no_proxy", proxy.no_proxy);
   if (!follow_redirects) add("follow_redirects", "false");
   if (!enable_http2) add("enable_http2", "false");
   for (const HttpHeaderConfig& header : http_headers) add("http_headers", header.name);
@@ -232,7 +243,8 @@ std::string HttpClientConfig::ToString() const {
 absl::StatusOr<ResolvedCredentials> ResolveCredentials(const HttpClientConfig& config) {
   ResolvedCredentials resolved;
   RETURN_IF_ERROR(AppendHeaders(config.http_headers, resolved.headers));
-  RETURN_IF_ERROR(AppendHeaders(config.proxy_connect_headers, resolved.proxy_connect_headers));
+  RETURN_IF_ERROR(
+      AppendHeaders(config.proxy.proxy_connect_headers, resolved.proxy_connect_headers));
   if (config.basic_auth) {
     ASSIGN_OR_RETURN(std::string value, BasicAuthorization(*config.basic_auth));
     resolved.headers.emplace_back("Authorization", std::move(value));
@@ -246,6 +258,12 @@ absl::StatusOr<ResolvedCredentials> ResolveCredentials(const HttpClientConfig& c
     const std::string type = Trim(authorization.type);
     resolved.headers.emplace_back(
         "Authorization", fmt::format("{} {}", type.empty() ? "Bearer" : type, Trim(credentials)));
+  }
+  if (config.oauth2) {
+    ASSIGN_OR_RETURN(std::string secret, InlineOrFile(config.oauth2->client_secret.Reveal(),
+                                                      config.oauth2->client_secret_file,
+                                                      "unable to read oauth2 client secret"));
+    resolved.client_secret = config.oauth2->client_secret_file.empty() ? secret : Trim(secret);
   }
   const TlsConfig& tls = config.tls;
   ASSIGN_OR_RETURN(resolved.ca_pem, InlineOrFile(tls.ca, tls.ca_file, "unable to read CA cert"));

@@ -47,21 +47,46 @@ struct HttpHeaderConfig {
   friend bool operator==(const HttpHeaderConfig&, const HttpHeaderConfig&) = default;
 };
 
+struct ProxyConfig {
+  std::string proxy_url;  // May hold a password: shown only through RedactUrl().
+  std::string no_proxy;   // Hosts that are reached directly, see ProxyFor().
+  bool proxy_from_environment = false;
+  std::vector<HttpHeaderConfig> proxy_connect_headers;
+
+  // InvalidArgument, in Prometheus' words, if fields contradict each other.
+  absl::Status Validate() const;
+
+  friend bool operator==(const ProxyConfig&, const ProxyConfig&) = default;
+};
+
+// The grant `client_credentials`: a token is asked for at `token_url`, used as bearer token until
+// shortly before it expires, and shared by all requests with an equal configuration.
+struct OAuth2Config {
+  std::string client_id;
+  Secret client_secret;
+  std::string client_secret_file;
+  std::vector<std::string> scopes;
+  std::string token_url;
+  std::vector<std::pair<std::string, std::string>> endpoint_params;
+  TlsConfig tls;
+  ProxyConfig proxy;
+
+  absl::Status Validate() const;
+
+  friend bool operator==(const OAuth2Config&, const OAuth2Config&) = default;
+};
+
 struct HttpClientConfig {
   std::optional<BasicAuthConfig> basic_auth;
   std::optional<AuthorizationConfig> authorization;
-  bool oauth2 = false;  // Present in the file; Validate() refuses it by name.
+  std::optional<OAuth2Config> oauth2;
   TlsConfig tls;
-  std::string proxy_url;  // May hold a password: shown only through RedactUrl().
-  std::string no_proxy;
-  bool proxy_from_environment = false;
-  std::vector<HttpHeaderConfig> proxy_connect_headers;
+  ProxyConfig proxy;
   bool follow_redirects = true;
   bool enable_http2 = true;
   std::vector<HttpHeaderConfig> http_headers;
 
-  // InvalidArgument, in Prometheus' words, if fields contradict each other; Unimplemented for what
-  // Varve does not have yet (oauth2).
+  // InvalidArgument, in Prometheus' words, if fields contradict each other.
   absl::Status Validate() const;
 
   // One line for logs; secrets are `<secret>`.
@@ -78,6 +103,7 @@ struct ResolvedCredentials {
   std::string ca_pem;    // Empty: the system's.
   std::string cert_pem;  // Empty: none.
   std::string key_pem;
+  std::string client_secret;  // Of oauth2.
 };
 
 // Reads the files of `config`. The errors name the file and are in Prometheus' words

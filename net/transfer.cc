@@ -11,11 +11,13 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "model/status_macros.h"
 #include "net/error_text.h"
+#include "net/proxy.h"
 
 namespace varve {
 namespace {
@@ -274,10 +276,12 @@ void Transfer::ConfigureTls() {
 }
 
 void Transfer::ConfigureProxy() {
-  if (config_->proxy_from_environment) return;
+  const std::string proxy =
+      ProxyFor(config_->proxy, scheme_, host_, port_,
+               [](const char* name) -> const char* { return std::getenv(name); });
   // An empty name, unlike none, keeps libcurl from looking into the environment.
-  curl_easy_setopt(easy_, CURLOPT_PROXY, config_->proxy_url.c_str());
-  curl_easy_setopt(easy_, CURLOPT_NOPROXY, config_->no_proxy.c_str());
+  curl_easy_setopt(easy_, CURLOPT_PROXY, proxy.c_str());
+  curl_easy_setopt(easy_, CURLOPT_NOPROXY, "");
 }
 
 absl::Status Transfer::AppendHeader(curl_slist** list, std::string_view name,

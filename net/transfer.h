@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "net/client.h"
 #include "net/credentials.h"
@@ -31,6 +32,16 @@ class Transfer {
 
   // Reads the credential files and checks the request. Any thread, before everything else.
   absl::Status Resolve();
+
+  // The configuration and secret of the token that has to be asked for and set before Begin(), or
+  // null.
+  const OAuth2Config* token_config() const {
+    return config_->oauth2.has_value() ? &*config_->oauth2 : nullptr;
+  }
+  const std::string& client_secret() const { return credentials_.client_secret; }
+  void SetToken(std::string header) {
+    credentials_.headers.emplace_back("Authorization", std::move(header));
+  }
 
   // Prepares `easy`, which the transfer uses until Release(), for the first request.
   absl::Status Begin(CURL* easy, const std::string& user_agent);

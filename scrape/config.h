@@ -15,6 +15,7 @@
 #include "model/relabel.h"
 #include "model/time.h"
 #include "net/credentials.h"
+#include "net/secret.h"
 
 namespace varve {
 
@@ -92,6 +93,88 @@ struct KubernetesSdConfig {
   friend bool operator==(const KubernetesSdConfig&, const KubernetesSdConfig&) = default;
 };
 
+enum class DnsRecordType { kSrv, kA, kAaaa, kMx, kNs };
+// "SRV", "A", "AAAA", "MX", "NS".
+std::string_view DnsRecordTypeText(DnsRecordType type);
+
+struct DnsSdConfig {
+  std::vector<std::string> names;
+  DnsRecordType type = DnsRecordType::kSrv;
+  uint16_t port = 0;  // Unused with SRV, whose records have their own.
+  DurationMs refresh_interval = 30 * kSecond;
+
+  friend bool operator==(const DnsSdConfig&, const DnsSdConfig&) = default;
+};
+
+struct ConsulSdConfig {
+  std::string server = "localhost:8500";
+  std::string path_prefix;
+  Secret token;
+  std::string scheme = "http";
+  std::string datacenter;  // Empty: that of the agent.
+  std::string namespace_;
+  std::string partition;
+  std::vector<std::string> services;  // Empty: all.
+  std::vector<std::string> tags;      // A service has to have them all.
+  std::vector<std::pair<std::string, std::string>> node_meta;
+  std::string filter;         // Of the catalog.
+  std::string health_filter;  // Of a service's instances.
+  std::string tag_separator = ",";
+  bool allow_stale = true;
+  DurationMs refresh_interval = 30 * kSecond;
+  HttpClientConfig http_client;
+
+  friend bool operator==(const ConsulSdConfig&, const ConsulSdConfig&) = default;
+};
+
+struct DockerFilter {
+  std::string name;
+  std::vector<std::string> values;
+
+  friend bool operator==(const DockerFilter&, const DockerFilter&) = default;
+};
+
+struct DockerSdConfig {
+  std::string host;  // "unix:///var/run/docker.sock", "tcp://host:2375", "https://host".
+  uint16_t port = 80;
+  std::string host_networking_host = "localhost";
+  bool match_first_network = true;
+  std::vector<DockerFilter> filters;
+  DurationMs refresh_interval = kMinute;
+  HttpClientConfig http_client;
+
+  friend bool operator==(const DockerSdConfig&, const DockerSdConfig&) = default;
+};
+
+enum class DockerSwarmRole { kServices, kTasks, kNodes };
+// "services", "tasks", "nodes".
+std::string_view DockerSwarmRoleText(DockerSwarmRole role);
+
+struct DockerSwarmSdConfig {
+  std::string host;
+  DockerSwarmRole role = DockerSwarmRole::kServices;
+  uint16_t port = 80;
+  std::vector<DockerFilter> filters;
+  DurationMs refresh_interval = kMinute;
+  HttpClientConfig http_client;
+
+  friend bool operator==(const DockerSwarmSdConfig&, const DockerSwarmSdConfig&) = default;
+};
+
+// Where targets come from.
+struct DiscoveryConfigs {
+  std::vector<StaticConfig> static_configs;
+  std::vector<FileSdConfig> file_sd_configs;
+  std::vector<HttpSdConfig> http_sd_configs;
+  std::vector<KubernetesSdConfig> kubernetes_sd_configs;
+  std::vector<DnsSdConfig> dns_sd_configs;
+  std::vector<ConsulSdConfig> consul_sd_configs;
+  std::vector<DockerSdConfig> docker_sd_configs;
+  std::vector<DockerSwarmSdConfig> dockerswarm_sd_configs;
+
+  friend bool operator==(const DiscoveryConfigs&, const DiscoveryConfigs&) = default;
+};
+
 struct ScrapeConfig {
   std::string job_name;
   DurationMs scrape_interval = kMinute;
@@ -118,10 +201,7 @@ struct ScrapeConfig {
   HttpClientConfig http_client;
   std::vector<RelabelRule> relabel_rules;
   std::vector<RelabelRule> metric_relabel_rules;
-  std::vector<StaticConfig> static_configs;
-  std::vector<FileSdConfig> file_sd_configs;
-  std::vector<HttpSdConfig> http_sd_configs;
-  std::vector<KubernetesSdConfig> kubernetes_sd_configs;
+  DiscoveryConfigs discovery;
 
   friend bool operator==(const ScrapeConfig&, const ScrapeConfig&) = default;
 };

@@ -155,11 +155,11 @@ absl::Status ScrapeManagerImpl::ApplyConfig(std::vector<ScrapeConfig> configs,
 std::vector<std::unique_ptr<Discovery>> ScrapeManagerImpl::StartDiscoveries(
     const ScrapeConfig& config, const std::function<TargetGroupsCallback()>& new_callback) {
   std::vector<std::unique_ptr<Discovery>> started;
-  started.push_back(NewStaticDiscovery(config.static_configs, new_callback()));
-  for (const FileSdConfig& file : config.file_sd_configs) {
+  started.push_back(NewStaticDiscovery(config.discovery.static_configs, new_callback()));
+  for (const FileSdConfig& file : config.discovery.file_sd_configs) {
     started.push_back(NewFileDiscovery(file, context_, new_callback()));
   }
-  for (const HttpSdConfig& http : config.http_sd_configs) {
+  for (const HttpSdConfig& http : config.discovery.http_sd_configs) {
     started.push_back(NewHttpDiscovery(http, context_, new_callback()));
   }
   StartKubernetes(config, new_callback, started);
@@ -170,7 +170,7 @@ std::vector<std::unique_ptr<Discovery>> ScrapeManagerImpl::StartDiscoveries(
 void ScrapeManagerImpl::StartKubernetes(const ScrapeConfig& config,
                                         const std::function<TargetGroupsCallback()>& new_callback,
                                         std::vector<std::unique_ptr<Discovery>>& started) {
-  for (const KubernetesSdConfig& kubernetes : config.kubernetes_sd_configs) {
+  for (const KubernetesSdConfig& kubernetes : config.discovery.kubernetes_sd_configs) {
     TargetGroupsCallback callback = new_callback();
     absl::StatusOr<std::unique_ptr<Discovery>> discovery =
         kubernetes_.NewDiscovery(kubernetes, callback);

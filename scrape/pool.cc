@@ -20,12 +20,6 @@ namespace {
 
 constexpr double kNanosPerSecond = 1e9;
 
-bool SameDiscovery(const ScrapeConfig& a, const ScrapeConfig& b) {
-  return a.static_configs == b.static_configs && a.file_sd_configs == b.file_sd_configs &&
-         a.http_sd_configs == b.http_sd_configs &&
-         a.kubernetes_sd_configs == b.kubernetes_sd_configs;
-}
-
 }  // namespace
 
 ScrapePool::ScrapePool(std::shared_ptr<ScrapeContext> context, std::string job)
@@ -38,7 +32,7 @@ void ScrapePool::Configure(ScrapeConfig config, const DiscoveryStarter& start) {
   metrics_->target_limit.Set(static_cast<double>(settings->config.limits.targets));
   {
     MutexLock lock(mutex_);
-    if (settings_ != nullptr && SameDiscovery(settings_->config, settings->config)) {
+    if (settings_ != nullptr && settings_->config.discovery == settings->config.discovery) {
       settings_ = settings;
       ScheduleSync();
       return;

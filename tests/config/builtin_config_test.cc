@@ -20,7 +20,8 @@ std::vector<std::string> Jobs(const BuiltinSurroundings& surroundings,
   std::vector<std::string> jobs;
   for (const ScrapeConfig& scrape : config->scrape_configs) {
     jobs.push_back(scrape.job_name);
-    for (const StaticConfig& group : scrape.static_configs) jobs.back() += " " + group.targets[0];
+    for (const StaticConfig& group : scrape.discovery.static_configs)
+      jobs.back() += " " + group.targets[0];
   }
   return jobs;
 }

@@ -73,8 +73,8 @@ scrape_configs:
   CHECK(b.protocols == std::vector{ScrapeProtocol::kPrometheusText0_0_4});
   CHECK(b.params[0].first == "module");
   CHECK(b.params[1].second == std::vector<std::string>{"1", "2"});
-  CHECK(b.static_configs[0].targets == std::vector<std::string>{"h:1", "h:2"});
-  CHECK(b.static_configs[0].labels == Labels::Of({{"team", "t"}}));
+  CHECK(b.discovery.static_configs[0].targets == std::vector<std::string>{"h:1", "h:2"});
+  CHECK(b.discovery.static_configs[0].labels == Labels::Of({{"team", "t"}}));
 }
 
 TEST_CASE("config: external labels expand the environment") {
@@ -111,7 +111,8 @@ scrape_configs:
   REQUIRE(config.scrape_configs.size() == 2);
   CHECK(config.scrape_configs[1].job_name == "b");
   CHECK(config.scrape_configs[1].scrape_interval == 30 * kSecond);
-  CHECK(config.scrape_configs[1].static_configs == config.scrape_configs[0].static_configs);
+  CHECK(config.scrape_configs[1].discovery.static_configs ==
+        config.scrape_configs[0].discovery.static_configs);
 }
 
 TEST_CASE("config: kubernetes discovery") {
@@ -124,7 +125,8 @@ scrape_configs:
     selectors: [{role: pod, label: "app in (x,y),!z", field: "status.phase=Running"}]
     attach_metadata: {node: true}
 )");
-  const KubernetesSdConfig& kubernetes = config.scrape_configs[0].kubernetes_sd_configs[0];
+  const KubernetesSdConfig& kubernetes =
+      config.scrape_configs[0].discovery.kubernetes_sd_configs[0];
   CHECK(kubernetes.role == KubernetesRole::kPod);
   CHECK(kubernetes.own_namespace);
   CHECK(kubernetes.namespaces == std::vector<std::string>{"a", "b"});
@@ -162,14 +164,16 @@ TEST_CASE("config: what is wrong is named with line and field") {
       {"scrape_configs:\n- job_name: a\n  honor_labels: 7\n",
        "p.yml:3: scrape_configs[0].honor_labels: cannot unmarshal !!str `7` into bool"},
       {"scrape_configs:\n- job_name: a\n  static_configs:\n  - targets: ['http://x/y']\n",
-       "p.yml:4: scrape_configs[0].static_configs[0]: \"http://x/y\" is not a valid hostname"},
+       "p.yml:4: scrape_configs[0].static_configs[0]: \"http://x/y\" is not a valid "
+       "hostname"},
       {"scrape_configs:\n- job_name: a\n  relabel_configs:\n  - action: keeep\n",
        "p.yml:4: scrape_configs[0].relabel_configs[0].action: unknown relabel action \"keeep\""},
       {"scrape_configs:\n- job_name: a\n  relabel_configs:\n  - action: drop\n    regex: (\n",
        "p.yml:5: scrape_configs[0].relabel_configs[0].regex: error parsing regexp: missing "
        "closing ): `^(?s:()$`"},
       {"scrape_configs:\n- job_name: a\n  kubernetes_sd_configs:\n  - role: pods\n",
-       "p.yml:4: scrape_configs[0].kubernetes_sd_configs[0].role: unknown Kubernetes SD role "
+       "p.yml:4: scrape_configs[0].kubernetes_sd_configs[0].role: unknown Kubernetes SD "
+       "role "
        "\"pods\""},
       {"scrape_configs:\n- job_name: a\n  ec2_sd_configs:\n  - region: x\n",
        "p.yml:3: scrape_configs[0].ec2_sd_configs: ec2_sd_configs is not supported yet"},
@@ -208,33 +212,115 @@ TEST_CASE("config: broken and hostile YAML is refused") {
   CHECK(Refusal(bomb).find("more than 10000000 values") != std::string::npos);
 }
 
-TEST_CASE("config: secrets are not shown") {
-  const Config config = Parsed(R"(
-scrape_configs:
-- job_name: a
-  basic_auth: {username: u, password: hunter2}
-- job_name: b
-  authorization: {credentials: hunter2}
-- job_name: c
-  proxy_url: http://u:hunter2@proxy
-  http_headers: {X-Key: {secrets: [hunter2], values: [open]}}
-- job_name: d
-  tls_config: {cert: c, key: hunter2}
-remote_write:
-- url: http://u:hunter2@h/write
-  basic_auth: {username: u, password: hunter2}
-alerting:
-  alertmanagers:
-  - authorization: {credentials: hunter2}
-    static_configs: [{targets: [h]}]
-)");
+// Every field that may hold a secret, each with a secret of its own.
+constexpr std::string_view kSecretClients[] = {
+    "basic_auth: {username: u, password: hunter2}",
+    "authorization: {credentials: hunter2}",
+    "bearer_token: hunter2",
+    "oauth2: {client_id: c, client_secret: hunter2, token_url: 'http://h/t'}",
+    "oauth2: {client_id: c, token_url: 'http://u:hunter2@h/t'}",
+    "oauth2: {client_id: c, token_url: 'http://h/t', tls_config: {cert: c, key: hunter2}}",
+    "oauth2: {client_id: c, token_url: 'http://h/t', proxy_url: 'http://u:hunter2@p'}",
+    "oauth2: {client_id: c, token_url: 'http://h/t', proxy_url: p, proxy_connect_header: {X: "
+    "[hunter2]}}",
+    "tls_config: {cert: c, key: hunter2}",
+    "proxy_url: 'http://u:hunter2@p'",
+    "{proxy_url: 'http://p', proxy_connect_header: {X-A: [hunter2]}}",
+    "http_headers: {X-Key: {secrets: [hunter2], values: [open]}}",
+};
+
+// `fields` inside a flow map.
+std::string Inline(std::string_view fields) {
+  if (fields.starts_with('{')) fields = fields.substr(1, fields.size() - 2);
+  return std::string(fields);
+}
+
+void CheckNothingShown(const std::string& yaml) {
+  CAPTURE(yaml);
+  const Config config = Parsed(yaml);
   CHECK(config.yaml.find("hunter2") == std::string::npos);
-  CHECK(config.yaml.find("password: <secret>") != std::string::npos);
-  CHECK(config.yaml.find("credentials: <secret>") != std::string::npos);
-  for (const char* job : {"a", "b", "c", "d"}) {
-    const std::string yaml = ScrapeConfigYaml(config, job);
-    CHECK(yaml.find("hunter2") == std::string::npos);
-    CHECK(yaml.find("<secret>") != std::string::npos);
+  const bool shown = config.yaml.find("<secret>") != std::string::npos ||
+                     config.yaml.find(":***@") != std::string::npos;
+  CHECK(shown);
+  for (const ScrapeConfig& scrape : config.scrape_configs) {
+    CHECK(ScrapeConfigYaml(config, scrape.job_name).find("hunter2") == std::string::npos);
+  }
+}
+
+TEST_CASE("config: secrets are not shown, of whatever field in whatever section") {
+  const std::vector<std::string> sections = {
+      "scrape_configs: [{{job_name: a, {}}}]\n",
+      "scrape_configs: [{{job_name: a, http_sd_configs: [{{url: 'http://h', {}}}]}}]\n",
+      "scrape_configs: [{{job_name: a, kubernetes_sd_configs: [{{role: pod, api_server: "
+      "'http://h', "
+      "{}}}]}}]\n",
+      "alerting: {{alertmanagers: [{{{}}}]}}\n",
+      "alerting: {{alertmanagers: [{{http_sd_configs: [{{url: 'http://h', {}}}]}}]}}\n",
+      "remote_write: [{{url: 'http://h', {}}}]\n",
+      "remote_read: [{{url: 'http://h', {}}}]\n",
+  };
+  for (const std::string& section : sections) {
+    for (const std::string_view fields : kSecretClients) {
+      CheckNothingShown(fmt::format(fmt::runtime(section), Inline(fields)));
+    }
+  }
+  for (const char* yaml : {
+           "remote_write: [{url: 'http://u:hunter2@h/write'}]\n",
+           "remote_read: [{url: 'http://u:hunter2@h/read'}]\n",
+           "remote_write: [{url: 'http://h', headers: {X-Key: hunter2}}]\n",
+           "tracing: {endpoint: e, headers: {X-Key: hunter2}}\n",
+           "tracing: {endpoint: e, tls_config: {cert: c, key: hunter2}}\n",
+           "scrape_configs: [{job_name: a, http_sd_configs: [{url: 'http://u:hunter2@h/'}]}]\n",
+           "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod, api_server: "
+           "'http://u:hunter2@h'}]}]\n",
+       }) {
+    CheckNothingShown(yaml);
+  }
+}
+
+TEST_CASE("config: every section is strict") {
+  for (const char* yaml : {
+           "global: {x: 1}",
+           "runtime: {x: 1}",
+           "scrape_configs: [{job_name: a, x: 1}]",
+           "scrape_configs: [{job_name: a, basic_auth: {x: 1}}]",
+           "scrape_configs: [{job_name: a, authorization: {x: 1}}]",
+           "scrape_configs: [{job_name: a, oauth2: {client_id: a, token_url: b, x: 1}}]",
+           "scrape_configs: [{job_name: a, oauth2: {client_id: a, token_url: b, tls_config: {x: "
+           "1}}}]",
+           "scrape_configs: [{job_name: a, tls_config: {x: 1}}]",
+           "scrape_configs: [{job_name: a, http_headers: {A: {x: 1}}}]",
+           "scrape_configs: [{job_name: a, relabel_configs: [{x: 1}]}]",
+           "scrape_configs: [{job_name: a, metric_relabel_configs: [{x: 1}]}]",
+           "scrape_configs: [{job_name: a, static_configs: [{x: 1}]}]",
+           "scrape_configs: [{job_name: a, file_sd_configs: [{files: [a.yml], x: 1}]}]",
+           "scrape_configs: [{job_name: a, http_sd_configs: [{url: 'http://h', x: 1}]}]",
+           "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod, x: 1}]}]",
+           "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod, attach_metadata: "
+           "{x: "
+           "1}}]}]",
+           "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod, selectors: [{role: "
+           "pod, x: 1}]}]}]",
+           "alerting: {x: 1}",
+           "alerting: {alertmanagers: [{x: 1}]}",
+           "remote_write: [{url: a, x: 1}]",
+           "remote_write: [{url: a, queue_config: {x: 1}}]",
+           "remote_write: [{url: a, metadata_config: {x: 1}}]",
+           "remote_read: [{url: a, x: 1}]",
+           "storage: {x: 1}",
+           "storage: {tsdb: {x: 1}}",
+           "storage: {tsdb: {retention: {x: 1}}}",
+           "storage: {tsdb: {chunk_encoding: {x: 1}}}",
+           "storage: {exemplars: {x: 1}}",
+           "otlp: {x: 1}",
+           "tracing: {endpoint: e, x: 1}",
+       }) {
+    CAPTURE(yaml);
+    CHECK(Refusal(yaml).find("field x not found in type") != std::string::npos);
+    // The same field twice is no way around it.
+    std::string twice(yaml);
+    twice.replace(twice.find("x: 1"), 4, "x: 1, x: 1");
+    CHECK(Refusal(twice).find("already set in map") != std::string::npos);
   }
 }
 
@@ -252,6 +338,7 @@ scrape_configs:
   http_sd_configs: [{url: "https://h/x", refresh_interval: 30s, bearer_token_file: /t}]
   static_configs: [{targets: ["h:1"], labels: {n: "007", b: "true"}}]
   kubernetes_sd_configs: [{role: node}]
+  oauth2: {client_id: c, client_secret_file: /s, token_url: "http://t", scopes: [a, b], endpoint_params: {x: "1"}}
 )");
   CHECK(config.yaml.find("b: \"true\"") != std::string::npos);
   CHECK(config.yaml.find("\"n\": \"007\"") != std::string::npos);
@@ -289,6 +376,38 @@ TEST_CASE("config: files and what they refer to") {
         bad + ":2: scrape_configs[0]: found multiple scrape configs with job name \"a\"");
   std::filesystem::remove_all(directory);
   CHECK(absl::IsNotFound(LoadConfig(path).status()));
+}
+
+TEST_CASE("config: the fingerprint follows every file that is named") {
+  const std::filesystem::path directory =
+      std::filesystem::temp_directory_path() / fmt::format("varve-fingerprint-{}", getpid());
+  std::filesystem::create_directories(directory);
+  const auto write = [&](const char* name, const char* text) {
+    std::ofstream(directory / name) << text;
+    return (directory / name).string();
+  };
+  const std::string path = write("p.yml", "rule_files: [r*.yml]\nscrape_config_files: [s.yml]\n");
+  uint64_t last = ConfigFingerprint(path);
+  CHECK(ConfigFingerprint(path) == last);
+  const auto changed = [&] {
+    const uint64_t now = ConfigFingerprint(path);
+    return std::exchange(last, now) != now;
+  };
+  write("other.yml", "a");
+  CHECK_FALSE(changed());
+  write("r1.yml", "groups: []");
+  CHECK(changed());
+  write("r1.yml", "groups: [] ");
+  CHECK(changed());
+  write("s.yml", "scrape_configs: []");
+  CHECK(changed());
+  std::filesystem::rename(directory / "r1.yml", directory / "r2.yml");
+  CHECK(changed());
+  write("p.yml", "a: [");
+  CHECK(changed());
+  CHECK_FALSE(changed());
+  std::filesystem::remove_all(directory);
+  CHECK(changed());
 }
 
 }  // namespace

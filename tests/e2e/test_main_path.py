@@ -175,6 +175,21 @@ class Reload(unittest.TestCase):
         varve = harness.Varve(config="")
         self.reload_changes_the_targets(varve, lambda: varve.process.signal(signal.SIGHUP))
 
+    def test_by_itself(self):
+        varve = harness.Varve("--config.auto-reload", "--config.auto-reload-interval=1s", config="")
+        self.reload_changes_the_targets(varve, lambda: None)
+        loads = varve.log().count("Completed loading of configuration file")
+        self.assertEqual(loads, 1)
+        # A bad file is tried until it is good, and the last good one stays.
+        good = varve.config_path.read_text()
+        varve.write_config("scrape_configs: {")
+        harness.wait_until(lambda: varve.log().count("Error reloading config") >= 2, 20, "retries")
+        self.assertIn("second", varve.api("status/config")["yaml"])
+        varve.write_config(good)
+        harness.wait_until(
+            lambda: "\nprometheus_config_last_reload_successful 1\n" in varve.get("/metrics").text,
+            20, "the good file")
+
     def test_over_http(self):
         varve = harness.Varve("--web.enable-lifecycle", config="")
 

@@ -193,7 +193,7 @@ TEST_CASE("kube client: kubeconfig files") {
   CHECK(tokens->http.tls.ca == "CA");
   CHECK(tokens->ca_file == "");
   CHECK(tokens->http.tls.server_name == "kubernetes");
-  CHECK(tokens->http.proxy_url == "http://proxy:3128");
+  CHECK(tokens->http.proxy.proxy_url == "http://proxy:3128");
   CHECK(tokens->http.authorization->credentials.Reveal() == "sesame");
   CHECK(tokens->ToString().find("sesame") == std::string::npos);
   REQUIRE(tokens->http.http_headers.size() == 3);

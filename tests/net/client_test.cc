@@ -556,11 +556,11 @@ TEST_CASE("client: proxies get the whole URL, exceptions and the environment do 
   CHECK(client->Fetch(Get(direct.Url("/")))->body == "direct");
   unsetenv("http_proxy");
   HttpClientConfig config;
-  config.proxy_url = proxy.Url("");
+  config.proxy.proxy_url = proxy.Url("");
   ClientRequest request = Get("http://far.test/x");
   request.config = std::make_shared<const HttpClientConfig>(config);
   CHECK(client->Fetch(request)->body == "proxied http://far.test/x");
-  config.no_proxy = "127.0.0.0/8";
+  config.proxy.no_proxy = "127.0.0.0/8";
   request = Get(direct.Url("/"));
   request.config = std::make_shared<const HttpClientConfig>(config);
   CHECK(client->Fetch(request)->body == "direct");

@@ -32,7 +32,11 @@ TEST_CASE("credentials: contradictions are refused in Prometheus' words") {
        "at most one of authorization credentials & credentials_file must be configured"},
       {{.authorization = AuthorizationConfig{.type = " Basic "}},
        R"(authorization type cannot be set to "basic", use "basic_auth" instead)"},
-      {{.oauth2 = true}, "oauth2 is not supported yet"},
+      {{.oauth2 = OAuth2Config{.client_id = "c", .token_url = "u"}}, ""},
+      {{.oauth2 = OAuth2Config{.token_url = "u"}}, "oauth2 client_id must be configured"},
+      {{.oauth2 = OAuth2Config{.client_id = "c"}}, "oauth2 token_url must be configured"},
+      {{.basic_auth = basic, .oauth2 = OAuth2Config{.client_id = "c", .token_url = "u"}},
+       "at most one of basic_auth, oauth2 & authorization must be configured"},
       {{.tls = {.ca = "x", .ca_file = "y"}}, "at most one of ca and ca_file must be configured"},
       {{.tls = {.cert_file = "y"}},
        "exactly one of key or key_file must be configured when a client certificate is configured"},
@@ -40,8 +44,9 @@ TEST_CASE("credentials: contradictions are refused in Prometheus' words") {
        "exactly one of cert or cert_file must be configured when a client key is configured"},
       {{.tls = {.min_version = TlsVersion::kTls13, .max_version = TlsVersion::kTls12}},
        "tls_config.max_version must be greater than or equal to tls_config.min_version"},
-      {{.no_proxy = "a"}, "if no_proxy is configured, proxy_url must also be configured"},
-      {{.proxy_url = "http://p", .proxy_from_environment = true},
+      {{.proxy = {.no_proxy = "a"}},
+       "if no_proxy is configured, proxy_url must also be configured"},
+      {{.proxy = {.proxy_url = "http://p", .proxy_from_environment = true}},
        "if proxy_from_environment is configured, proxy_url must not be configured"},
       {{.http_headers = {{.name = "AUTHORIZATION", .values = {"x"}}}},
        "setting header \"AUTHORIZATION\" is not allowed"},
@@ -61,7 +66,7 @@ TEST_CASE("credentials: secrets are in no text") {
   config.authorization = AuthorizationConfig{.credentials = Secret("hunter2")};
   config.tls.cert = "hunter2";
   config.tls.key = Secret("hunter2");
-  config.proxy_url = "http://me:hunter2@proxy:3128/";
+  config.proxy.proxy_url = "http://me:hunter2@proxy:3128/";
   config.http_headers = {{.name = "X-Key", .values = {"hunter2"}, .secrets = {Secret("hunter2")}}};
   const std::string text = config.ToString();
   CAPTURE(text);

@@ -87,7 +87,7 @@ struct Fixture {
     config.protocols = {ScrapeProtocol::kOpenMetricsText1_0_0,
                         ScrapeProtocol::kPrometheusText0_0_4};
     if (targets.empty()) targets = {Address()};
-    config.static_configs.push_back({targets, Labels::Of({{"team", "t"}})});
+    config.discovery.static_configs.push_back({targets, Labels::Of({{"team", "t"}})});
     return config;
   }
   std::string Address() const { return fmt::format("127.0.0.1:{}", server.port()); }
@@ -310,8 +310,8 @@ TEST_CASE("manager: targets from files come, change and go") {
   Fixture f;
   testing::TempDir directory;
   ScrapeConfig config = f.Job("a");
-  config.static_configs.clear();
-  config.file_sd_configs.push_back(
+  config.discovery.static_configs.clear();
+  config.discovery.file_sd_configs.push_back(
       {.files = {directory.path() + "/*.json"}, .refresh_interval = 50});
   REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
   const std::string path = directory.Write(
@@ -335,8 +335,8 @@ TEST_CASE("manager: targets from an HTTP server come, stay while it fails, and g
   constexpr std::string_view kJson = "Content-Type: application/json; charset=utf-8\r\n";
   const std::string url = fmt::format("http://{}/other", f.Address());
   ScrapeConfig config = f.Job("a");
-  config.static_configs.clear();
-  config.http_sd_configs.push_back({.url = url, .refresh_interval = 50});
+  config.discovery.static_configs.clear();
+  config.discovery.http_sd_configs.push_back({.url = url, .refresh_interval = 50});
   REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
   const auto failures = [&] {
     for (const prometheus::MetricFamily& family : f.registry.Collect()) {
