@@ -10,6 +10,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -96,7 +97,66 @@ constexpr size_t kStartTicks = 19;
 constexpr size_t kVirtualBytes = 20;
 constexpr size_t kResidentPages = 21;
 
+// Both kinds together, as Prometheus' histogram of compactions.
+MetricFamily CompactionDurations(const FoldCounters& folds, const FoldCounters& merges) {
+  MetricFamily family = Family(
+      "prometheus_tsdb_compaction_duration_seconds",
+      "How long folds of closed chunks and merges of what was folded took.", Kind::Histogram);
+  ClientMetric metric;
+  uint64_t count = 0;
+  for (size_t i = 0; i <= DurationCounts::kBounds; ++i) {
+    count += folds.durations.counts[i] + merges.durations.counts[i];
+    const bool last = i == DurationCounts::kBounds;
+    metric.histogram.bucket.push_back({.cumulative_count = count,
+                                       .upper_bound = last
+                                                          ? std::numeric_limits<double>::infinity()
+                                                          : static_cast<double>(uint64_t{1} << i)});
+  }
+  metric.histogram.sample_count = count;
+  metric.histogram.sample_sum = folds.durations.sum + merges.durations.sum;
+  family.metric.push_back(std::move(metric));
+  return family;
+}
+
+// What folding and merging did, each as a counter with the label `kind`.
+MetricFamily ByJob(std::string name, std::string help, double folds, double merges) {
+  MetricFamily family = Family(std::move(name), std::move(help), Kind::Counter);
+  family.metric.push_back(Value(Kind::Counter, folds, {{"kind", "fold"}}));
+  family.metric.push_back(Value(Kind::Counter, merges, {{"kind", "merge"}}));
+  return family;
+}
+
 double Seconds(TimestampMs time) { return static_cast<double>(time) / 1000; }
+
+void AddFolding(const StorageCounters& counters, Families& families) {
+  const FoldCounters& folds = counters.folds;
+  const FoldCounters& merges = counters.merges;
+  families.Counter("prometheus_tsdb_compactions_total",
+                   "Total number of folds of closed chunks and merges of what was folded.",
+                   static_cast<double>(folds.runs + merges.runs));
+  families.Counter("prometheus_tsdb_compactions_failed_total", "Total number of these that failed.",
+                   static_cast<double>(folds.failures + merges.failures));
+  families.Add(CompactionDurations(folds, merges));
+  families.Add(ByJob("varve_tsdb_compactions_total",
+                     "Folds of closed chunks, and merges of what was folded.",
+                     static_cast<double>(folds.runs), static_cast<double>(merges.runs)));
+  families.Add(ByJob("varve_tsdb_compaction_seconds_total", "How long they took.",
+                     folds.durations.sum, merges.durations.sum));
+  families.Add(ByJob("varve_tsdb_compaction_written_bytes_total", "What they wrote.",
+                     static_cast<double>(folds.bytes), static_cast<double>(merges.bytes)));
+  families.Gauge("varve_tsdb_unfolded_families",
+                 "Finished stretches of closed chunks that wait to be folded.",
+                 static_cast<double>(counters.unfolded_families));
+  families.Gauge("varve_tsdb_buckets", "Days (or what a bucket spans) that have samples.",
+                 static_cast<double>(counters.buckets));
+  families.Gauge("prometheus_tsdb_blocks_loaded",
+                 "Number of generations: what one fold or merge wrote of a bucket.",
+                 static_cast<double>(counters.generations));
+  families.Gauge("varve_tsdb_folded_samples", "Samples in generations.",
+                 static_cast<double>(counters.generation_samples));
+  families.Gauge("varve_tsdb_folded_bytes", "Bytes of generations.",
+                 static_cast<double>(counters.generation_bytes));
+}
 
 }  // namespace
 
@@ -206,7 +266,7 @@ std::vector<MetricFamily> StorageMetrics::Collect() const {
   families.Counter("prometheus_tsdb_too_old_samples_total",
                    "Total number of refused samples that were too old.",
                    static_cast<double>(counters.too_old_samples));
-  families.Counter("prometheus_tsdb_duplicate_samples_total",
+  families.Counter("varve_tsdb_duplicate_samples_total",
                    "Total number of refused samples that had another value at the same time.",
                    static_cast<double>(counters.duplicate_samples));
   families.Counter("prometheus_tsdb_wal_corruptions_total",
@@ -235,8 +295,22 @@ std::vector<MetricFamily> StorageMetrics::Collect() const {
                  static_cast<double>(counters.log_bytes));
   families.Gauge("prometheus_tsdb_head_active_appenders", "Number of active appenders.",
                  static_cast<double>(counters.active_appenders));
-  families.Gauge("prometheus_tsdb_retention_limit_seconds", "How long samples are kept.",
-                 Seconds(retention_));
+  families.Gauge("prometheus_tsdb_retention_limit_seconds",
+                 "How long samples are kept; 0 if age does not matter.", Seconds(retention_));
+  families.Gauge("prometheus_tsdb_retention_limit_bytes",
+                 "What all data may take; 0 if there is no such limit.",
+                 static_cast<double>(retention_bytes_.load()));
+  families.Gauge(
+      "varve_tsdb_retention_limit_percentage",
+      "Percentage of the file system that all data may take; 0 if there is no such limit.",
+      retention_percentage_);
+  const bool none = counters.oldest_sample == kMaxTimestamp;
+  families.Gauge("prometheus_tsdb_lowest_timestamp",
+                 "Time of the oldest stored sample, in milliseconds.",
+                 none ? 0 : static_cast<double>(counters.oldest_sample));
+  families.Gauge("prometheus_tsdb_lowest_timestamp_seconds", "Time of the oldest stored sample.",
+                 none ? 0 : Seconds(counters.oldest_sample));
+  AddFolding(counters, families);
   return families.Take();
 }
 

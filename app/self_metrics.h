@@ -8,6 +8,7 @@
 #include <prometheus/metric_family.h>
 
 #include <atomic>
+#include <cstdint>
 #include <vector>
 
 #include "model/clock.h"
@@ -38,12 +39,19 @@ class StorageMetrics : public prometheus::Collectable {
  public:
   // `storage` must outlive this object.
   void Attach(const StorageAdmin& storage) { storage_ = &storage; }
-  void SetRetention(DurationMs retention) { retention_ = retention; }
+  // What is configured; 0 = no limit.
+  void SetRetention(DurationMs retention, uint64_t bytes, double percentage) {
+    retention_ = retention;
+    retention_bytes_ = bytes;
+    retention_percentage_ = percentage;
+  }
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
   std::atomic<const StorageAdmin*> storage_{nullptr};
   std::atomic<DurationMs> retention_{0};
+  std::atomic<uint64_t> retention_bytes_{0};
+  std::atomic<double> retention_percentage_{0};
 };
 
 }  // namespace varve

@@ -392,8 +392,9 @@ absl::Status Server::Apply(Config config) {
   RETURN_IF_ERROR(scrape_->ApplyConfig(config.scrape_configs, config.global.external_labels));
   retention_ = RetentionOf(config);
   db_->SetRetention(retention_);
-  db_->SetSizeRetention(SizeRetentionOf(config));
-  storage_metrics_.SetRetention(retention_);
+  const SizeRetention size = SizeRetentionOf(config);
+  db_->SetSizeRetention(size);
+  storage_metrics_.SetRetention(retention_, size.bytes, size.percentage);
   db_->SetOutOfOrderWindow(config.storage.out_of_order_time_window);
   db_->SetExemplarsMax(config.storage.exemplars_max);
   evaluation_interval_ = config.global.evaluation_interval;

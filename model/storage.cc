@@ -70,6 +70,13 @@ void SeriesSamples::Clear() {
   cost = ReadCost();
 }
 
+void DurationCounts::Add(double seconds) {
+  sum += seconds;
+  size_t bound = 0;
+  while (bound < kBounds && seconds > static_cast<double>(uint64_t{1} << bound)) ++bound;
+  ++counts[bound];
+}
+
 size_t Appender::AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused) {
   for (size_t i = 0; i < samples.size(); ++i) {
     const KnownSample& sample = samples[i];

@@ -9,6 +9,7 @@
 #include <absl/status/statusor.h>
 #include <absl/types/span.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -295,7 +296,25 @@ struct CardinalityStats {
   std::vector<NamedCount> series_by_pair;  // "name=value"
 };
 
-// Counters since the start, for /metrics.
+// How long the runs of a job took, in seconds.
+struct DurationCounts {
+  // The run took at most 1, 2, 4, ... 8192 seconds, or more.
+  static constexpr size_t kBounds = 14;
+  std::array<uint64_t, kBounds + 1> counts{};  // Of each bound alone, then of longer ones.
+  double sum = 0;
+
+  void Add(double seconds);
+};
+
+// Folding closed chunks into columns, or merging what was folded before.
+struct FoldCounters {
+  uint64_t runs = 0;
+  uint64_t failures = 0;
+  uint64_t bytes = 0;  // Written.
+  DurationCounts durations;
+};
+
+// Counters since the start and sizes of now, for /metrics.
 struct StorageCounters {
   uint64_t float_samples_appended = 0;
   uint64_t histogram_samples_appended = 0;
@@ -316,6 +335,14 @@ struct StorageCounters {
   uint64_t disk_bytes = 0;
   uint64_t log_bytes = 0;
   uint64_t active_appenders = 0;
+  FoldCounters folds;
+  FoldCounters merges;
+  uint64_t buckets = 0;
+  uint64_t generations = 0;
+  uint64_t generation_samples = 0;
+  uint64_t generation_bytes = 0;
+  uint64_t unfolded_families = 0;  // Finished stretches of closed chunks that wait to be folded.
+  TimestampMs oldest_sample = kMaxTimestamp;  // About: no sample is older. kMaxTimestamp = none.
 };
 
 // What the admin and status endpoints ask of the storage. Thread-safe.

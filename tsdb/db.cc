@@ -29,6 +29,7 @@
 #include "tsdb/open_store.h"
 #include "tsdb/querier.h"
 #include "tsdb/reserve_file.h"
+#include "tsdb/retention_clock.h"
 
 namespace varve {
 
@@ -135,6 +136,11 @@ class DbImpl : public Db {
     late_at_start_ = engine_->head.late_samples();  // Replayed.
     disk_bytes_ = engine_->store->DiskBytes();
     AccountMemory();
+    {
+      MutexLock lock(maintenance_mutex_);
+      retention_clock_.emplace(engine_->head.max_time(), clock_.Now(),
+                               clock_.MonotonicNanos() / kNanosPerMs);
+    }
     if (options_.background) {
       thread_ = std::thread([this] { Run(); });
       folding_thread_ = std::thread([this] { RunFolding(); });
@@ -147,7 +153,12 @@ class DbImpl : public Db {
   std::unique_ptr<Appender> NewAppender() override {
     if (!options_.memory->Allows(MemoryUse::kKnownSeries)) return NewRefusingAppender();
     AppendWindow window;
-    const TimestampMs newest = engine_->head.max_time();
+    TimestampMs newest = engine_->head.max_time();
+    if (options_.lookahead_limit > 0) {
+      window.max = clock_.Now() + options_.lookahead_limit;
+      // The clock went back, and nobody has seen to it yet.
+      newest = std::min(newest, window.max);
+    }
     const DurationMs late =
         std::min(out_of_order_window_.load(std::memory_order_relaxed), kStoredTimeMax);
     if (newest == kMinTimestamp) {
@@ -156,7 +167,6 @@ class DbImpl : public Db {
       window.min = newest - options_.head_window;
       if (late > 0) window.late_min = newest - late;
     }
-    if (options_.lookahead_limit > 0) window.max = clock_.Now() + options_.lookahead_limit;
     return NewHeadAppender(*engine_, window);
   }
 
@@ -208,6 +218,7 @@ class DbImpl : public Db {
     counters.disk_bytes = disk_bytes_;
     counters.log_bytes = engine_->write_path.log_bytes();
     counters.active_appenders = now.active_appenders;
+    CountStored(counters);
     return counters;
   }
 
@@ -276,6 +287,7 @@ class DbImpl : public Db {
     WritePath& write_path = engine_->write_path;
     const DurationMs retention = retention_.load(std::memory_order_relaxed);
     if (!options_.background) AccountMemory();
+    write_path.RetireFutureIfAny();
     RETURN_IF_ERROR(write_path.RotateHotIfDue(retention));
     RETURN_IF_ERROR(write_path.CheckpointIfDue());
     if (!options_.background) RETURN_IF_ERROR(engine_->folder.Run());
@@ -285,7 +297,7 @@ class DbImpl : public Db {
       swept_ms_ = now_ms;
       swept_newest_ = newest;
       RETURN_IF_ERROR(write_path.Sweep());
-      RETURN_IF_ERROR(write_path.Expire(retention));
+      RETURN_IF_ERROR(Expire(retention));
     }
     return ExpireBySize();
   }
@@ -327,8 +339,8 @@ class DbImpl : public Db {
     StoredStats stats{.hot_families = set->families.size(),
                       .buckets = set->buckets.buckets().size(),
                       .generations = set->generations.size(),
-                      .folds = engine_->counters->folds,
-                      .merges = engine_->counters->merges};
+                      .folds = engine_->folder.folds().runs,
+                      .merges = engine_->folder.merges().runs};
     for (const GenerationPtr& generation : set->generations) {
       stats.generation_samples += generation->info().samples;
       stats.generation_bytes += generation->info().bytes;
@@ -341,6 +353,22 @@ class DbImpl : public Db {
  private:
   absl::Status At(std::string_view step) const {
     return options_.at_step ? options_.at_step(step) : absl::OkStatus();
+  }
+
+  void CountStored(StorageCounters& counters) const {
+    counters.folds = engine_->folder.folds();
+    counters.merges = engine_->folder.merges();
+    const StoredStats stored = Stored();
+    counters.buckets = stored.buckets;
+    counters.generations = stored.generations;
+    counters.generation_samples = stored.generation_samples;
+    counters.generation_bytes = stored.generation_bytes;
+    counters.unfolded_families = stored.hot_families - 1;
+    counters.oldest_sample = engine_->head.Stats().min_time;
+    const std::shared_ptr<const HotSet> set = engine_->write_path.hot_set();
+    for (const GenerationPtr& generation : set->generations) {
+      counters.oldest_sample = std::min(counters.oldest_sample, generation->info().min_time);
+    }
   }
 
   // Samples of the past that are sent faster than they were taken must not fill memory meanwhile.
@@ -428,6 +456,15 @@ class DbImpl : public Db {
     return absl::OkStatus();
   }
 
+  absl::Status Expire(DurationMs retention) ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mutex_) {
+    TimestampMs newest = engine_->head.max_time();
+    const TimestampMs now =
+        retention_clock_->Now(clock_.Now(), clock_.MonotonicNanos() / kNanosPerMs);
+    if (newest == kMinTimestamp || retention <= 0) return absl::OkStatus();
+    if (options_.lookahead_limit > 0) newest = std::min(newest, now + options_.lookahead_limit);
+    return engine_->write_path.Expire(newest - retention);
+  }
+
   absl::Status ExpireBySize() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mutex_) {
     disk_bytes_ = engine_->store->DiskBytes();
     uint64_t limit = size_retention_.bytes;
@@ -458,6 +495,7 @@ class DbImpl : public Db {
         if (stop_) return;
       }
       AccountMemory();
+      engine_->write_path.RetireFutureIfAny();
       absl::Status status = Heal();
       if (!status.ok()) continue;  // Said when it began.
       // A log that grows fast must not wait for the next round.
@@ -508,6 +546,7 @@ class DbImpl : public Db {
   // One maintenance at a time; never taken by callers on the data path.
   Mutex maintenance_mutex_;
   int64_t swept_ms_ ABSL_GUARDED_BY(maintenance_mutex_) = 0;
+  std::optional<RetentionClock> retention_clock_ ABSL_GUARDED_BY(maintenance_mutex_);
   std::atomic<TimestampMs> swept_newest_ = kMinTimestamp;  // The head's time then.
   ReserveFile reserve_ ABSL_GUARDED_BY(maintenance_mutex_);
   SizeRetention size_retention_ ABSL_GUARDED_BY(maintenance_mutex_);

@@ -28,7 +28,7 @@ Engine::Engine(const DbOptions& db_options, Clock& clock,
                        .series_max = options.series_max,
                        .memory = options.memory}),
       write_path(options, clock, *store, head, exemplars, *counters),
-      folder(options, *store, head, write_path, *counters) {}
+      folder(options, clock, *store, head, write_path, *counters) {}
 
 absl::StatusOr<std::shared_ptr<Engine>> Engine::Open(const DbOptions& options, Clock& clock) {
   const auto counters = std::make_shared<AtomicCounters>();

@@ -226,6 +226,34 @@ absl::Status Folder::Publish(const TableChange& change) {
   return status;
 }
 
+// ---------------------------------------------------------------------------------------- counting
+
+absl::Status Folder::Counted(FoldCounters Folder::*into,
+                             absl::FunctionRef<absl::Status(uint64_t& bytes)> job) {
+  const int64_t begin = clock_.MonotonicNanos();
+  uint64_t bytes = 0;
+  absl::Status status = job(bytes);
+  if (absl::IsCancelled(status) || absl::IsAborted(status)) return status;  // Done again later.
+  const double seconds = static_cast<double>(clock_.MonotonicNanos() - begin) / 1e9;
+  MutexLock lock(counts_mutex_);
+  FoldCounters& counters = this->*into;
+  ++counters.runs;
+  if (!status.ok()) ++counters.failures;
+  counters.bytes += bytes;
+  counters.durations.Add(seconds);
+  return status;
+}
+
+FoldCounters Folder::folds() const {
+  MutexLock lock(counts_mutex_);
+  return folds_;
+}
+
+FoldCounters Folder::merges() const {
+  MutexLock lock(counts_mutex_);
+  return merges_;
+}
+
 // ----------------------------------------------------------------------------------------- folding
 
 absl::Status Folder::FoldBucket(const HotFamily& hot, HotCursor& cursor, TableChange& change) {
@@ -279,7 +307,7 @@ absl::Status Folder::FoldBucket(const HotFamily& hot, HotCursor& cursor, TableCh
   return absl::OkStatus();
 }
 
-absl::Status Folder::Fold(const HotFamily& hot) {
+absl::Status Folder::Fold(const HotFamily& hot, uint64_t& bytes) {
   RETURN_IF_ERROR(At("begin"));
   TableChange change;
   change.folded_below = hot.number + 1;
@@ -301,7 +329,7 @@ absl::Status Folder::Fold(const HotFamily& hot) {
     CountDamage(hot.family->name(), absl::DataLossError("blocks could not be read"));
   }
   RETURN_IF_ERROR(Publish(change));
-  ++counters_.folds;
+  for (const TableChange::Bucket& bucket : change.buckets) bytes += bucket.added->bytes;
   return At("hot family dropped");
 }
 
@@ -343,7 +371,8 @@ absl::Status Folder::MergeInto(const std::vector<GenerationPtr>& from, const Tom
   }
 }
 
-absl::Status Folder::Merge(const HotSet& set, const BucketTable::Bucket& bucket, size_t first) {
+absl::Status Folder::Merge(const HotSet& set, const BucketTable::Bucket& bucket, size_t first,
+                           uint64_t& bytes) {
   RETURN_IF_ERROR(At("begin merge"));
   TableChange::Bucket change{.partition = bucket.partition, .start = bucket.start};
   std::vector<GenerationPtr> from;
@@ -370,8 +399,15 @@ absl::Status Folder::Merge(const HotSet& set, const BucketTable::Bucket& bucket,
   TableChange table;
   table.buckets.push_back(std::move(change));
   RETURN_IF_ERROR(Publish(table));
-  ++counters_.merges;
+  bytes += added.bytes;
   return absl::OkStatus();
+}
+
+absl::Status Folder::MergeCounted(const HotSet& set, const BucketTable::Bucket& bucket,
+                                  size_t first) {
+  return Counted(&Folder::merges_, [&](uint64_t& bytes) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return Merge(set, bucket, first, bytes);
+  });
 }
 
 bool Folder::HasClosed(const BucketTable::Bucket& bucket) const {
@@ -395,7 +431,7 @@ absl::Status Folder::MergeGenerations(bool seal_all) {
     const bool seal = seal_all || (!bucket.sealed && !in_hot && HasClosed(bucket));
     const size_t first = seal ? 0 : FirstToMerge(bucket.generations);
     if (first == count) continue;
-    const absl::Status status = Merge(*set, bucket, first);
+    const absl::Status status = MergeCounted(*set, bucket, first);
     if (absl::IsDataLoss(status)) {
       CountDamage("generation", status);
       unmergeable_.emplace(bucket.partition, bucket.start);
@@ -424,7 +460,7 @@ absl::Status Folder::Clean(uint64_t sequence) {
                          });
     };
     if (!std::any_of(bucket.generations.begin(), bucket.generations.end(), has_deleted)) continue;
-    RETURN_IF_ERROR(Merge(*set, bucket, 0));
+    RETURN_IF_ERROR(MergeCounted(*set, bucket, 0));
   }
   return write_path_.DropRetired();
 }
@@ -437,7 +473,9 @@ absl::Status Folder::RunLocked(bool seal_all) {
 
 absl::Status Folder::FoldAndMerge(bool seal_all) {
   for (const std::shared_ptr<HotFamily>& hot : write_path_.FinishedHot()) {
-    const absl::Status status = Fold(*hot);
+    const absl::Status status =
+        Counted(&Folder::folds_,
+                [&](uint64_t& bytes) ABSL_NO_THREAD_SAFETY_ANALYSIS { return Fold(*hot, bytes); });
     if (!absl::IsAborted(status)) RETURN_IF_ERROR(status);
   }
   RETURN_IF_ERROR(MergeGenerations(seal_all));

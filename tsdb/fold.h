@@ -13,6 +13,7 @@
 // deleted once the last reader of an older table has left.
 #pragma once
 
+#include <absl/functional/function_ref.h>
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
@@ -25,7 +26,9 @@
 #include <utility>
 #include <vector>
 
+#include "model/clock.h"
 #include "model/mutex.h"
+#include "model/storage.h"
 #include "tsdb/db.h"
 #include "tsdb/generation.h"
 #include "tsdb/generation_writer.h"
@@ -47,9 +50,10 @@ size_t FirstToMerge(const std::vector<BucketTable::Generation>& generations);
 class Folder {
  public:
   // All outlive the folder.
-  Folder(const DbOptions& options, Store& store, Head& head, WritePath& write_path,
+  Folder(const DbOptions& options, Clock& clock, Store& store, Head& head, WritePath& write_path,
          AtomicCounters& counters)
       : options_(options),
+        clock_(clock),
         store_(store),
         head_(head),
         write_path_(write_path),
@@ -69,18 +73,27 @@ class Folder {
   // Makes the pass at work end at its next series; what it has not published is done again later.
   void Stop() { stopped_.store(true, std::memory_order_relaxed); }
 
+  FoldCounters folds() const ABSL_LOCKS_EXCLUDED(counts_mutex_);
+  FoldCounters merges() const ABSL_LOCKS_EXCLUDED(counts_mutex_);
+
  private:
+  // Runs `job`, which says how many bytes it wrote, and counts it.
+  absl::Status Counted(FoldCounters Folder::*into,
+                       absl::FunctionRef<absl::Status(uint64_t& bytes)> job)
+      ABSL_LOCKS_EXCLUDED(counts_mutex_);
   absl::Status RunLocked(bool seal_all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status FoldAndMerge(bool seal_all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status Fold(const HotFamily& hot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Fold(const HotFamily& hot, uint64_t& bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status FoldBucket(const HotFamily& hot, HotCursor& cursor, TableChange& change)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Publishes `change`, or deletes the generations it would have added.
   absl::Status Publish(const TableChange& change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status MergeGenerations(bool seal_all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Merges the generations of `bucket` from `first` on.
-  absl::Status Merge(const HotSet& set, const BucketTable::Bucket& bucket, size_t first)
+  absl::Status MergeCounted(const HotSet& set, const BucketTable::Bucket& bucket, size_t first)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Merge(const HotSet& set, const BucketTable::Bucket& bucket, size_t first,
+                     uint64_t& bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status MergeInto(const std::vector<GenerationPtr>& from, const TombstoneSet& deleted,
                          GenerationWriter& writer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::unique_ptr<GenerationWriter>> NewWriter(PartitionId partition,
@@ -91,6 +104,7 @@ class Folder {
   absl::Status At(std::string_view step);
 
   const DbOptions& options_;
+  Clock& clock_;
   Store& store_;
   Head& head_;
   WritePath& write_path_;
@@ -102,6 +116,10 @@ class Folder {
   std::string scratch_ ABSL_GUARDED_BY(mutex_);
   // Buckets whose generations could not be merged: left as they are until the next start.
   std::set<std::pair<PartitionId, TimestampMs>> unmergeable_ ABSL_GUARDED_BY(mutex_);
+
+  mutable Mutex counts_mutex_;
+  FoldCounters folds_ ABSL_GUARDED_BY(counts_mutex_);
+  FoldCounters merges_ ABSL_GUARDED_BY(counts_mutex_);
 };
 
 }  // namespace varve

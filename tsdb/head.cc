@@ -73,10 +73,19 @@ SeriesRecord& Head::InsertRecord(Shard& shard, uint64_t id) {
   return record;
 }
 
+uint64_t Head::FindLive(const Labels& labels) const {
+  const uint64_t id = index_.Find(labels);
+  if (id == 0 || !any_retired_.load(std::memory_order_relaxed)) return id;
+  const Shard& shard = shards_[ShardOf(id)];
+  MutexLock lock(shard.mutex);
+  const SeriesRecord* record = FindRecord(shard, id);
+  return record != nullptr && record->retired ? 0 : id;
+}
+
 absl::StatusOr<uint64_t> Head::FindOrCreate(const Labels& labels) {
-  if (const uint64_t id = index_.Find(labels); id != 0) return id;
+  if (const uint64_t id = FindLive(labels); id != 0) return id;
   MutexLock lock(create_mutex_);
-  if (const uint64_t id = index_.Find(labels); id != 0) return id;
+  if (const uint64_t id = FindLive(labels); id != 0) return id;
   if (options_.series_max > 0 && index_.series() >= options_.series_max) {
     return AppendErrorStatus(AppendError::kLimit, "the limit of series in memory is reached");
   }
@@ -119,6 +128,33 @@ bool Head::IsIdle(const SeriesRecord& record, const IdleLimits& idle) {
   return record.chunk.last_time < (ended ? idle.ended_before : idle.silent_before);
 }
 
+uint64_t Head::RetireAfter(TimestampMs limit, TimestampMs now) {
+  uint64_t retired = 0;
+  TimestampMs newest = kMinTimestamp;
+  bool in_use = false;
+  MutexLock create_lock(create_mutex_);
+  any_retired_.store(true, std::memory_order_relaxed);
+  for (Shard& shard : shards_) {
+    MutexLock lock(shard.mutex);
+    for (auto& [number, slot] : shard.blocks) {
+      for (SeriesRecord& record : *slot.records) {
+        if (!record.present || !record.has_samples || record.retired) continue;
+        if (record.chunk.last_time <= limit) {
+          newest = std::max(newest, record.chunk.last_time);
+        } else if (record.pending.load(std::memory_order_relaxed) > 0) {
+          in_use = true;
+        } else {
+          record.retired = true;
+          ++retired;
+        }
+      }
+    }
+  }
+  // With one passed over the caller is to come again.
+  if (!in_use) max_time_.store(newest == kMinTimestamp ? now : newest, std::memory_order_relaxed);
+  return retired;
+}
+
 Head::SweepResult Head::Sweep(size_t shard_number, const IdleLimits& idle, uint32_t oldest_epoch) {
   SweepResult result;
   MutexLock create_lock(create_mutex_);
@@ -130,7 +166,7 @@ Head::SweepResult Head::Sweep(size_t shard_number, const IdleLimits& idle, uint3
       for (uint64_t i = 0; i < kBlockSeries; ++i) {
         SeriesRecord& record = (*slot.records)[i];
         if (!record.present || record.pending.load(std::memory_order_relaxed) > 0 ||
-            !IsIdle(record, idle)) {
+            !(record.retired || IsIdle(record, idle))) {
           continue;
         }
         const uint64_t id = number * kBlockSeries + i;

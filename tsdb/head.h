@@ -58,6 +58,7 @@ struct SeriesRecord {
   bool saved = false;       // So does a row of `series`.
   bool has_samples = false;
   bool last_is_histogram = false;
+  bool retired = false;  // Head::RetireAfter()
 
   // An addition that locks nothing, as the shard's lock is held.
   void AddPending(uint32_t count) {
@@ -175,7 +176,11 @@ class Head {
 
   // Time of the newest sample; kMinTimestamp before the first.
   TimestampMs max_time() const { return max_time_.load(std::memory_order_relaxed); }
-  void ClampMaxTime(TimestampMs limit);
+  // WRITER: a clock that was wrong must not keep today's samples out. Series with samples after
+  // `limit` get no more: their labels go on under new refs, and they leave memory as idle ones do.
+  // The newest sample is now that of the other series, `now` if there is none. Series in use by a
+  // batch are passed over. Returns how many were retired.
+  uint64_t RetireAfter(TimestampMs limit, TimestampMs now);
 
   // --------------------------------------------------------------------- checkpoint, restart
 
@@ -307,6 +312,8 @@ class Head {
   static SeriesRecord& InsertRecord(Shard& shard, uint64_t id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
   absl::StatusOr<uint64_t> FindOrCreate(const Labels& labels) ABSL_LOCKS_EXCLUDED(create_mutex_);
+  // The series with these labels that is not retired; 0 if there is none.
+  uint64_t FindLive(const Labels& labels) const;
 
   // Returns once no series is being created or removed.
   void AwaitRemoval() ABSL_LOCKS_EXCLUDED(create_mutex_);
@@ -349,6 +356,7 @@ class Head {
   std::atomic<TimestampMs> newest_late_ = kMinTimestamp;
   std::atomic<uint64_t> late_samples_ = 0;  // Accepted.
   std::atomic<uint64_t> open_chunks_ = 0;
+  std::atomic<bool> any_retired_ = false;  // At any time.
 
   size_t next_sampled_shard_ = 0;  // MemoryBytes()'s own.
 
@@ -370,7 +378,8 @@ absl::Status Head::WithSeries(uint64_t id, const Labels& labels, Use use) {
     if (id != 0) {
       Shard& shard = shards_[ShardOf(id)];
       MutexLock lock(shard.mutex);
-      if (SeriesRecord* record = FindRecord(shard, id)) {
+      SeriesRecord* record = FindRecord(shard, id);
+      if (record != nullptr && !record->retired) {
         use(id, *record);
         return absl::OkStatus();
       }
@@ -401,7 +410,7 @@ size_t Head::WithKnown(absl::Span<const KnownSample> samples,
       const auto id = static_cast<uint64_t>(samples[i].ref);
       if (id / kBlockSeries != number) break;
       SeriesRecord& record = block[id % kBlockSeries];
-      if (!record.present || !use(i, record)) return i;
+      if (!record.present || record.retired || !use(i, record)) return i;
     }
   }
   return i;

@@ -353,10 +353,6 @@ void Head::Written(uint32_t epoch) {
   unwritten_.clear();
 }
 
-void Head::ClampMaxTime(TimestampMs limit) {
-  max_time_.store(std::min(limit, max_time()), std::memory_order_relaxed);
-}
-
 void Head::DropBucketsBefore(TimestampMs time) {
   if (bucket_table_.DropEmptyBefore(time) > 0) {
     bucket_table_changed_ = true;

@@ -322,10 +322,7 @@ absl::Status WritePath::Recover(bool losses) {
     if (time.ok()) newest_late = static_cast<TimestampMs>(*time);
   }
   head_.RaiseNewestLate(newest_late);
-  // A clock that was wrong before must not keep today's samples out.
-  if (options_.lookahead_limit > 0 && head_.max_time() != kMinTimestamp) {
-    head_.ClampMaxTime(clock_.Now() + options_.lookahead_limit);
-  }
+  RetireFuture();
   log_begun_nanos_ = clock_.MonotonicNanos();
   return absl::OkStatus();
 }

@@ -256,14 +256,13 @@ absl::Status WritePath::RotateHotIfDue(DurationMs retention) {
     if (stats.series > stats.chunks + stats.chunks / 2 + kEndedSeriesMin) {
       lasts = std::min(lasts, kCrowdedHotEpoch);
     }
-    if (head_.max_time() - begun < lasts) return absl::OkStatus();
+    // One begun in a future that was not has lasted long enough.
+    if (begun <= head_.max_time() && head_.max_time() - begun < lasts) return absl::OkStatus();
   }
   return RotateHot();
 }
 
-absl::Status WritePath::Expire(DurationMs retention) {
-  if (head_.max_time() == kMinTimestamp || retention <= 0) return absl::OkStatus();
-  const TimestampMs cutoff = head_.max_time() - retention;
+absl::Status WritePath::Expire(TimestampMs cutoff) {
   std::vector<std::shared_ptr<HotFamily>> expired;
   {
     MutexLock lock(commit_mutex_);
@@ -491,6 +490,25 @@ absl::Status WritePath::SweepShard(size_t shard, const Head::IdleLimits& idle,
     batch.Delete(store_.series().handle(), EncodeIdKey(id));
   }
   return Write(batch, "removing series without data");
+}
+
+void WritePath::RetireFuture() {
+  const TimestampMs now = clock_.Now();
+  const TimestampMs limit = now + options_.lookahead_limit;
+  if (options_.lookahead_limit <= 0 || head_.max_time() <= limit) return;
+  const uint64_t retired = head_.RetireAfter(limit, now);
+  if (retired == 0) return;
+  spdlog::warn(LogLine("The clock went back: series with samples ahead of it begin anew",
+                       {{"series", std::to_string(retired)}}));
+}
+
+void WritePath::RetireFutureIfAny() {
+  if (options_.lookahead_limit <= 0 ||
+      head_.max_time() <= clock_.Now() + options_.lookahead_limit) {
+    return;
+  }
+  MutexLock lock(commit_mutex_);
+  RetireFuture();
 }
 
 absl::Status WritePath::Sweep() {

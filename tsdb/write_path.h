@@ -97,8 +97,6 @@ struct AtomicCounters {
   std::atomic<uint64_t> failed_commits = 0;
   std::atomic<uint64_t> families_expired = 0;
   std::atomic<uint64_t> size_expired = 0;
-  std::atomic<uint64_t> folds = 0;
-  std::atomic<uint64_t> merges = 0;
   std::atomic<uint64_t> active_appenders = 0;
 
   void CountRefused(AppendError error);
@@ -168,14 +166,17 @@ class WritePath {
 
   // Starts a new hot family if the current one has lasted its time.
   absl::Status RotateHotIfDue(DurationMs retention) ABSL_LOCKS_EXCLUDED(commit_mutex_);
-  // Drops buckets and hot families all of whose samples are older than `retention`.
-  absl::Status Expire(DurationMs retention) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // Drops buckets and hot families all of whose samples are older than `cutoff`.
+  absl::Status Expire(TimestampMs cutoff) ABSL_LOCKS_EXCLUDED(commit_mutex_);
   // Drops the oldest generations until their files' `bytes` or more are gone.
   absl::Status ExpireOldest(uint64_t bytes) ABSL_LOCKS_EXCLUDED(commit_mutex_);
   // Closes idle chunks; removes series without data.
   absl::Status Sweep() ABSL_LOCKS_EXCLUDED(commit_mutex_);
   // Starts a new hot family if `number` is the one written to.
   absl::Status FinishHot(uint64_t number) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // If the newest sample lies further ahead of the clock than samples may, the clock went back:
+  // series that have such samples are retired (Head::RetireAfter()).
+  void RetireFutureIfAny() ABSL_LOCKS_EXCLUDED(commit_mutex_);
   // Checkpoints and flushes; commits fail from now on.
   absl::Status Close() ABSL_LOCKS_EXCLUDED(commit_mutex_, checkpoint_mutex_);
 
@@ -210,6 +211,7 @@ class WritePath {
     uint64_t bytes = 0;
   };
 
+  void RetireFuture() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status RecoverMeta() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status RecoverHotFamilies() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status RecoverSeries(SeriesLoader& loader) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);

@@ -39,8 +39,11 @@ class Model {
       Delete();
     } else if (what < 86) {
       clock_.Advance(static_cast<DurationMs>(random_() % (20 * kMinute)));
+    } else if (what < 87) {
+      StepClock();
     } else if (what < 93) {
       REQUIRE(db_->Maintain().ok());
+      Retire();
     } else if (what < 95) {
       REQUIRE(db_->Checkpoint().ok());
     } else if (what < 96) {
@@ -57,6 +60,7 @@ class Model {
     // Without Close() the destructor closes; the crash test covers what a kill leaves.
     db_.reset();
     db_ = MustOpen(Options(), clock_);
+    Retire();
     Compare();
   }
 
@@ -79,6 +83,32 @@ class Model {
             .background = false};
   }
 
+  // A step of the wall clock by up to some days, most often back to about where it was.
+  void StepClock() {
+    const auto by = static_cast<DurationMs>(random_() % (3 * kDay));
+    const TimestampMs ahead = clock_.Now() + by;
+    const TimestampMs behind = std::max(clock_.Now() - by, kBegin + kMinute);
+    clock_.Set(random_() % 3 == 0 ? ahead : behind);
+  }
+
+  // What the storage does once it sees that the newest sample lies too far ahead of the clock:
+  // series with such samples begin anew.
+  void Retire() {
+    const TimestampMs limit = clock_.Now() + 10 * kMinute;
+    if (!newest_.has_value() || *newest_ <= limit) return;
+    TimestampMs newest = kMinTimestamp;
+    for (auto& [labels, last] : last_) {
+      if (last.empty()) continue;
+      if (last.begin()->first > limit) {
+        last.clear();
+      } else {
+        newest = std::max(newest, last.begin()->first);
+      }
+    }
+    newest_ = newest == kMinTimestamp ? clock_.Now() : newest;
+    retired_ = true;
+  }
+
   Labels RandomLabels() {
     return Labels::Of({{"__name__", "m"}, {"s", std::to_string(random_() % 12)}});
   }
@@ -99,8 +129,9 @@ class Model {
     const auto appender = db_->NewAppender();
     AppendWindow window;
     if (newest_.has_value()) {
-      window.min = *newest_ - kHour;
-      if (late_window_ > 0) window.late_min = *newest_ - late_window_;
+      const TimestampMs newest = std::min(*newest_, clock_.Now() + 10 * kMinute);
+      window.min = newest - kHour;
+      if (late_window_ > 0) window.late_min = newest - late_window_;
     }
     std::map<std::string, std::map<TimestampMs, ModelSample>> batch;
     for (size_t i = random_() % 30; i-- > 0;) {
@@ -109,8 +140,12 @@ class Model {
       TimestampMs time = clock_.Now() + static_cast<TimestampMs>(random_() % (2 * kMinute));
       if (random_() % 10 == 0) time -= static_cast<TimestampMs>(random_() % (2 * kHour));
       if (random_() % 20 == 0) time += 9 * kMinute + static_cast<TimestampMs>(random_() % kMinute);
-      // Which of two samples at one time stays is not said, if one is late.
-      if (late_window_ > 0 && IsThere(labels.ToString(), time, batch)) continue;
+      // Which of two samples at one time stays is not said, if one is late or of a series that
+      // began anew.
+      if ((late_window_ > 0 || retired_) && IsThere(labels.ToString(), time, batch)) continue;
+      if (IsStaleNan(sample.value) && MayEndHistogram(labels.ToString(), batch)) {
+        continue;  // It would become a histogram, tested elsewhere.
+      }
       if (late_window_ > 0 && window.late_min == kMaxTimestamp &&
           time <= clock_.Now() + 10 * kMinute) {
         window.late_min = time - late_window_;
@@ -140,7 +175,14 @@ class Model {
     sample.is_histogram = random_() % 6 == 0;
     if (sample.is_histogram) sample.histogram = RandomHistogram(random_);
     sample.value = RandomValue(random_);
-    if (IsStaleNan(sample.value)) sample.value = 0;  // Its own rule, tested elsewhere.
+    if (random_() % 12 == 0) {
+      sample.value = StaleNan();
+      if (sample.is_histogram) {
+        sample.histogram = Histogram();
+        sample.histogram.sum = StaleNan();
+        sample.histogram.integer_counts = random_() % 2 == 0;
+      }
+    }
     if (random_() % 8 == 0) sample.start = kBegin - static_cast<TimestampMs>(random_() % kHour);
     return sample;
   }
@@ -171,6 +213,16 @@ class Model {
     }
     batch[key][time] = sample;
     return AppendError::kNone;
+  }
+
+  bool MayEndHistogram(const std::string& labels,
+                       const std::map<std::string, std::map<TimestampMs, ModelSample>>& batch) {
+    const auto in_batch = batch.find(labels);
+    if (in_batch != batch.end() && !in_batch->second.empty()) {
+      return true;  // Perhaps: it depends on which is newer.
+    }
+    const auto& last = last_[labels];
+    return !last.empty() && last.begin()->second.is_histogram;
   }
 
   bool IsThere(const std::string& labels, TimestampMs time,
@@ -211,6 +263,7 @@ class Model {
   // The newest sample of each series ever, deleted or not: what order is judged by.
   std::map<std::string, std::map<TimestampMs, ModelSample>> last_;
   std::optional<TimestampMs> newest_;
+  bool retired_ = false;  // Some series at some time.
 };
 
 TEST_CASE("storage against a map of samples") {
