@@ -3,6 +3,9 @@
 // Sealing, verifying and analysing a directory.
 #include "tsdb/tools.h"
 
+#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
+#include <absl/hash/hash.h>
 #include <fmt/format.h>
 #include <rocksdb/db.h>
 
@@ -211,9 +214,20 @@ double PerSample(uint64_t bytes, uint64_t samples) {
 
 class Analyzer {
  public:
-  explicit Analyzer(const Store& store) : store_(store) {}
+  explicit Analyzer(Store& store) : store_(store) {}
 
   absl::Status Run() {
+    const FamilyPtr* const folded[] = {&store_.columns(), &store_.labels(), &store_.postings()};
+    for (const FamilyPtr* family : folded) RETURN_IF_ERROR(AddFamily(**family, (*family)->name()));
+    for (const std::string_view prefix : {kHotFamilyPrefix, kLogFamilyPrefix}) {
+      for (const auto& [number, family] : store_.TakeNumbered(prefix)) {
+        RETURN_IF_ERROR(AddFamily(*family, fmt::format("{}*", prefix)));
+      }
+    }
+    for (const Family* family : {&store_.head(), &store_.series(), &store_.exemplars(),
+                                 &store_.tombstones(), &store_.meta()}) {
+      RETURN_IF_ERROR(AddFamily(*family, family->name()));
+    }
     ASSIGN_OR_RETURN(const BucketTable table, ReadBucketTable(store_));
     for (const BucketTable::Bucket& bucket : table.buckets()) {
       for (const BucketTable::Generation& info : bucket.generations) {
@@ -227,8 +241,14 @@ class Analyzer {
   }
 
   std::string ToText(size_t limit) const {
-    std::string out = fmt::format("{} generations, {} samples, {} bytes: {:.3f} bytes a sample\n\n",
-                                  generations_, samples_, bytes_, PerSample(bytes_, samples_));
+    std::string out = fmt::format(
+        "{} generations, {} series, {} samples, {} bytes: {:.3f} bytes a sample\n\n", generations_,
+        series_seen_.size(), samples_, bytes_, PerSample(bytes_, samples_));
+    out += fmt::format("{:<44} {:>12} {:>14}\n", "family", "rows", "bytes");
+    for (const auto& [name, use] : families_) {
+      out += fmt::format("{:<44} {:>12} {:>14}\n", name, use.rows, use.bytes);
+    }
+    out += "\n";
     out += fmt::format("{:<44} {:>12} {:>14} {:>14} {:>8}\n", "encoding", "columns", "samples",
                        "bytes", "B/sample");
     for (const ColumnUse& use : encodings_) {
@@ -249,6 +269,23 @@ class Analyzer {
   }
 
  private:
+  struct FamilyUse {
+    uint64_t rows = 0;
+    uint64_t bytes = 0;  // Of keys and values, before the compression of blocks.
+  };
+
+  absl::Status AddFamily(const Family& family, const std::string& name) {
+    auto it = std::find_if(families_.begin(), families_.end(),
+                           [&name](const auto& known) { return known.first == name; });
+    if (it == families_.end()) it = families_.insert(it, {name, FamilyUse()});
+    return store_.Scan(family, {},
+                       [&](std::string_view key, std::string_view value) -> absl::StatusOr<bool> {
+                         ++it->second.rows;
+                         it->second.bytes += key.size() + value.size();
+                         return true;
+                       });
+  }
+
   absl::Status AddGeneration(const GenerationId& id) {
     // Rows of columns and of labels come in the order of the same ids.
     absl::flat_hash_map<uint64_t, std::string> metric_of;
@@ -258,7 +295,10 @@ class Analyzer {
                          ASSIGN_OR_RETURN(const uint64_t series, DecodeLabelKey(key));
                          ASSIGN_OR_RETURN(const Labels labels, Labels::FromBytes(value));
                          metric_of.emplace(series, labels.Get(kMetricName));
-                         ++metrics_[metric_of[series]].series;
+                         // A series of several buckets is one.
+                         if (series_seen_.insert(labels.Hash()).second) {
+                           ++metrics_[metric_of[series]].series;
+                         }
                          return true;
                        }));
     RETURN_IF_ERROR(
@@ -278,6 +318,8 @@ class Analyzer {
                           [&](std::string_view key, std::string_view) -> absl::StatusOr<bool> {
                             const auto pair = SplitPostingsTail(key.substr(kGenerationPrefixBytes));
                             if (!pair.has_value() || pair->first.empty()) return true;
+                            const uint64_t hash = absl::HashOf(pair->first, pair->second);
+                            if (!pairs_seen_.insert(hash).second) return true;
                             Use& label = labels_[std::string(pair->first)];
                             ++label.series;
                             label.bytes += pair->second.size();
@@ -285,13 +327,16 @@ class Analyzer {
                           });
   }
 
-  const Store& store_;
+  Store& store_;
+  std::vector<std::pair<std::string, FamilyUse>> families_;
+  absl::flat_hash_set<uint64_t> series_seen_;  // Hashes of their labels,
+  absl::flat_hash_set<uint64_t> pairs_seen_;   // and of names and values.
   uint64_t generations_ = 0;
   uint64_t samples_ = 0;
   uint64_t bytes_ = 0;
   std::vector<ColumnUse> encodings_;
   StringMap<Use> metrics_;
-  StringMap<Use> labels_;  // `series`: values, once per generation.
+  StringMap<Use> labels_;  // `series`: values.
 };
 
 }  // namespace

@@ -38,8 +38,8 @@ struct VerifyReport {
 // Reads everything and checks it against its checksums and against one another.
 absl::StatusOr<VerifyReport> VerifyData(const std::string& path);
 
-// What takes how many bytes: families, encodings, the `limit` metrics with most bytes and labels
-// with most values, as a table of text.
+// What takes how many bytes, as tables of text: families of rows, folded or not; of what is folded
+// encodings, the `limit` metrics with most bytes, and the labels with most values.
 absl::StatusOr<std::string> AnalyzeData(const std::string& path, size_t limit);
 
 // Removes table `number` from the database in `directory` and ends the process, with 0 if it

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <sstream>
 
 #include "tests/tsdb/test_values.h"
 #include "tsdb/db.h"
@@ -103,6 +105,53 @@ TEST_CASE_FIXTURE(ToolsFixture, "analyze: bytes by metric and encoding") {
   CHECK(text->find("\nrequests ") != std::string::npos);
   CHECK(text->find("\nconstant ") == std::string::npos);
   CHECK(text->find("\n__name__ ") != std::string::npos);
+}
+
+// The fields of the line that begins with `name`, below the line that begins with `table`.
+std::vector<std::string> LineOf(const std::string& text, const std::string& table,
+                                const std::string& name) {
+  const size_t begin = text.find("\n" + table + " ");
+  REQUIRE(begin != std::string::npos);
+  const size_t line = text.find("\n" + name + " ", begin);
+  REQUIRE_MESSAGE(line != std::string::npos, text);
+  const size_t fields = line + 1 + name.size();
+  std::istringstream words(text.substr(fields, text.find('\n', fields) - fields));
+  return {std::istream_iterator<std::string>(words), std::istream_iterator<std::string>()};
+}
+
+TEST_CASE_FIXTURE(ToolsFixture, "analyze: a series of several buckets counts once") {
+  options.bucket_size = kHour;
+  {
+    auto db = MustOpen(options, clock);
+    for (int i = 0; i < 300; ++i) {
+      clock.Advance(kMinute);
+      for (const char* job : {"x", "y"}) {
+        MustAppend(*db, Labels::Of({{"__name__", "m"}, {"job", job}}), clock.Now(), i);
+      }
+    }
+    REQUIRE(db->Close().ok());
+  }
+  // Not folded yet.
+  auto text = AnalyzeData(dir.path(), 5);
+  REQUIRE_MESSAGE(text.ok(), text.status().ToString());
+  CHECK(text->find("0 generations, 0 series, 0 samples, 0 bytes") == 0);
+  CHECK(std::stoi(LineOf(*text, "family", "hot.*")[0]) >= 8);
+  CHECK(std::stoi(LineOf(*text, "family", "hot.*")[1]) > 600);
+  CHECK(LineOf(*text, "family", "series")[0] == "2");
+  REQUIRE(SealData(dir.path()).ok());
+  text = AnalyzeData(dir.path(), 5);
+  REQUIRE_MESSAGE(text.ok(), text.status().ToString());
+  CHECK(text->find(" generations, 2 series, 600 samples, ") != std::string::npos);
+  CHECK(text->find("1 generations") == std::string::npos);
+  const std::vector<std::string> metric = LineOf(*text, "metric", "m");
+  CHECK(metric[0] == "2");
+  CHECK(metric[1] == "600");
+  CHECK(std::stod(metric[3]) == doctest::Approx(std::stod(metric[2]) / 600).epsilon(0.01));
+  CHECK(LineOf(*text, "label", "job")[0] == "2");
+  CHECK(LineOf(*text, "label", "job")[1] == "2");
+  CHECK(LineOf(*text, "label", "__name__")[0] == "1");
+  CHECK(LineOf(*text, "encoding", "values integer delta constant")[1] == "600");
+  CHECK(std::stoi(LineOf(*text, "family", "columns")[0]) >= 10);
 }
 
 TEST_CASE("tools refuse what is no data directory") {
