@@ -223,7 +223,7 @@ int main(int argc, char** argv) {
     std::string body, comp, ser, smp;
     for (int64_t t = start; t < end; t += step) {
       // Some servers refuse what is an hour older than the newest: no thread runs far ahead.
-      if ((t - start) / step % 60 == 0) together.arrive_and_wait();
+      if ((t - start) / step % std::max<int64_t>(900 / step, 1) == 0) together.arrive_and_wait();
       for (auto& g : ts) {
         int gen = churn > 0 ? int((t - start) / 3600.0 / churn) : 0;
         if (gen != g.gen) g.build(gen);

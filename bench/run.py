@@ -10,7 +10,8 @@ not send the load again.
 Figures are those of one run on one machine: compare the ratios. `./dev bench` lists the names:
 """
 # bench storage: remote-write load: CPU and bytes a sample, memory, time to be ready after kill -9
-# bench churn: memory while all series are replaced every hour, beside the same load without
+# bench churn: memory while all series are replaced every hour of a simulated clock, and while none is
+# bench crash: kill -9 under load, --rounds times: everything acknowledged is there
 # bench query: the queries of querybench.py over remote-written data
 # bench scrape: 1,000 scrape targets: CPU a sample and memory
 
@@ -30,7 +31,6 @@ import peers  # noqa: E402
 BUILD = ROOT / "build" / "release"
 START = 1_790_000_000  # Where the generated load begins, in Unix seconds.
 STEP = 15
-CHURN_STEP = 60
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -103,12 +103,11 @@ class Server:
         self.process.stop(120)
 
 
-def push(server: Server, targets: int, hours: float, step: int = STEP,
-         churn_hours: float = 0) -> tuple[int, float]:
+def push(server: Server, targets: int, hours: float, step: int) -> tuple[int, float]:
     """Sends the load; returns samples and wall seconds."""
     end = START + int(hours * 3600)
     done = subprocess.run([BUILD / "bench" / "pushgen", server.url + "/api/v1/write", str(targets),
-                           str(START), str(end), str(step), str(churn_hours)], capture_output=True, text=True, check=False)
+                           str(START), str(end), str(step)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{server.name}: pushgen failed: {done.stdout} {done.stderr}")
     words = done.stdout.split()
@@ -126,7 +125,7 @@ def bench_storage(options) -> None:
         server = Server(name)
         server.start()
         before = server.cpu_seconds()
-        samples, seconds = push(server, options.targets, options.hours)
+        samples, seconds = push(server, options.targets, options.hours, options.step)
         cpu = (server.cpu_seconds() - before) / samples * 1e6
         peak = server.memory_mb("VmHWM")
         kept = server.count()
@@ -144,23 +143,35 @@ def bench_storage(options) -> None:
 
 
 def bench_churn(options) -> None:
-    """Peak memory over the time, with the same series throughout and with all replaced every hour."""
-    rows = [["server", "samples", "CPU s per M samples", "peak RSS MB", "the same, all series replaced hourly",
-             "CPU s per M samples"], ["---"] * 6]
-    for name in options.servers:
-        row = [name]
-        for churn_hours in (0, 1):
-            server = Server(name)
-            server.start()
-            before = server.cpu_seconds()
-            samples, _ = push(server, options.targets, options.hours, CHURN_STEP, churn_hours)
-            cpu = f"{(server.cpu_seconds() - before) / samples * 1e6:.2f}"
-            peak = f"{server.memory_mb('VmHWM'):.0f}"
-            row += [str(samples), cpu, peak] if churn_hours == 0 else [peak, cpu]
-            server.stop()
-            harness.cleanup()
-        rows.append(row)
+    """Peak memory of the storage over hours of a simulated clock, with the same series throughout and
+    with all of them replaced every hour."""
+    rows = [["series", "replaced", "samples", "CPU s per M samples", "peak RSS MB", "ratio"], ["---"] * 6]
+    steady = 0.0
+    for every in (0, 3600):
+        data = harness.temp_dir("churn")
+        done = subprocess.run([BUILD / "bench" / "churn", data, str(options.targets * 1000), f"{options.hours:g}",
+                               str(options.step), str(every)], capture_output=True, text=True, check=False)
+        print(done.stdout, flush=True)
+        if done.returncode != 0:
+            raise SystemExit(f"churn failed: {done.stderr[-2000:]}")
+        words = done.stdout.splitlines()[-1].split()
+        samples, cpu, peak = int(words[1]), float(words[3]), float(words[5])
+        steady = steady or peak
+        rows.append([str(options.targets * 1000), f"every {every} s" if every else "never", str(samples),
+                     f"{cpu / samples * 1e6:.2f}", f"{peak:.0f}", f"{peak / steady:.2f}"])
+        harness.cleanup()
     table(rows)
+
+
+def bench_crash(options) -> None:
+    import test_crash
+
+    begin = time.monotonic()
+    print(f"seed {harness.SEED} (TEST_SEED)", flush=True)
+    done = test_crash.crash_rounds(options.rounds, 3.0, harness.rng("bench-crash"))
+    print(f"{options.rounds} kills in {time.monotonic() - begin:.0f} s, nothing lost, nothing invented: "
+          + ", ".join(f"{count:.0f} {what}" for what, count in done.items()), flush=True)
+    harness.cleanup()
 
 
 def bench_query(options) -> None:
@@ -173,7 +184,7 @@ def bench_query(options) -> None:
             server.start()
             continue
         server.start()
-        samples, seconds = push(server, options.targets, options.hours)
+        samples, seconds = push(server, options.targets, options.hours, options.step)
         print(f"{server.name}: {samples} samples in {seconds:.0f} s", flush=True)
     end = START + int(options.hours * 3600) - STEP
     names = [f"{s.name}={s.url},{s.process.pid}" for s in servers]
@@ -207,10 +218,12 @@ def bench_scrape(options) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1])
-    parser.add_argument("name", choices=["storage", "churn", "query", "scrape"])
+    parser.add_argument("name", choices=["storage", "churn", "crash", "query", "scrape"])
     parser.add_argument("--targets", type=int)
     parser.add_argument("--hours", type=float, default=24)
     parser.add_argument("--minutes", type=float, help="of load, instead of --hours")
+    parser.add_argument("--step", type=int, help="seconds between samples of a series (15; churn: 300)")
+    parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--servers", default="varve,prometheus,victoria")
     parser.add_argument("--data", type=pathlib.Path)
@@ -218,9 +231,11 @@ def main() -> None:
     options.servers = options.servers.split(",")
     if options.minutes is not None:
         options.hours = options.minutes / 60
-    options.targets = options.targets or (1000 if options.name == "scrape" else 10)
-    subprocess.run(["ninja", "-C", BUILD, "pushgen", "farm"], check=True, stdout=subprocess.DEVNULL)
-    {"storage": bench_storage, "churn": bench_churn, "query": bench_query, "scrape": bench_scrape}[options.name](options)
+    options.targets = options.targets or {"scrape": 1000, "churn": 100}.get(options.name, 10)
+    options.step = options.step or (300 if options.name == "churn" else STEP)
+    subprocess.run(["ninja", "-C", BUILD, "pushgen", "farm", "churn"], check=True, stdout=subprocess.DEVNULL)
+    {"storage": bench_storage, "churn": bench_churn, "crash": bench_crash, "query": bench_query,
+     "scrape": bench_scrape}[options.name](options)
 
 
 if __name__ == "__main__":
