@@ -136,11 +136,7 @@ class DbImpl : public Db {
     late_at_start_ = engine_->head.late_samples();  // Replayed.
     disk_bytes_ = engine_->store->DiskBytes();
     AccountMemory();
-    {
-      MutexLock lock(maintenance_mutex_);
-      retention_clock_.emplace(engine_->head.max_time(), clock_.Now(),
-                               clock_.MonotonicNanos() / kNanosPerMs);
-    }
+    StartRetentionClock();
     if (options_.background) {
       thread_ = std::thread([this] { Run(); });
       folding_thread_ = std::thread([this] { RunFolding(); });
@@ -456,10 +452,26 @@ class DbImpl : public Db {
     return absl::OkStatus();
   }
 
+  void StartRetentionClock() ABSL_LOCKS_EXCLUDED(maintenance_mutex_) {
+    const absl::StatusOr<std::string> stored =
+        engine_->store->Get(engine_->store->meta(), kRetentionClockKey);
+    std::optional<RetentionClock::State> state;
+    if (stored.ok()) state = RetentionClock::Decode(*stored);
+    if (!state.has_value()) {
+      state = RetentionClock::StateOf(engine_->head.max_time(), clock_.Now());
+    }
+    MutexLock lock(maintenance_mutex_);
+    retention_clock_.emplace(*state, clock_.MonotonicNanos() / kNanosPerMs);
+  }
+
   absl::Status Expire(DurationMs retention) ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mutex_) {
     TimestampMs newest = engine_->head.max_time();
-    const TimestampMs now =
-        retention_clock_->Now(clock_.Now(), clock_.MonotonicNanos() / kNanosPerMs);
+    const int64_t now_ms = clock_.MonotonicNanos() / kNanosPerMs;
+    const TimestampMs now = retention_clock_->Now(clock_.Now(), now_ms);
+    rocksdb::WriteBatch batch;
+    batch.Put(engine_->store->meta().handle(), ToSlice(kRetentionClockKey),
+              retention_clock_->Encode(now_ms));
+    RETURN_IF_ERROR(engine_->store->Write(batch, "recording the time"));
     if (newest == kMinTimestamp || retention <= 0) return absl::OkStatus();
     if (options_.lookahead_limit > 0) newest = std::min(newest, now + options_.lookahead_limit);
     return engine_->write_path.Expire(newest - retention);

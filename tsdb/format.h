@@ -62,6 +62,7 @@ std::optional<uint64_t> FamilyNumber(std::string_view prefix, std::string_view f
 inline constexpr std::string_view kFormatVersionKey = "format_version";  // varint
 // varint of the time as u64: no late sample up to the checkpoint, and in saved rows, is newer.
 inline constexpr std::string_view kNewestLateKey = "newest_late";
+inline constexpr std::string_view kRetentionClockKey = "retention_clock";     // RetentionClock
 inline constexpr std::string_view kSeriesHighWaterKey = "series_high_water";  // varint, highest id
 inline constexpr std::string_view kUnflushedKey = "unflushed";    // Empty; Store::KeepUnflushed().
 inline constexpr std::string_view kCheckpointKey = "checkpoint";  // varint: log sequence from which

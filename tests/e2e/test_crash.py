@@ -17,7 +17,7 @@ import harness
 import remote_write
 
 SERIES = 25
-STEP_MS = 300_000
+STEP_MS = 900_000
 DAY_MS = 86_400_000
 RETENTION_MS = 2 * DAY_MS
 FLAGS = ("--web.enable-remote-write-receiver", "--web.enable-admin-api", "--storage.tsdb.retention.time=2d")

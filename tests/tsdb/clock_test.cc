@@ -12,6 +12,7 @@ namespace varve {
 namespace {
 
 constexpr DurationMs kYear = 365 * kDay;
+constexpr DurationMs kStep = 5 * kMinute;  // Between samples.
 
 struct ClockFixture {
   TempDir dir;
@@ -43,10 +44,10 @@ struct ClockFixture {
   }
 
   void AppendFor(Db& db, DurationMs duration) {
-    for (DurationMs passed = 0; passed < duration; passed += kMinute) {
-      clock.Advance(kMinute);
+    for (DurationMs passed = kStep; passed <= duration; passed += kStep) {
+      clock.Advance(kStep);
       REQUIRE(Append(db));
-      if (passed % (30 * kMinute) == 0) REQUIRE(db.Maintain().ok());
+      if (passed % kHour == 0) REQUIRE(db.Maintain().ok());
     }
   }
 
@@ -95,7 +96,7 @@ TEST_CASE_FIXTURE(ClockFixture, "a clock that was ahead: appends and queries go 
   // The series of the future have left memory, folded as others are.
   CHECK(db->Stored().generations >= 2);
   CHECK(db->Head().series == 5);
-  CHECK(ReadAll(*db, before + kYear, kMaxTimestamp).begin()->second.size() == 30);
+  CHECK(ReadAll(*db, before + kYear, kMaxTimestamp).begin()->second.size() == 6);
 
   db.reset();
   db = MustOpen(options, clock);
@@ -151,7 +152,7 @@ TEST_CASE_FIXTURE(ClockFixture, "a clock that is wrong for a while deletes nothi
   AppendFor(*db, kDay);
   const TimestampMs before = clock.Now();
   clock.Set(before + kYear);
-  AppendFor(*db, 58 * kMinute);
+  AppendFor(*db, 55 * kMinute);
   REQUIRE(db->Maintain().ok());
   CHECK(db->Counters().buckets_dropped_by_retention == 0);
   clock.Set(before + kHour);
@@ -169,9 +170,78 @@ TEST_CASE_FIXTURE(ClockFixture, "a clock that is wrong for a while deletes nothi
   CHECK(ReadAll(*db, kMinTimestamp, clock.Now() - kDay).empty());
 }
 
+struct WrongAtRestartFixture : ClockFixture {
+  TimestampMs before = 0;  // When the clock was set wrong.
+  std::unique_ptr<Db> db;
+
+  // A day of samples, then restarts with a clock that is a year ahead.
+  WrongAtRestartFixture() {
+    options.retention = 2 * kDay;
+    options.hot_epoch = kHour;
+    db = MustOpen(options, clock);
+    AppendFor(*db, kDay);
+    before = clock.Now();
+    db.reset();
+    clock.Set(before + kYear);
+    // Newest samples of the future are no reason to believe in it.
+    for (int restart = 0; restart < 3; ++restart) {
+      db = MustOpen(options, clock);
+      AppendFor(*db, 15 * kMinute);
+      REQUIRE(db->Maintain().ok());
+      CHECK(db->Counters().buckets_dropped_by_retention == 0);
+      db.reset();
+    }
+  }
+};
+
+TEST_CASE_FIXTURE(WrongAtRestartFixture, "restarts while the clock is wrong delete nothing") {
+  clock.Set(before + kHour);
+  db = MustOpen(options, clock);
+  AppendFor(*db, 2 * kHour);
+  CHECK(db->Counters().buckets_dropped_by_retention == 0);
+  CHECK(ReadAll(*db) == Sorted());
+}
+
+TEST_CASE_FIXTURE(WrongAtRestartFixture, "a clock that is ahead for an hour in all is right") {
+  db = MustOpen(options, clock);
+  CHECK_FALSE(ReadAll(*db, kMinTimestamp, before).empty());
+  AppendFor(*db, 3 * kHour);  // What is in one family with samples of the future is folded first.
+  CHECK(ReadAll(*db, kMinTimestamp, before).empty());
+  CHECK(ReadAll(*db, before + kYear, kMaxTimestamp).size() == 5);
+}
+
+TEST_CASE("retention's clock: what a restart must know") {
+  constexpr TimestampMs kStart = kBegin;
+  const auto restarted = [](const RetentionClock& clock, int64_t at_ms, int64_t now_ms) {
+    const auto state = RetentionClock::Decode(clock.Encode(at_ms));
+    REQUIRE(state.has_value());
+    return RetentionClock(*state, now_ms);
+  };
+  RetentionClock first({.believed = kStart}, 0);
+  CHECK(first.Now(kStart + 7, 7) == kStart + 7);
+  // Time that passed unseen is a jump if it was an hour and more.
+  RetentionClock second = restarted(first, 7, 1000);
+  CHECK(second.Now(kStart + 7 + kHour, 1000) == kStart + 7 + kHour);
+  second = restarted(first, 7, 1000);
+  CHECK(second.Now(kStart + 8 + kHour, 1000) == kStart + 7);
+  // How long a jump has lasted goes on where it was.
+  CHECK(second.Now(kStart + kDay, 1000 + 40 * kMinute) == kStart + 7 + 40 * kMinute);
+  RetentionClock third = restarted(second, 1000 + 40 * kMinute, 5);
+  CHECK(third.Now(kStart + kDay, 5 + 20 * kMinute - 1) == kStart + 7 + kHour - 1);
+  CHECK(third.Now(kStart + kDay, 5 + 20 * kMinute) == kStart + kDay);
+
+  for (const std::string& bytes : {std::string(), std::string("\x80"), std::string("ab\x01"),
+                                   std::string(10, '\xff') + "\x01"}) {
+    CHECK_FALSE(RetentionClock::Decode(bytes).has_value());
+  }
+}
+
 TEST_CASE("retention's clock: a jump counts after an hour") {
   constexpr TimestampMs kStart = kBegin;
-  RetentionClock clock(kMinTimestamp, kStart, 0);
+  const auto opened = [](TimestampMs newest, TimestampMs wall) {
+    return RetentionClock(RetentionClock::StateOf(newest, wall), 0);
+  };
+  RetentionClock clock = opened(kMinTimestamp, kStart);
   CHECK(clock.Now(kStart + 5, 5) == kStart + 5);
   // At the limit of a jump, and past it.
   CHECK(clock.Now(kStart + 10 + kHour, 10) == kStart + 10 + kHour);
@@ -185,11 +255,11 @@ TEST_CASE("retention's clock: a jump counts after an hour") {
   // Back it goes at once.
   CHECK(clock.Now(kStart, 50 + 2 * kHour) == kStart);
 
-  // After a start the newest sample says what was believed.
-  RetentionClock restarted(kStart, kStart + 9 * kDay, 0);
+  // Without a state the newest sample says what was believed.
+  RetentionClock restarted = opened(kStart, kStart + 9 * kDay);
   CHECK(restarted.Now(kStart + 9 * kDay, 0) == kStart);
   CHECK(restarted.Now(kStart + 9 * kDay + kHour, kHour) == kStart + 9 * kDay + kHour);
-  CHECK(RetentionClock(kStart + kHour, kStart, 0).Now(kStart, 0) == kStart);
+  CHECK(opened(kStart + kHour, kStart).Now(kStart, 0) == kStart);
 }
 
 }  // namespace
