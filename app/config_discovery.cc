@@ -267,11 +267,6 @@ DiscoveryConfigs ReadDiscovery(FieldReader& fields, bool check_addresses) {
   section("consul_sd_configs", configs.consul_sd_configs, ReadConsulSd);
   section("docker_sd_configs", configs.docker_sd_configs, ReadDockerSd);
   section("dockerswarm_sd_configs", configs.dockerswarm_sd_configs, ReadDockerSwarmSd);
-  for (const std::string_view name :
-       {"dns_sd_configs", "consul_sd_configs", "docker_sd_configs", "dockerswarm_sd_configs"}) {
-    const auto field = fields.Find(name);
-    if (field && !field->IsNull()) field->Fail(fmt::format("{} is not supported yet", name));
-  }
   for (const std::string_view kind : kUnsupportedKinds) {
     const std::string name = fmt::format("{}_sd_configs", kind);
     const auto field = fields.Find(name);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// /targets, /targets/metadata, /metadata, /scrape_pools and /alertmanagers.
+// /targets, /targets/metadata, /metadata, /scrape_pools, /discoveries and /alertmanagers.
 #include <fmt/format.h>
 
 #include <map>
@@ -164,6 +164,34 @@ void ScrapePools(const ApiContext& context, const HttpRequest&, HttpResponse& re
   });
 }
 
+// Not Prometheus' own: how service discovery is doing. Stale ones keep the targets found before.
+void DiscoveryStates(const ApiContext& context, const HttpRequest&, HttpResponse& response) {
+  std::vector<DiscoveryStatus> discoveries;
+  if (context.backends.scrape != nullptr) {
+    discoveries = context.backends.scrape->DiscoveryStatuses();
+  }
+  AnswerData(response, [&](JsonWriter& json) {
+    json.BeginObject();
+    json.Key("discoveries");
+    json.BeginArray();
+    for (const DiscoveryStatus& discovery : discoveries) {
+      json.BeginObject();
+      json.Member("scrapePool", discovery.config);
+      json.Member("mechanism", discovery.mechanism);
+      json.Member("source", discovery.source);
+      json.Member("stale", discovery.stale);
+      json.Member("lastError", discovery.last_error);
+      json.Key("lastSuccess");
+      json.Time(discovery.last_success);
+      json.Key("failingSince");
+      json.Time(discovery.failing_since);
+      json.EndObject();
+    }
+    json.EndArray();
+    json.EndObject();
+  });
+}
+
 void Alertmanagers(const ApiContext&, const HttpRequest&, HttpResponse& response) {
   AnswerData(response, [](JsonWriter& json) {
     json.BeginObject();
@@ -190,6 +218,7 @@ void AddTargetRoutes(ApiContext& context, Router& router) {
   add("/api/v1/targets/metadata", TargetsMetadata);
   add("/api/v1/metadata", Metadata);
   add("/api/v1/scrape_pools", ScrapePools);
+  add("/api/v1/discoveries", DiscoveryStates);
   add("/api/v1/alertmanagers", Alertmanagers);
 }
 

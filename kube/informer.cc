@@ -75,6 +75,9 @@ class Informer : public Reflector::Sink {
       (*shared)({InformerEvent::Type::kAdd, object});
     }
     if (synced_ && subscribers_.contains(id)) (*shared)({InformerEvent::Type::kSynced, nullptr});
+    if (failing_ && subscribers_.contains(id)) {
+      (*shared)({InformerEvent::Type::kFailing, nullptr, last_error()});
+    }
   }
 
   void Unsubscribe(uint64_t id) { subscribers_.erase(id); }
@@ -113,7 +116,14 @@ class Informer : public Reflector::Sink {
     Tell({{InformerEvent::Type::kDelete, std::move(object)}});
   }
 
-  void OnFailure(const absl::Status& /*status*/) override { Increment(counters_.failures); }
+  void OnFailure(const absl::Status& status) override {
+    Increment(counters_.failures);
+    failing_ = true;
+    Tell({{InformerEvent::Type::kFailing, nullptr, status}});
+  }
+  void OnSuccess() override {
+    if (std::exchange(failing_, false)) Tell({{InformerEvent::Type::kWorking, nullptr}});
+  }
 
   void Count(InformerEvent::Type type) {
     switch (type) {
@@ -124,6 +134,8 @@ class Informer : public Reflector::Sink {
       case InformerEvent::Type::kDelete:
         return Increment(counters_.deleted);
       case InformerEvent::Type::kSynced:
+      case InformerEvent::Type::kFailing:
+      case InformerEvent::Type::kWorking:
         return;
     }
   }
@@ -154,6 +166,7 @@ class Informer : public Reflector::Sink {
   StringMap<KubeObjectPtr> store_;
   std::map<uint64_t, std::shared_ptr<InformerCallback>> subscribers_;
   bool synced_ = false;
+  bool failing_ = false;
   Reflector reflector_;  // Last: it ends before what it calls.
 };
 

@@ -49,13 +49,16 @@ struct InformerKey {
 
 struct InformerEvent {
   enum class Type {
-    kAdd,     // `object` is new.
-    kUpdate,  // `object` replaces the one of the same Key().
-    kDelete,  // `object`, as last seen, is gone.
-    kSynced,  // Everything the first list held has been told. Once per subscription, no object.
+    kAdd,      // `object` is new.
+    kUpdate,   // `object` replaces the one of the same Key().
+    kDelete,   // `object`, as last seen, is gone.
+    kSynced,   // Everything the first list held has been told. Once per subscription, no object.
+    kFailing,  // A request has failed, with `status`; what was told before still counts. No object.
+    kWorking,  // Requests succeed again. No object.
   };
   Type type;
   KubeObjectPtr object;
+  absl::Status status;
 };
 using InformerCallback = std::function<void(const InformerEvent&)>;
 

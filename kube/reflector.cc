@@ -120,6 +120,11 @@ void Reflector::Fail(std::string_view what, const absl::Status& status) {
   sink_.OnFailure(status);
 }
 
+void Reflector::Succeed() {
+  last_error_ = absl::OkStatus();
+  sink_.OnSuccess();
+}
+
 // ------------------------------------------------------------------------------------------ list
 
 void Reflector::List() {
@@ -170,7 +175,7 @@ void Reflector::OnPage(absl::StatusOr<ClientResponse> response) {
   if (!page->continue_token.empty()) return RequestPage();
   resource_version_ = page->resource_version;
   resource_version_unknown_ = false;
-  last_error_ = absl::OkStatus();
+  Succeed();
   sink_.Replace(std::exchange(listing_, Listing()).objects);
   Watch();
 }
@@ -211,7 +216,7 @@ void Reflector::Watch() {
   request.on_headers = [self = self_](const ClientResponse& response) {
     if (*self == nullptr || response.status != 200) return;
     (*self)->watching_->accepted = true;
-    (*self)->last_error_ = absl::OkStatus();
+    (*self)->Succeed();
   };
   request.on_data = [self = self_](std::string_view bytes) -> absl::Status {
     if (*self == nullptr) return absl::CancelledError();

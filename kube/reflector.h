@@ -59,6 +59,8 @@ class Reflector {
     virtual void Remove(KubeObjectPtr object) = 0;
     // A list or watch has failed and will be tried again.
     virtual void OnFailure(const absl::Status& status) = 0;
+    // A list is complete, or a watch has been accepted.
+    virtual void OnSuccess() = 0;
   };
 
   // `client` and `sink` must outlive the reflector.
@@ -99,6 +101,7 @@ class Reflector {
 
   // Counts and reports a failure.
   void Fail(std::string_view what, const absl::Status& status);
+  void Succeed();
   // Runs `next` after the backoff, at least `at_least` from now.
   void After(std::chrono::nanoseconds at_least, void (Reflector::*next)());
 

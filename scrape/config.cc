@@ -39,22 +39,6 @@ std::string_view KubernetesRoleText(KubernetesRole role) {
   return "";
 }
 
-std::string_view DnsRecordTypeText(DnsRecordType type) {
-  switch (type) {
-    case DnsRecordType::kSrv:
-      return "SRV";
-    case DnsRecordType::kA:
-      return "A";
-    case DnsRecordType::kAaaa:
-      return "AAAA";
-    case DnsRecordType::kMx:
-      return "MX";
-    case DnsRecordType::kNs:
-      return "NS";
-  }
-  return "";
-}
-
 std::string_view DockerSwarmRoleText(DockerSwarmRole role) {
   switch (role) {
     case DockerSwarmRole::kServices:

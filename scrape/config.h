@@ -15,6 +15,7 @@
 #include "model/relabel.h"
 #include "model/time.h"
 #include "net/credentials.h"
+#include "net/dns.h"
 #include "net/secret.h"
 
 namespace varve {
@@ -92,10 +93,6 @@ struct KubernetesSdConfig {
 
   friend bool operator==(const KubernetesSdConfig&, const KubernetesSdConfig&) = default;
 };
-
-enum class DnsRecordType { kSrv, kA, kAaaa, kMx, kNs };
-// "SRV", "A", "AAAA", "MX", "NS".
-std::string_view DnsRecordTypeText(DnsRecordType type);
 
 struct DnsSdConfig {
   std::vector<std::string> names;

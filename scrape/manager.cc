@@ -16,10 +16,7 @@
 #include "model/status_macros.h"
 #include "net/client.h"
 #include "scrape/context.h"
-#include "scrape/discovery/file.h"
-#include "scrape/discovery/http.h"
-#include "scrape/discovery/kubernetes.h"
-#include "scrape/discovery/static.h"
+#include "scrape/discovery/discoveries.h"
 #include "scrape/pool.h"
 
 namespace varve {
@@ -71,7 +68,7 @@ class ScrapeManagerImpl : public ScrapeManager {
  public:
   explicit ScrapeManagerImpl(ScrapeManagerOptions options)
       : options_(std::move(options)),
-        kubernetes_(options_.clock, options_.registry),
+        discoveries_(options_.clock, options_.http_client, options_.registry, "scrape"),
         context_(std::make_shared<ScrapeContext>(options_.clock, options_.http_client,
                                                  options_.storage, options_.registry,
                                                  Workers(options_))) {
@@ -85,6 +82,9 @@ class ScrapeManagerImpl : public ScrapeManager {
   void Stop() override;
   std::vector<std::string> Pools() const override;
   TargetsSnapshot Targets(std::string_view pool) const override;
+  std::vector<DiscoveryStatus> DiscoveryStatuses() const override {
+    return discoveries_.Statuses();
+  }
   absl::StatusOr<ScrapeConfig> PoolConfig(std::string_view pool) const override;
   std::vector<TargetMetadata> MetadataByTarget(const std::vector<Matcher>& target_matchers,
                                                std::string_view metric,
@@ -104,14 +104,9 @@ class ScrapeManagerImpl : public ScrapeManager {
     MutexLock lock(mutex_);
     return pools_;
   }
-  std::vector<std::unique_ptr<Discovery>> StartDiscoveries(
-      const ScrapeConfig& config, const std::function<TargetGroupsCallback()>& new_callback);
-  void StartKubernetes(const ScrapeConfig& config,
-                       const std::function<TargetGroupsCallback()>& new_callback,
-                       std::vector<std::unique_ptr<Discovery>>& started);
 
   const ScrapeManagerOptions options_;
-  KubernetesSources kubernetes_;
+  Discoveries discoveries_;
   const std::shared_ptr<ScrapeContext> context_;
 
   Mutex apply_mutex_;  // One reload at a time. Before mutex_.
@@ -141,7 +136,7 @@ absl::Status ScrapeManagerImpl::ApplyConfig(std::vector<ScrapeConfig> configs,
       pool = std::make_shared<ScrapePool>(context_, config.job_name);
     }
     pool->Configure(std::move(config), [this](const ScrapeConfig& started, const auto& callback) {
-      return StartDiscoveries(started, callback);
+      return discoveries_.Start(started.discovery, started.job_name, callback);
     });
   }
   {
@@ -150,41 +145,6 @@ absl::Status ScrapeManagerImpl::ApplyConfig(std::vector<ScrapeConfig> configs,
   }
   for (const auto& [name, pool] : old) pool->Stop(true);
   return absl::OkStatus();
-}
-
-std::vector<std::unique_ptr<Discovery>> ScrapeManagerImpl::StartDiscoveries(
-    const ScrapeConfig& config, const std::function<TargetGroupsCallback()>& new_callback) {
-  std::vector<std::unique_ptr<Discovery>> started;
-  started.push_back(NewStaticDiscovery(config.discovery.static_configs, new_callback()));
-  for (const FileSdConfig& file : config.discovery.file_sd_configs) {
-    started.push_back(NewFileDiscovery(file, context_, new_callback()));
-  }
-  for (const HttpSdConfig& http : config.discovery.http_sd_configs) {
-    started.push_back(NewHttpDiscovery(http, context_, new_callback()));
-  }
-  StartKubernetes(config, new_callback, started);
-  return started;
-}
-
-// As in Prometheus, a discovery that cannot start costs its own targets only.
-void ScrapeManagerImpl::StartKubernetes(const ScrapeConfig& config,
-                                        const std::function<TargetGroupsCallback()>& new_callback,
-                                        std::vector<std::unique_ptr<Discovery>>& started) {
-  for (const KubernetesSdConfig& kubernetes : config.discovery.kubernetes_sd_configs) {
-    TargetGroupsCallback callback = new_callback();
-    absl::StatusOr<std::unique_ptr<Discovery>> discovery =
-        kubernetes_.NewDiscovery(kubernetes, callback);
-    if (discovery.ok()) {
-      started.push_back(std::move(*discovery));
-      continue;
-    }
-    spdlog::error(
-        LogLine("Cannot create service discovery", {{"type", "kubernetes"},
-                                                    {"config", config.job_name},
-                                                    {"err", MessageOf(discovery.status())}}));
-    context_->metrics.discovery_failed_configs.Increment();
-    callback({});
-  }
 }
 
 void ScrapeManagerImpl::Stop() {
@@ -197,6 +157,7 @@ void ScrapeManagerImpl::Stop() {
     pools.swap(pools_);
   }
   for (const auto& [name, pool] : pools) pool->Stop(false);
+  discoveries_.Stop();
   context_->workers.Stop();
 }
 

@@ -21,6 +21,7 @@
 #include "model/matcher.h"
 #include "model/storage.h"
 #include "scrape/config.h"
+#include "scrape/discovery/health.h"
 
 namespace varve {
 
@@ -96,6 +97,8 @@ class ScrapeManager {
   virtual std::vector<std::string> Pools() const = 0;  // Sorted.
   // Of every pool if `pool` is empty.
   virtual TargetsSnapshot Targets(std::string_view pool = "") const = 0;
+  // How the discoveries are doing, by job.
+  virtual std::vector<DiscoveryStatus> DiscoveryStatuses() const = 0;
   // What `pool` was configured with; NotFound `scrape pool not found`.
   virtual absl::StatusOr<ScrapeConfig> PoolConfig(std::string_view pool) const = 0;
 

@@ -58,11 +58,6 @@ ScrapeMetrics::ScrapeMetrics(prometheus::Registry& registry)
                            "Total number of scrape pool creations that failed.")),
       discovery_updates(Counter(registry, "prometheus_sd_updates_total",
                                 "Total number of update events sent to the scrape pools.")),
-      discovery_failed_configs(Gauges(registry, "prometheus_sd_failed_configs",
-                                      "Current number of discoveries that could not start.")
-                                   .Add({{"name", "scrape"}})),
-      http_discovery_failures(Counter(registry, "prometheus_sd_http_failures_total",
-                                      "Number of HTTP service discovery refresh failures.")),
       pool_targets_(Gauges(registry, "prometheus_target_scrape_pool_targets",
                            "Current number of targets in this scrape pool.")),
       pool_syncs_(Counters(registry, "prometheus_target_scrape_pool_sync_total",

@@ -57,8 +57,6 @@ class ScrapeMetrics {
   prometheus::Counter& pool_reloads;
   prometheus::Counter& pools_failed;
   prometheus::Counter& discovery_updates;
-  prometheus::Gauge& discovery_failed_configs;
-  prometheus::Counter& http_discovery_failures;
 
  private:
   void RemovePool(const Pool& pool) ABSL_LOCKS_EXCLUDED(mutex_);

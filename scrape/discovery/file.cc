@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A timer posts a look at the files to the workers; the look that ends sets the next timer.
+// A timer, or a change in a directory, posts a look at the files to the workers; the look that ends
+// sets the next timer.
 #include "scrape/discovery/file.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <glob.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 #include <utility>
 
-#include "model/log_line.h"
 #include "model/mutex.h"
 #include "model/status_macros.h"
+#include "scrape/discovery/directory_watch.h"
 #include "scrape/discovery/target_groups.h"
 
 namespace varve {
@@ -57,11 +60,11 @@ FileStamp StampOf(const std::string& path) {
 
 class FileDiscovery : public Discovery {
  public:
-  FileDiscovery(FileSdConfig config, std::shared_ptr<ScrapeContext> context,
-                TargetGroupsCallback callback)
-      : state_(
-            std::make_shared<State>(std::move(config), std::move(context), std::move(callback))) {
-    state_->Post();
+  FileDiscovery(FileSdConfig config, const std::string& job,
+                std::shared_ptr<DiscoveryContext> context, TargetGroupsCallback callback)
+      : state_(std::make_shared<State>(std::move(config), job, std::move(context),
+                                       std::move(callback))) {
+    state_->Start();
   }
   ~FileDiscovery() override { state_->Stop(); }
 
@@ -69,16 +72,35 @@ class FileDiscovery : public Discovery {
   struct KnownFile {
     FileStamp stamp;
     size_t groups = 0;
+    bool failing = false;
   };
 
   // Outlives the discovery while a look is under way.
   class State : public std::enable_shared_from_this<State> {
    public:
-    State(FileSdConfig config, std::shared_ptr<ScrapeContext> context,
+    State(FileSdConfig config, const std::string& job, std::shared_ptr<DiscoveryContext> context,
           TargetGroupsCallback callback)
         : config_(std::move(config)),
           context_(std::move(context)),
-          callback_(std::move(callback)) {}
+          callback_(std::move(callback)),
+          health_(context_->healths.Add(job, "file",
+                                        fmt::format("{}", fmt::join(config_.files, ", ")))) {}
+
+    void Start() {
+      std::set<std::string> directories;
+      for (const std::string& file : config_.files) {
+        const size_t slash = file.rfind('/');
+        directories.insert(slash == std::string::npos ? "." : file.substr(0, slash + 1));
+      }
+      {
+        MutexLock lock(mutex_);
+        watch_ = WatchDirectories(context_->http.loop(), {directories.begin(), directories.end()},
+                                  [weak = weak_from_this()] {
+                                    if (const auto self = weak.lock()) self->LookSoon();
+                                  });
+      }
+      Post();
+    }
 
     void Post() {
       context_->workers.Submit([self = shared_from_this()] { self->Look(); });
@@ -87,11 +109,21 @@ class FileDiscovery : public Discovery {
     void Stop() {
       MutexLock lock(mutex_);
       stopped_ = true;
+      if (watch_ != nullptr) watch_->Stop();
       context_->http.loop().Cancel(timer_);
+      health_.reset();
     }
 
    private:
+    // On the loop's thread, so without the mutex, which a worker holds for long.
+    void LookSoon() {
+      if (look_pending_.exchange(true)) return;
+      context_->http.loop().RunAfter(kTargetFileSettleTime,
+                                     [self = shared_from_this()] { self->Post(); });
+    }
+
     void Look() {
+      look_pending_ = false;  // What changes from here on is looked at again.
       MutexLock lock(mutex_);
       if (stopped_) return;
       std::vector<TargetGroup> changed;
@@ -105,9 +137,13 @@ class FileDiscovery : public Discovery {
         DropTargetGroups(file->first, 0, file->second.groups, changed);
         file = files_.erase(file);
       }
+      const bool failing = std::any_of(files_.begin(), files_.end(),
+                                       [](const auto& file) { return file.second.failing; });
+      if (!failing) health_->Succeeded();
       if (first_ || !changed.empty()) callback_(std::move(changed));
       first_ = false;
       const DurationMs wait = std::min(kTargetFileLookInterval, config_.refresh_interval);
+      context_->http.loop().Cancel(timer_);
       timer_ = context_->http.loop().RunAfter(std::chrono::milliseconds(wait),
                                               [self = shared_from_this()] { self->Post(); });
     }
@@ -118,30 +154,25 @@ class FileDiscovery : public Discovery {
       KnownFile& known = files_[path];
       if (known.stamp == stamp) return;
       known.stamp = stamp;
-      const absl::StatusOr<std::vector<TargetGroup>> groups = Read(path);
-      if (!groups.ok()) {
-        spdlog::error(
-            LogLine("Error reading file",
-                    {{"discovery", "file"}, {"path", path}, {"err", MessageOf(groups.status())}}));
-        return;
-      }
+      const absl::StatusOr<std::vector<TargetGroup>> groups = ReadTargetFile(path);
+      known.failing = !groups.ok();
+      if (!groups.ok()) return health_->Failed(groups.status());
       DropTargetGroups(path, groups->size(), known.groups, changed);
       known.groups = groups->size();
       changed.insert(changed.end(), groups->begin(), groups->end());
     }
 
-    static absl::StatusOr<std::vector<TargetGroup>> Read(const std::string& path) {
-      ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-      return ParseTargetGroups(text, path, "__meta_filepath");
-    }
-
     const FileSdConfig config_;
-    const std::shared_ptr<ScrapeContext> context_;
+    const std::shared_ptr<DiscoveryContext> context_;
     const TargetGroupsCallback callback_;
 
+    std::atomic<bool> look_pending_{false};
+
     Mutex mutex_;  // Held during callbacks, so that Stop() waits for them.
+    std::shared_ptr<DiscoveryHealth> health_ ABSL_GUARDED_BY(mutex_);  // Null once stopped.
     bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
     bool first_ ABSL_GUARDED_BY(mutex_) = true;
+    std::shared_ptr<DirectoryWatch> watch_ ABSL_GUARDED_BY(mutex_);  // May be null.
     TimerId timer_ ABSL_GUARDED_BY(mutex_) = kNoTimer;
     std::map<std::string, KnownFile> files_ ABSL_GUARDED_BY(mutex_);
   };
@@ -150,6 +181,11 @@ class FileDiscovery : public Discovery {
 };
 
 }  // namespace
+
+absl::StatusOr<std::vector<TargetGroup>> ReadTargetFile(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  return ParseTargetGroups(text, path, "__meta_filepath");
+}
 
 std::vector<std::string> ExpandFilePatterns(const std::vector<std::string>& patterns) {
   std::vector<std::string> paths;
@@ -165,10 +201,10 @@ std::vector<std::string> ExpandFilePatterns(const std::vector<std::string>& patt
   return paths;
 }
 
-std::unique_ptr<Discovery> NewFileDiscovery(const FileSdConfig& config,
-                                            std::shared_ptr<ScrapeContext> context,
+std::unique_ptr<Discovery> NewFileDiscovery(const FileSdConfig& config, const std::string& job,
+                                            std::shared_ptr<DiscoveryContext> context,
                                             TargetGroupsCallback callback) {
-  return std::make_unique<FileDiscovery>(config, std::move(context), std::move(callback));
+  return std::make_unique<FileDiscovery>(config, job, std::move(context), std::move(callback));
 }
 
 }  // namespace varve

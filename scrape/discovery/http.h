@@ -5,9 +5,10 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "scrape/config.h"
-#include "scrape/context.h"
+#include "scrape/discovery/context.h"
 #include "scrape/discovery/discovery.h"
 
 namespace varve {
@@ -15,10 +16,8 @@ namespace varve {
 // The largest answer read.
 inline constexpr size_t kTargetListBytesMax = 256 << 20;
 
-// Requests and timers run on the context's event loop, answers are read by its workers. Failures
-// are logged and counted (prometheus_sd_http_failures_total).
-std::unique_ptr<Discovery> NewHttpDiscovery(const HttpSdConfig& config,
-                                            std::shared_ptr<ScrapeContext> context,
+std::unique_ptr<Discovery> NewHttpDiscovery(const HttpSdConfig& config, const std::string& job,
+                                            std::shared_ptr<DiscoveryContext> context,
                                             TargetGroupsCallback callback);
 
 }  // namespace varve

@@ -4,6 +4,8 @@
 // discovery's state. The objects it keeps are the informers' own.
 #include "scrape/discovery/kubernetes.h"
 
+#include <fmt/format.h>
+
 #include <map>
 #include <optional>
 #include <set>
@@ -29,6 +31,7 @@ class KubernetesSource {
   }
 
   InformerSet& informers() { return *informers_; }
+  std::string server() const { return RedactUrl(client_->endpoint().server); }
   const std::string& own_namespace() const { return client_->endpoint().namespace_; }
 
  private:
@@ -49,14 +52,25 @@ using ObjectId = std::pair<KubeResource, std::string>;
 // informers' thread only, but for construction.
 class GroupEmitter {
  public:
-  GroupEmitter(KubernetesSdConfig config, size_t informers, TargetGroupsCallback callback)
+  GroupEmitter(KubernetesSdConfig config, size_t informers, TargetGroupsCallback callback,
+               std::shared_ptr<DiscoveryHealth> health)
       : config_(std::move(config)),
         resource_(ResourceOfRole(config_.role)),
         unsynced_(informers),
-        callback_(std::move(callback)) {}
+        callback_(std::move(callback)),
+        health_(std::move(health)) {}
 
-  void OnEvent(KubeResource resource, const InformerEvent& event) {
+  // `informer` is its number among those of the discovery.
+  void OnEvent(size_t informer, KubeResource resource, const InformerEvent& event) {
     if (event.type == InformerEvent::Type::kSynced) return OnSynced();
+    if (event.type == InformerEvent::Type::kFailing) {
+      failing_.insert(informer);
+      return health_->Failed(event.status);
+    }
+    if (event.type == InformerEvent::Type::kWorking) {
+      if (failing_.erase(informer) > 0 && failing_.empty()) health_->Succeeded();
+      return;
+    }
     const ObjectId id(resource, event.object->Key());
     if (!Keep(id, event) || unsynced_ > 0) return;
     std::vector<TargetGroup> groups;
@@ -122,6 +136,7 @@ class GroupEmitter {
   // Once every first list is complete, the first call says all there is.
   void OnSynced() {
     if (unsynced_ == 0 || --unsynced_ > 0) return;
+    if (failing_.empty()) health_->Succeeded();
     std::vector<TargetGroup> groups;
     for (const auto& [id, object] : objects_) {
       if (id.first == resource_) groups.push_back(GroupOf(id.second, *object));
@@ -133,6 +148,8 @@ class GroupEmitter {
   const KubeResource resource_;
   size_t unsynced_;
   const TargetGroupsCallback callback_;
+  const std::shared_ptr<DiscoveryHealth> health_;
+  std::set<size_t> failing_;  // Informers.
   std::map<ObjectId, KubeObjectPtr> objects_;
   // Of each object of the role its dependencies, and the same the other way round.
   std::map<std::string, std::set<ObjectId>> dependencies_;
@@ -176,18 +193,18 @@ std::vector<InformerKey> InformersOf(const KubernetesSdConfig& config,
 class KubernetesDiscovery : public Discovery {
  public:
   KubernetesDiscovery(const KubernetesSdConfig& config, std::shared_ptr<KubernetesSource> source,
-                      TargetGroupsCallback callback)
+                      TargetGroupsCallback callback, std::shared_ptr<DiscoveryHealth> health)
       : source_(std::move(source)) {
     std::vector<std::string> namespaces = config.namespaces;
     if (config.own_namespace) namespaces.push_back(source_->own_namespace());
     if (namespaces.empty()) namespaces.emplace_back();
     const std::vector<InformerKey> keys = InformersOf(config, namespaces);
-    emitter_ = std::make_shared<GroupEmitter>(config, keys.size(), std::move(callback));
+    emitter_ =
+        std::make_shared<GroupEmitter>(config, keys.size(), std::move(callback), std::move(health));
     for (const InformerKey& key : keys) {
       subscriptions_.push_back(source_->informers().Subscribe(
-          key, [emitter = emitter_, resource = key.resource](const InformerEvent& event) {
-            emitter->OnEvent(resource, event);
-          }));
+          key, [emitter = emitter_, informer = subscriptions_.size(), resource = key.resource](
+                   const InformerEvent& event) { emitter->OnEvent(informer, resource, event); }));
     }
   }
 
@@ -239,9 +256,14 @@ absl::StatusOr<std::shared_ptr<KubernetesSource>> KubernetesSources::Source(
 }
 
 absl::StatusOr<std::unique_ptr<Discovery>> KubernetesSources::NewDiscovery(
-    const KubernetesSdConfig& config, TargetGroupsCallback callback) {
+    const KubernetesSdConfig& config, const std::string& job, DiscoveryHealths& healths,
+    TargetGroupsCallback callback) {
   ASSIGN_OR_RETURN(std::shared_ptr<KubernetesSource> source, Source(config));
-  return std::make_unique<KubernetesDiscovery>(config, std::move(source), std::move(callback));
+  std::shared_ptr<DiscoveryHealth> health =
+      healths.Add(job, "kubernetes",
+                  fmt::format("{} of {}", KubernetesRoleText(config.role), source->server()));
+  return std::make_unique<KubernetesDiscovery>(config, std::move(source), std::move(callback),
+                                               std::move(health));
 }
 
 }  // namespace varve

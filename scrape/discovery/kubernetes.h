@@ -9,6 +9,7 @@
 #include <prometheus/registry.h>
 
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "model/mutex.h"
 #include "scrape/config.h"
 #include "scrape/discovery/discovery.h"
+#include "scrape/discovery/health.h"
 
 namespace varve {
 
@@ -30,6 +32,8 @@ class KubernetesSources {
 
   // NotFound outside a cluster if `config` names no server.
   absl::StatusOr<std::unique_ptr<Discovery>> NewDiscovery(const KubernetesSdConfig& config,
+                                                          const std::string& job,
+                                                          DiscoveryHealths& healths,
                                                           TargetGroupsCallback callback)
       ABSL_LOCKS_EXCLUDED(mutex_);
 

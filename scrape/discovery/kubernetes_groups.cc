@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "model/check.h"
+#include "scrape/discovery/target_labels.h"
 #include "scrape/target.h"
 
 namespace varve {
@@ -33,15 +34,6 @@ std::string Lowered(std::string_view text) {
   return lowered;
 }
 
-std::string Sanitized(std::string_view text) {
-  std::string name(text);
-  for (char& c : name) {
-    const bool kept = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    if (!kept) c = '_';
-  }
-  return name;
-}
-
 void Add(LabelPairs& pairs, std::string_view name, std::string_view value) {
   pairs.emplace_back(fmt::format("{}{}", kPrefix, name), std::string(value));
 }
@@ -54,20 +46,15 @@ void AddAddress(LabelPairs& pairs, std::string address) {
   pairs.emplace_back(std::string(kAddressLabel), std::move(address));
 }
 
-std::string JoinHostPort(std::string_view host, int64_t port) {
-  if (host.find(':') != std::string_view::npos) return fmt::format("[{}]:{}", host, port);
-  return fmt::format("{}:{}", host, port);
-}
-
 // Labels and annotations of an object, as every role shows them.
 void AddMetadata(LabelPairs& pairs, std::string_view role, const ObjectMeta& metadata) {
   for (const auto& [name, value] : metadata.labels) {
-    const std::string sanitized = Sanitized(name);
+    const std::string sanitized = SanitizedLabelName(name);
     Add(pairs, fmt::format("{}_label_{}", role, sanitized), value);
     Add(pairs, fmt::format("{}_labelpresent_{}", role, sanitized), "true");
   }
   for (const auto& [name, value] : metadata.annotations) {
-    const std::string sanitized = Sanitized(name);
+    const std::string sanitized = SanitizedLabelName(name);
     Add(pairs, fmt::format("{}_annotation_{}", role, sanitized), value);
     Add(pairs, fmt::format("{}_annotationpresent_{}", role, sanitized), "true");
   }
@@ -276,7 +263,7 @@ class GroupBuilder {
     if (address == nullptr) return;
     Add(common_, "node_provider_id", node->provider_id);
     for (const KubeCondition& condition : node->conditions) {
-      Add(common_, Sanitized("node_condition_" + Lowered(condition.type)),
+      Add(common_, SanitizedLabelName("node_condition_" + Lowered(condition.type)),
           Lowered(condition.status));
     }
     LabelPairs target;
@@ -284,7 +271,7 @@ class GroupBuilder {
     target.emplace_back(std::string(kInstanceLabel), object_.metadata.name);
     // Of several addresses of one type the first is shown.
     for (auto each = node->addresses.rbegin(); each != node->addresses.rend(); ++each) {
-      Add(target, Sanitized("node_address_" + each->type), each->address);
+      Add(target, SanitizedLabelName("node_address_" + each->type), each->address);
     }
     AddTarget(std::move(target));
   }
@@ -400,8 +387,8 @@ class GroupBuilder {
     add(role, "port_app_protocol", port.app_protocol);
     add(own, "zone", endpoint.zone);
     for (const auto& [name, value] : endpoint.topology) {
-      add(own, "topology_" + Sanitized(name), value);
-      add(own, "topology_present_" + Sanitized(name), "true");
+      add(own, "topology_" + SanitizedLabelName(name), value);
+      add(own, "topology_present_" + SanitizedLabelName(name), "true");
     }
   }
 

@@ -29,6 +29,10 @@ absl::StatusOr<std::vector<std::string>> ReadTargets(const YAML::Node& node,
   if (!node.IsSequence()) return TextError(origin, node.Mark(), "targets: expected a list");
   for (const YAML::Node& target : node) {
     if (!target.IsScalar()) return TextError(origin, target.Mark(), "targets: expected a string");
+    if (target.Scalar().size() > kLabelTextBytesMax) {
+      return TextError(origin, target.Mark(),
+                       fmt::format("targets: longer than {} bytes", kLabelTextBytesMax));
+    }
     targets.push_back(target.Scalar());
   }
   return targets;
@@ -44,6 +48,10 @@ absl::StatusOr<Labels> ReadLabels(const YAML::Node& node, const std::string& ori
         return TextError(origin, label.second.Mark(), "labels: expected a string");
       }
       const std::string& name = label.first.Scalar();
+      if (name.size() > kLabelTextBytesMax || label.second.Scalar().size() > kLabelTextBytesMax) {
+        return TextError(origin, label.first.Mark(),
+                         fmt::format("labels: longer than {} bytes", kLabelTextBytesMax));
+      }
       if (name.empty() || !IsValidUtf8(name) || !IsValidUtf8(label.second.Scalar())) {
         return TextError(origin, label.first.Mark(),
                          fmt::format("{} is not a valid label name", Quoted(name)));

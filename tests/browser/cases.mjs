@@ -513,6 +513,38 @@ const behaviour = [
     },
   },
   {
+    name: 'service discovery that fails is told, and no more once it works',
+    async run({ page, open }) {
+      const discovery = {
+        scrapePool: 'web',
+        mechanism: 'dns',
+        source: 'web.example',
+        stale: true,
+        lastError: 'could not resolve',
+        lastSuccess: new Date(0).toISOString(),
+        failingSince: new Date(Date.now() - 90_000).toISOString(),
+      };
+      const answer = (stale) => (route) =>
+        route.fulfill({
+          contentType: 'application/json',
+          body: JSON.stringify({
+            status: 'success',
+            data: { discoveries: [{ ...discovery, stale }, { ...discovery, stale: false }] },
+          }),
+        });
+      await page.route('**/api/v1/discoveries', answer(true));
+      await open('targets');
+      const notice = page.getByRole('status').filter({ hasText: 'Service discovery of web fails' });
+      await notice.waitFor();
+      assert.match(await notice.innerText(), /1m ?3\ds ago.*web\.example: could not resolve/s);
+      assert.equal(await notice.count(), 1);
+      await page.unroute('**/api/v1/discoveries');
+      await page.route('**/api/v1/discoveries', answer(false));
+      await page.getByRole('button', { name: 'Refresh' }).click();
+      await until('no notice', async () => (await notice.count()) === 0);
+    },
+  },
+  {
     name: 'a server that is away is named, and found again',
     async run({ page, open }) {
       await page.route('**/api/v1/targets*', (route) => route.abort());

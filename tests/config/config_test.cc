@@ -251,6 +251,10 @@ TEST_CASE("config: secrets are not shown, of whatever field in whatever section"
   const std::vector<std::string> sections = {
       "scrape_configs: [{{job_name: a, {}}}]\n",
       "scrape_configs: [{{job_name: a, http_sd_configs: [{{url: 'http://h', {}}}]}}]\n",
+      "scrape_configs: [{{job_name: a, consul_sd_configs: [{{{}}}]}}]\n",
+      "scrape_configs: [{{job_name: a, docker_sd_configs: [{{host: 'http://h', {}}}]}}]\n",
+      "scrape_configs: [{{job_name: a, dockerswarm_sd_configs: [{{host: 'http://h', role: nodes, "
+      "{}}}]}}]\n",
       "scrape_configs: [{{job_name: a, kubernetes_sd_configs: [{{role: pod, api_server: "
       "'http://h', "
       "{}}}]}}]\n",
@@ -270,7 +274,10 @@ TEST_CASE("config: secrets are not shown, of whatever field in whatever section"
            "remote_write: [{url: 'http://h', headers: {X-Key: hunter2}}]\n",
            "tracing: {endpoint: e, headers: {X-Key: hunter2}}\n",
            "tracing: {endpoint: e, tls_config: {cert: c, key: hunter2}}\n",
+           "scrape_configs: [{job_name: a, consul_sd_configs: [{token: hunter2}]}]\n",
+           "scrape_configs: [{job_name: a, consul_sd_configs: [{username: u, password: hunter2}]}]",
            "scrape_configs: [{job_name: a, http_sd_configs: [{url: 'http://u:hunter2@h/'}]}]\n",
+           "scrape_configs: [{job_name: a, docker_sd_configs: [{host: 'http://u:hunter2@h'}]}]\n",
            "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod, api_server: "
            "'http://u:hunter2@h'}]}]\n",
        }) {
@@ -295,6 +302,13 @@ TEST_CASE("config: every section is strict") {
            "scrape_configs: [{job_name: a, static_configs: [{x: 1}]}]",
            "scrape_configs: [{job_name: a, file_sd_configs: [{files: [a.yml], x: 1}]}]",
            "scrape_configs: [{job_name: a, http_sd_configs: [{url: 'http://h', x: 1}]}]",
+           "scrape_configs: [{job_name: a, dns_sd_configs: [{names: [a], x: 1}]}]",
+           "scrape_configs: [{job_name: a, consul_sd_configs: [{x: 1}]}]",
+           "scrape_configs: [{job_name: a, docker_sd_configs: [{host: 'unix:///a', x: 1}]}]",
+           "scrape_configs: [{job_name: a, docker_sd_configs: [{host: 'unix:///a', filters: [{x: "
+           "1}]}]}]",
+           "scrape_configs: [{job_name: a, dockerswarm_sd_configs: [{host: 'unix:///a', role: "
+           "nodes, x: 1}]}]",
            "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod, x: 1}]}]",
            "scrape_configs: [{job_name: a, kubernetes_sd_configs: [{role: pod, attach_metadata: "
            "{x: "
@@ -324,6 +338,70 @@ TEST_CASE("config: every section is strict") {
   }
 }
 
+TEST_CASE("config: dns, consul and docker discovery") {
+  const Config config = Parsed(R"(
+scrape_configs:
+- job_name: a
+  dns_sd_configs:
+  - {names: [a.test, b.test], type: aaaa, port: 9100, refresh_interval: 5s}
+  - {names: [_x._tcp.test]}
+  consul_sd_configs:
+  - {server: "c:8500", token: t, services: [web], tags: [a, b], node_meta: {rack: "7"}, allow_stale: false}
+  - {username: u, password: p}
+  docker_sd_configs:
+  - {host: "unix:///var/run/docker.sock", filters: [{name: name, values: [x, y]}], match_first_network: false}
+  dockerswarm_sd_configs:
+  - {host: "tcp://h:2375", role: tasks, port: 81}
+)");
+  const DiscoveryConfigs& discovery = config.scrape_configs[0].discovery;
+  REQUIRE(discovery.dns_sd_configs.size() == 2);
+  CHECK(discovery.dns_sd_configs[0].type == DnsRecordType::kAaaa);
+  CHECK(discovery.dns_sd_configs[0].port == 9100);
+  CHECK(discovery.dns_sd_configs[0].refresh_interval == 5 * kSecond);
+  CHECK(discovery.dns_sd_configs[1].type == DnsRecordType::kSrv);
+  CHECK(discovery.dns_sd_configs[1].refresh_interval == 30 * kSecond);
+  const ConsulSdConfig& consul = discovery.consul_sd_configs[0];
+  CHECK(consul.server == "c:8500");
+  CHECK(consul.token == Secret("t"));
+  CHECK(consul.tags == std::vector<std::string>{"a", "b"});
+  CHECK(consul.node_meta[0] == std::pair<std::string, std::string>("rack", "7"));
+  CHECK_FALSE(consul.allow_stale);
+  CHECK(discovery.consul_sd_configs[1].server == "localhost:8500");
+  CHECK(discovery.consul_sd_configs[1].http_client.basic_auth->username == "u");
+  CHECK(discovery.docker_sd_configs[0].filters[0].values == std::vector<std::string>{"x", "y"});
+  CHECK_FALSE(discovery.docker_sd_configs[0].match_first_network);
+  CHECK(discovery.docker_sd_configs[0].port == 80);
+  CHECK(discovery.dockerswarm_sd_configs[0].role == DockerSwarmRole::kTasks);
+  CHECK(discovery.dockerswarm_sd_configs[0].refresh_interval == kMinute);
+
+  const std::pair<const char*, const char*> refused[] = {
+      {"dns_sd_configs: [{type: A, port: 1}]", "must contain at least one SRV record name"},
+      {"dns_sd_configs: [{names: [a], type: TXT}]", "invalid DNS-SD records type TXT"},
+      {"dns_sd_configs: [{names: [a], type: A}]", "a port is required in DNS-SD configs"},
+      {"dns_sd_configs: [{names: [a], type: A, port: 65536}]", "65536 is not a port"},
+      {"dns_sd_configs: [{names: [a], refresh_interval: 0s}]", "must be greater than 0"},
+      {"consul_sd_configs: [{server: ''}]", "requires a server address"},
+      {"consul_sd_configs: [{token: t, bearer_token: b}]", "at most one of consul SD token"},
+      {"consul_sd_configs: [{username: u, basic_auth: {username: v}}]",
+       "username and password and basic auth"},
+      {"docker_sd_configs: [{port: 1}]", "host missing"},
+      {"docker_sd_configs: [{host: nowhere}]", "unable to parse docker host \"nowhere\""},
+      {"dockerswarm_sd_configs: [{host: 'unix:///a'}]", "role missing (one of: tasks"},
+      {"dockerswarm_sd_configs: [{host: 'unix:///a', role: x}]", "invalid role x, expected tasks"},
+      {"oauth2: {token_url: x}", "oauth2 client_id must be configured"},
+      {"oauth2: {client_id: x}", "oauth2 token_url must be configured"},
+      {"oauth2: {client_id: x, token_url: y, grant_type: z}", "grant_type z is not supported yet"},
+      {"{oauth2: {client_id: x, token_url: y}, basic_auth: {username: z}}",
+       "at most one of basic_auth, oauth2 & authorization"},
+  };
+  for (const auto& one : refused) {
+    CAPTURE(one.first);
+    const std::string refusal =
+        Refusal(fmt::format("scrape_configs: [{{job_name: a, {}}}]", Inline(one.first)));
+    CHECK_MESSAGE(refusal.find(one.second) != std::string::npos, refusal);
+  }
+}
+
 TEST_CASE("config: what is shown loads again and says the same") {
   const Config config = Parsed(R"(
 global: {scrape_interval: 15s, external_labels: {a: "1"}, label_limit: 30}
@@ -338,6 +416,10 @@ scrape_configs:
   http_sd_configs: [{url: "https://h/x", refresh_interval: 30s, bearer_token_file: /t}]
   static_configs: [{targets: ["h:1"], labels: {n: "007", b: "true"}}]
   kubernetes_sd_configs: [{role: node}]
+  dns_sd_configs: [{names: [a.test], type: MX, port: 25}]
+  consul_sd_configs: [{server: "c:1", services: [x], node_meta: {a: "1"}, filter: "a == b"}]
+  docker_sd_configs: [{host: "unix:///x", filters: [{name: n, values: [v]}]}]
+  dockerswarm_sd_configs: [{host: "http://x", role: services}]
   oauth2: {client_id: c, client_secret_file: /s, token_url: "http://t", scopes: [a, b], endpoint_params: {x: "1"}}
 )");
   CHECK(config.yaml.find("b: \"true\"") != std::string::npos);

@@ -367,8 +367,15 @@ class ProtocolTest(ClusterCase):
         self.store.delete("Pod", "a")
         self.add("c")
         harness.holds_for(lambda: len(shown(varve.targets())) == 2, 3, "the targets stay while it is gone")
+        stale = [one for one in varve.api("discoveries")["discoveries"] if one["stale"]]
+        self.assertTrue(stale)
+        self.assertEqual({one["mechanism"] for one in stale}, {"kubernetes"})
+        self.assertIn("connection refused", stale[0]["lastError"])
         self.server.start()
         self.wait_pods(varve, {"b", "c"}, AFTER_RETRIES)
+        harness.wait_until(
+            lambda: not [one for one in varve.api("discoveries")["discoveries"] if one["stale"]],
+            AFTER_RETRIES, "discovery works again")
 
     def test_broken_watches(self):
         varve = self.started("a")

@@ -47,6 +47,15 @@ class FakeScrape : public ScrapeManager {
     snapshot.dropped_counts["node"] = 3;
     return snapshot;
   }
+  std::vector<DiscoveryStatus> DiscoveryStatuses() const override {
+    return {{.config = "node",
+             .mechanism = "dns",
+             .source = "a.test",
+             .stale = true,
+             .last_error = "no answer",
+             .last_success = 1500,
+             .failing_since = 2500}};
+  }
   absl::StatusOr<ScrapeConfig> PoolConfig(std::string_view) const override {
     return absl::NotFoundError("scrape pool not found");
   }
@@ -299,6 +308,14 @@ TEST_CASE("api: series, labels and label values") {
         R"("warnings":["results truncated due to limit"]})");
   CHECK(fixture.Get("/api/v1/series?match[]=up&start=11&end=12").body ==
         R"({"status":"success","data":[]})");
+}
+
+TEST_CASE("api: discoveries and how they are doing") {
+  ApiFixture fixture;
+  CHECK(fixture.Get("/api/v1/discoveries").body ==
+        R"({"status":"success","data":{"discoveries":[{"scrapePool":"node","mechanism":"dns",)"
+        R"("source":"a.test","stale":true,"lastError":"no answer",)"
+        R"("lastSuccess":"1970-01-01T00:00:01.5Z","failingSince":"1970-01-01T00:00:02.5Z"}]}})");
 }
 
 TEST_CASE("api: targets and metadata") {

@@ -116,14 +116,24 @@ class Recorder {
  public:
   InformerCallback Callback() {
     return [this](const InformerEvent& event) {
+      MutexLock lock(mutex_);
+      if (event.type == InformerEvent::Type::kFailing) {
+        health_.push_back("failing: " + MessageOf(event.status));
+        return;
+      }
+      if (event.type == InformerEvent::Type::kWorking) return health_.push_back("working");
       static constexpr std::string_view kNames[] = {"add", "update", "delete", "synced"};
       std::string text(kNames[static_cast<int>(event.type)]);
       if (event.object != nullptr) {
         text += " " + event.object->Key() + " " + event.object->metadata.resource_version;
       }
-      MutexLock lock(mutex_);
       log_.push_back(std::move(text));
     };
+  }
+  // "failing: ...", "working", ...
+  std::vector<std::string> Health() {
+    MutexLock lock(mutex_);
+    return health_;
   }
   std::vector<std::string> Log() {
     MutexLock lock(mutex_);
@@ -133,6 +143,7 @@ class Recorder {
  private:
   Mutex mutex_;
   std::vector<std::string> log_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> health_ ABSL_GUARDED_BY(mutex_);
 };
 
 using Log = std::vector<std::string>;
@@ -357,6 +368,10 @@ TEST_CASE_FIXTURE(Fixture, "informer: a server that is away is watched again whe
   CHECK(Told(recorder, {"synced", "add n/a 12"}));
   CHECK(server->lists() == 0);
   CHECK(server->Watches().at(0).Query("resourceVersion") == "11");
+  const std::vector<std::string> health = recorder.Health();
+  REQUIRE(health.size() >= 2);
+  CHECK(health.front().find("connection refused") != std::string::npos);
+  CHECK(health.back() == "working");
 }
 
 TEST_CASE_FIXTURE(Fixture, "informer: a watch that ends at once without events is a failure") {

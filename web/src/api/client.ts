@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The one way to the HTTP API: typed requests, errors with the server's own words.
-import type { QueryData, Rules, RuntimeInfo, StringMap, Targets, TsdbStatus } from './types';
+import type {
+  Discoveries,
+  QueryData,
+  Rules,
+  RuntimeInfo,
+  StringMap,
+  Targets,
+  TsdbStatus,
+} from './types';
 
 // Every page is one path segment below the route prefix, so the prefix is what precedes it.
 export const basePath = window.location.pathname.replace(/\/[^/]*$/, '');
@@ -85,6 +93,7 @@ export const api = {
       signal,
     ),
   targets: (signal: AbortSignal) => get<Targets>('targets?state=active', signal),
+  discoveries: (signal: AbortSignal) => get<Discoveries>('discoveries', signal),
   rules: (signal: AbortSignal) => get<Rules>('rules', signal),
   buildInfo: (signal: AbortSignal) => get<StringMap>('status/buildinfo', signal),
   runtimeInfo: (signal: AbortSignal) => get<RuntimeInfo>('status/runtimeinfo', signal),

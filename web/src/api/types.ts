@@ -55,6 +55,21 @@ export interface Target {
   scrapeTimeout: string;
 }
 
+// Where targets come from; a stale one fails, and its targets are those it found before.
+export interface DiscoveryState {
+  scrapePool: string;
+  mechanism: string;
+  source: string;
+  stale: boolean;
+  lastError: string;
+  lastSuccess: string;
+  failingSince: string;
+}
+
+export interface Discoveries {
+  discoveries: DiscoveryState[];
+}
+
 export interface Targets {
   activeTargets: Target[];
   droppedTargets: unknown[];

@@ -12,6 +12,7 @@ import { Notice } from '../../components/Notice';
 import { RefreshButton } from '../../components/RefreshButton';
 import { SearchBox } from '../../components/SearchBox';
 import { groupTargets, type HealthFilter } from '../../lib/targets';
+import { formatAgo } from '../../lib/time';
 import { TargetPool } from './TargetPool';
 import classes from '../pages.module.css';
 
@@ -25,12 +26,14 @@ const NO_TARGETS: Target[] = [];
 
 export function TargetsPage() {
   const { answer, error, loading, refresh, loadedAt } = useApi(api.targets);
+  const discovery = useApi(api.discoveries);
   const [health, setHealth] = useSearchParam('health', 'all');
   const [search, setSearch] = useSearchParam('search', '');
 
   const targets = answer?.data.activeTargets ?? NO_TARGETS;
   const count = useMemo(() => counts(targets), [targets]);
   const pools = useMemo(() => groupTargets(targets, health, search), [targets, health, search]);
+  const stale = discovery.answer?.data.discoveries.filter((one) => one.stale) ?? [];
   const dropped = answer?.data.droppedTargetCounts ?? {};
   return (
     <div className={classes.page}>
@@ -49,7 +52,13 @@ export function TargetsPage() {
         />
         <div className={classes.tools}>
           <SearchBox label="Filter targets" value={search} onChange={setSearch} />
-          <RefreshButton loading={loading} onClick={refresh} />
+          <RefreshButton
+            loading={loading}
+            onClick={() => {
+              refresh();
+              discovery.refresh();
+            }}
+          />
         </div>
       </div>
       {error !== null && (
@@ -57,6 +66,16 @@ export function TargetsPage() {
           {error.message}
         </Notice>
       )}
+      {stale.map((one) => (
+        <Notice
+          key={`${one.scrapePool} ${one.mechanism} ${one.source}`}
+          kind="warning"
+          title={`Service discovery of ${one.scrapePool} fails (${one.mechanism})`}
+        >
+          Failing since {formatAgo(one.failingSince, discovery.loadedAt)}; its targets are those
+          found before. {one.source}: {one.lastError}
+        </Notice>
+      ))}
       {answer === null && loading && <Loading what="targets" />}
       {answer !== null && pools.length === 0 && (
         <p className={classes.empty}>
