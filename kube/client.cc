@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <future>
 #include <utility>
 
 #include "model/status_macros.h"
@@ -101,7 +102,12 @@ KubeClient::KubeClient(HttpClient& http, KubeEndpoint endpoint, Clock& clock)
       clock_(clock),
       endpoint_(std::move(endpoint)),
       token_(OpenFile(endpoint_.token_file, clock)),
-      ca_(OpenFile(endpoint_.ca_file, clock)) {}
+      ca_(OpenFile(endpoint_.ca_file, clock)),
+      exec_(endpoint_.exec ? std::make_shared<ExecPlugin>(*endpoint_.exec, clock) : nullptr) {}
+
+KubeClient::~KubeClient() {
+  if (exec_ != nullptr) exec_->Stop();
+}
 
 absl::Status KubeClient::Prepare(ClientRequest& request) {
   auto config = std::make_shared<HttpClientConfig>(endpoint_.http);
@@ -110,6 +116,17 @@ absl::Status KubeClient::Prepare(ClientRequest& request) {
   if (token_ != nullptr) {
     ASSIGN_OR_RETURN(std::string token, token_->Get());
     config->authorization = AuthorizationConfig{.credentials = Secret(std::move(token))};
+  }
+  if (exec_ != nullptr) {
+    const std::optional<ExecCredential> credential = exec_->Current();
+    if (!credential) return absl::UnavailableError("the exec plugin's credential has expired");
+    if (!credential->token.empty()) {
+      config->authorization = AuthorizationConfig{.credentials = Secret(credential->token)};
+    }
+    if (!credential->cert_pem.empty()) {
+      config->tls.cert = credential->cert_pem;
+      config->tls.key = Secret(credential->key_pem);
+    }
   }
   if (ca_ != nullptr) {
     ASSIGN_OR_RETURN(config->tls.ca, ca_->Get());
@@ -121,29 +138,50 @@ absl::Status KubeClient::Prepare(ClientRequest& request) {
   return absl::OkStatus();
 }
 
+void KubeClient::Report(absl::Status status, HttpClient::DoneCallback done) {
+  // As HttpClient does: never from inside Start(), unless the loop has ended.
+  auto report = std::make_shared<absl::AnyInvocable<void()>>(
+      [done = std::move(done), status = std::move(status)]() mutable { done(std::move(status)); });
+  if (!http_.loop().Post([report] { (*report)(); })) (*report)();
+}
+
 TransferId KubeClient::Start(ClientRequest request, HttpClient::DoneCallback done) {
+  if (exec_ == nullptr || exec_->Current()) return StartNow(std::move(request), std::move(done));
+  // Stopping the plugin, which the destructor does, ends this callback.
+  exec_->Get([this, request = std::move(request),
+              done = std::move(done)](const absl::StatusOr<ExecCredential>& credential) mutable {
+    if (credential.ok()) {
+      StartNow(std::move(request), std::move(done));
+    } else {
+      Report(credential.status(), std::move(done));
+    }
+  });
+  return kNoTransfer;
+}
+
+TransferId KubeClient::StartNow(ClientRequest request, HttpClient::DoneCallback done) {
   absl::Status prepared = Prepare(request);
   if (!prepared.ok()) {
-    // As HttpClient does: never from inside Start(), unless the loop has ended.
-    auto report = std::make_shared<absl::AnyInvocable<void()>>(
-        [done = std::move(done), prepared = std::move(prepared)]() mutable {
-          done(std::move(prepared));
-        });
-    if (!http_.loop().Post([report] { (*report)(); })) (*report)();
+    Report(std::move(prepared), std::move(done));
     return kNoTransfer;
   }
-  return http_.Start(std::move(request), [token = token_, done = std::move(done)](
-                                             absl::StatusOr<ClientResponse> response) mutable {
-    if (token != nullptr && response.ok() && response->status == 401) token->Drop();
-    done(std::move(response));
-  });
+  return http_.Start(std::move(request),
+                     [token = token_, exec = std::weak_ptr<ExecPlugin>(exec_),
+                      done = std::move(done)](absl::StatusOr<ClientResponse> response) mutable {
+                       if (response.ok() && response->status == 401) {
+                         if (token != nullptr) token->Drop();
+                         if (const auto plugin = exec.lock()) plugin->Drop();
+                       }
+                       done(std::move(response));
+                     });
 }
 
 absl::StatusOr<ClientResponse> KubeClient::Fetch(ClientRequest request) {
-  RETURN_IF_ERROR(Prepare(request));
-  absl::StatusOr<ClientResponse> response = http_.Fetch(std::move(request));
-  if (token_ != nullptr && response.ok() && response->status == 401) token_->Drop();
-  return response;
+  std::promise<absl::StatusOr<ClientResponse>> promise;
+  Start(std::move(request), [&promise](absl::StatusOr<ClientResponse> response) {
+    promise.set_value(std::move(response));
+  });
+  return promise.get_future().get();
 }
 
 }  // namespace varve

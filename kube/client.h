@@ -13,9 +13,11 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "kube/exec_plugin.h"
 #include "model/clock.h"
 #include "model/mutex.h"
 #include "net/client.h"
@@ -31,6 +33,7 @@ struct KubeEndpoint {
   std::string token_file;  // Bearer token; a file that cannot be read leaves the old token in use.
   std::string ca_file;     // Likewise.
   std::string namespace_;  // Of the identity, may be empty.
+  std::optional<ExecPluginConfig> exec;  // What gives token or certificate instead.
 
   // What a pod finds in its environment: KUBERNETES_SERVICE_HOST and _PORT, and a service account's
   // directory: VARVE_SERVICEACCOUNT_DIR if set, else /var/run/secrets/kubernetes.io/serviceaccount.
@@ -40,8 +43,8 @@ struct KubeEndpoint {
   static absl::StatusOr<KubeEndpoint> InCluster(
       const std::function<const char*(const char*)>& get_env);
 
-  // The current context of a kubeconfig file. Unimplemented, saying so, for `exec` and
-  // `auth-provider` users; InvalidArgument for a file that is none.
+  // The current context of a kubeconfig file. Unimplemented, saying so, for `auth-provider` users;
+  // InvalidArgument for a file that is none.
   static absl::StatusOr<KubeEndpoint> FromKubeconfig(const std::string& path);
 
   // Without secrets.
@@ -77,9 +80,14 @@ class KubeClient {
   // `http` must outlive the client and its transfers. Informers parse on its loop: give them one of
   // their own, apart from the scrapes.
   KubeClient(HttpClient& http, KubeEndpoint endpoint, Clock& clock);
+  // Ends a plugin that runs.
+  ~KubeClient();
+  KubeClient(const KubeClient&) = delete;
+  KubeClient& operator=(const KubeClient&) = delete;
 
   // Adds server, credentials and Accept to `request`, whose url is a path with query
-  // ("/api/v1/pods?limit=500"), and starts it. A 401 drops the cached token.
+  // ("/api/v1/pods?limit=500"), and starts it. A 401 drops the cached token. While a plugin has
+  // to be waited for there is no transfer yet, and kNoTransfer is returned.
   TransferId Start(ClientRequest request, HttpClient::DoneCallback done);
   absl::StatusOr<ClientResponse> Fetch(ClientRequest request);
 
@@ -89,6 +97,8 @@ class KubeClient {
 
  private:
   absl::Status Prepare(ClientRequest& request);
+  TransferId StartNow(ClientRequest request, HttpClient::DoneCallback done);
+  void Report(absl::Status status, HttpClient::DoneCallback done);
 
   HttpClient& http_;
   Clock& clock_;
@@ -96,6 +106,7 @@ class KubeClient {
   // Shared with transfers under way.
   const std::shared_ptr<RefreshedFile> token_;  // Null: none.
   const std::shared_ptr<RefreshedFile> ca_;
+  const std::shared_ptr<ExecPlugin> exec_;
 };
 
 }  // namespace varve

@@ -36,6 +36,19 @@ YAML::Node Named(const YAML::Node& root, const char* list, const std::string& na
   return YAML::Node();
 }
 
+std::string JsonQuoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (static_cast<unsigned char>(c) < 0x20) {
+      out += fmt::format("\\u{:04x}", c);
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
 class KubeconfigReader {
  public:
   KubeconfigReader(std::string path, const YAML::Node& root)
@@ -85,12 +98,11 @@ class KubeconfigReader {
   }
 
   absl::Status ReadUser(const YAML::Node& user) {
-    for (const char* unsupported : {"exec", "auth-provider"}) {
-      if (user[unsupported]) {
-        return absl::UnimplementedError(
-            fmt::format("{}: users with `{}` are not supported yet", path_, unsupported));
-      }
+    if (user["auth-provider"]) {
+      return absl::UnimplementedError(
+          fmt::format("{}: users with `auth-provider` are not supported yet", path_));
     }
+    if (user["exec"]) RETURN_IF_ERROR(ReadExec(user["exec"]));
     TlsConfig& tls = endpoint_.http.tls;
     ASSIGN_OR_RETURN(tls.cert, Data(user, "client-certificate-data"));
     if (tls.cert.empty()) tls.cert_file = Path(user, "client-certificate");
@@ -99,6 +111,56 @@ class KubeconfigReader {
     tls.key = Secret(std::move(key));
     ReadIdentity(user);
     return endpoint_.http.Validate();
+  }
+
+  absl::Status ReadExec(const YAML::Node& node) {
+    constexpr std::string_view kGroup = "client.authentication.k8s.io/";
+    if (!node.IsMap()) return Invalid(path_, "exec is no map");
+    ExecPluginConfig exec{.api_version = Text(node, "apiVersion"),
+                          .command = Text(node, "command"),
+                          .install_hint = Text(node, "installHint")};
+    if (exec.command.empty()) return Invalid(path_, "exec: command must be specified");
+    if (exec.api_version != fmt::format("{}v1", kGroup) &&
+        exec.api_version != fmt::format("{}v1beta1", kGroup)) {
+      return Invalid(path_, fmt::format("exec: invalid apiVersion \"{}\"", exec.api_version));
+    }
+    if (Text(node, "interactiveMode") == "Always") {
+      return Invalid(path_,
+                     "exec plugin cannot support interactive mode: standard input is unavailable");
+    }
+    // A name is looked for in PATH, a path is against the file's directory.
+    if (exec.command.find('/') != std::string::npos) exec.command = Path(node, "command");
+    const YAML::Node args = node["args"];
+    for (size_t i = 0; args && args.IsSequence() && i < args.size(); ++i) {
+      exec.args.push_back(args[i].as<std::string>(""));
+    }
+    const YAML::Node env = node["env"];
+    for (size_t i = 0; env && env.IsSequence() && i < env.size(); ++i) {
+      if (env[i].IsMap()) exec.env.emplace_back(Text(env[i], "name"), Text(env[i], "value"));
+    }
+    if (Text(node, "provideClusterInfo") == "true") {
+      ASSIGN_OR_RETURN(exec.cluster_json, ClusterJson());
+    }
+    endpoint_.exec = std::move(exec);
+    return absl::OkStatus();
+  }
+
+  // The cluster as plugins are told of it.
+  absl::StatusOr<std::string> ClusterJson() const {
+    const TlsConfig& tls = endpoint_.http.tls;
+    std::string ca = tls.ca;
+    if (ca.empty() && !endpoint_.ca_file.empty()) {
+      ASSIGN_OR_RETURN(ca, ReadCredentialFile(endpoint_.ca_file));
+    }
+    std::string json = fmt::format("{{\"server\":{}", JsonQuoted(endpoint_.server));
+    const auto add = [&json](std::string_view name, const std::string& value) {
+      if (!value.empty()) json += fmt::format(",\"{}\":{}", name, JsonQuoted(value));
+    };
+    add("tls-server-name", tls.server_name);
+    add("certificate-authority-data", ca.empty() ? "" : absl::Base64Escape(ca));
+    add("proxy-url", endpoint_.http.proxy.proxy_url);
+    if (tls.insecure_skip_verify) json += R"(,"insecure-skip-tls-verify":true)";
+    return json + "}";
   }
 
   void ReadIdentity(const YAML::Node& user) {

@@ -151,6 +151,11 @@ contexts:
   context: {{cluster: main, user: cert}}
 - name: runs
   context: {{cluster: main, user: exec}}
+- {{name: near, context: {{cluster: main, user: near}}}}
+- {{name: old, context: {{cluster: main, user: old}}}}
+- {{name: asks, context: {{cluster: main, user: asks}}}}
+- {{name: unnamed, context: {{cluster: main, user: unnamed}}}}
+- {{name: provider, context: {{cluster: main, user: provider}}}}
 - name: nobody
   context: {{cluster: main, user: missing}}
 - name: nowhere
@@ -177,7 +182,24 @@ users:
 - name: cert
   user: {{client-certificate-data: Q0VSVA==, client-key-data: S0VZ}}
 - name: exec
-  user: {{exec: {{command: aws}}}}
+  user:
+    exec:
+      apiVersion: client.authentication.k8s.io/v1
+      command: aws
+      args: [eks, get-token]
+      env: [{{name: AWS_PROFILE, value: p}}]
+      provideClusterInfo: true
+      installHint: install "aws"
+- name: near
+  user: {{exec: {{apiVersion: client.authentication.k8s.io/v1beta1, command: ./bin/plugin}}}}
+- name: old
+  user: {{exec: {{apiVersion: client.authentication.k8s.io/v1alpha1, command: aws}}}}
+- name: asks
+  user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: a, interactiveMode: Always}}}}
+- name: unnamed
+  user: {{exec: {{apiVersion: client.authentication.k8s.io/v1}}}}
+- name: provider
+  user: {{auth-provider: {{name: gcp}}}}
 )";
 
 TEST_CASE("kube client: kubeconfig files") {
@@ -212,7 +234,22 @@ TEST_CASE("kube client: kubeconfig files") {
   CHECK(certs->http.tls.cert == "CERT");
   CHECK(certs->http.tls.key.Reveal() == "KEY");
 
-  CHECK(read("runs").status().code() == absl::StatusCode::kUnimplemented);
+  const auto runs = read("runs");
+  REQUIRE_MESSAGE(runs.ok(), MessageOf(runs.status()));
+  CHECK(runs->exec == ExecPluginConfig{.api_version = "client.authentication.k8s.io/v1",
+                                       .command = "aws",
+                                       .args = {"eks", "get-token"},
+                                       .env = {{"AWS_PROFILE", "p"}},
+                                       .cluster_json = R"({"server":"https://api.example:6443",)"
+                                                       R"("tls-server-name":"kubernetes",)"
+                                                       R"("certificate-authority-data":"Q0E=",)"
+                                                       R"("proxy-url":"http://proxy:3128"})",
+                                       .install_hint = "install \"aws\""});
+  CHECK(read("near")->exec->command == dir.path() + "/./bin/plugin");
+  CHECK(MessageOf(read("old").status()).find("exec: invalid apiVersion") != std::string::npos);
+  CHECK(MessageOf(read("asks").status()).find("interactive mode") != std::string::npos);
+  CHECK(MessageOf(read("unnamed").status()).find("command must be specified") != std::string::npos);
+  CHECK(read("provider").status().code() == absl::StatusCode::kUnimplemented);
   CHECK(MessageOf(read("nobody").status()).find("user \"missing\" does not exist") !=
         std::string::npos);
   CHECK(MessageOf(read("nowhere").status()).find("cluster \"missing\" does not exist") !=
