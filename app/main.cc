@@ -3,8 +3,11 @@
 // The varve binary.
 
 #include <cstdio>
+#include <string>
 #include <string_view>
+#include <vector>
 
+#include "app/check_command.h"
 #include "app/flags.h"
 #include "app/logging.h"
 #include "app/server.h"
@@ -13,6 +16,14 @@
 int main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "tsdb") {
     return varve::RunTsdbCommand(argc - 2, argv + 2);
+  }
+  if (argc > 1 && std::string_view(argv[1]) == "check") {
+    varve::ConfigureLogging("error", "logfmt");
+    const varve::CheckResult result =
+        varve::RunCheckCommand(std::vector<std::string>(argv + 2, argv + argc), stdin);
+    std::fputs(result.out.c_str(), stdout);
+    std::fputs(result.err.c_str(), stderr);
+    return result.code;
   }
   const varve::FlagsResult result = varve::ParseFlags(argc, argv);
   if (result.exit) {

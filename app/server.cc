@@ -27,6 +27,7 @@
 #include "app/builtin_config.h"
 #include "app/byte_size.h"
 #include "app/config.h"
+#include "app/features.h"
 #include "app/query_log.h"
 #include "app/self_metrics.h"
 #include "app/system_memory.h"
@@ -135,25 +136,6 @@ void SizeByMemory(uint64_t limit, DbOptions& options) {
   options.generation_cache_bytes = std::clamp(limit / 64, 2 * kMiB, 64 * kMiB);
   options.write_buffers_bytes_max = std::clamp(limit / 16, 8 * kMiB, 64 * kMiB);
   options.write_buffer_bytes = std::clamp(options.write_buffers_bytes_max / 8, kMiB, 4 * kMiB);
-}
-
-promql::EngineFeatures FeaturesOf(const Flags& flags) {
-  return {
-      .experimental_functions = flags.HasFeature("promql-experimental-functions"),
-      .extended_range_selectors = flags.HasFeature("promql-extended-range-selectors"),
-      .binop_fill_modifiers = flags.HasFeature("promql-binop-fill-modifiers"),
-      .delayed_name_removal = flags.HasFeature("promql-delayed-name-removal"),
-      .use_start_timestamps = flags.HasFeature("use-start-timestamps"),
-      .type_and_unit_labels = flags.HasFeature("type-and-unit-labels"),
-      .per_step_stats = flags.HasFeature("promql-per-step-stats"),
-  };
-}
-
-promql::ParserOptions ParserOptionsOf(const Flags& flags) {
-  const promql::EngineFeatures features = FeaturesOf(flags);
-  return {.experimental_functions = features.experimental_functions,
-          .fill_modifiers = features.binop_fill_modifiers,
-          .extended_range_selectors = features.extended_range_selectors};
 }
 
 class Server {

@@ -345,7 +345,8 @@ class MetricServer:
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, pages: dict | None = None,
-                 status: int = 200):
+                 status: int = 200,
+                 content_type: str = "text/plain; version=0.0.4; charset=utf-8"):
         from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
         outer = self
@@ -362,7 +363,7 @@ class MetricServer:
                 status = outer.status if page is not None else 404
                 body = (page if page is not None else "no such page\n").encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+                self.send_header("Content-Type", content_type)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
