@@ -89,6 +89,59 @@ constexpr std::string_view kPodRelabelling = R"(  - source_labels: [__meta_kuber
     target_label: node
 )";
 
+// What the cluster's own parts tell, under the job names and labels that the dashboards of
+// kube-prometheus select. Kubelets mostly serve with certificates that they signed themselves. Of
+// the pods and services around the API server only its own service is asked for.
+constexpr std::string_view kClusterJobs = R"(- job_name: kubelet
+  scrape_interval: 30s
+  honor_labels: true
+  scheme: https
+  authorization: {{credentials_file: {0}}}
+  tls_config: {{insecure_skip_verify: true}}
+  kubernetes_sd_configs:
+  - role: node
+  relabel_configs: &kubelet
+  - target_label: job
+    replacement: kubelet
+  - source_labels: [__meta_kubernetes_node_name]
+    target_label: node
+  - source_labels: [__metrics_path__]
+    target_label: metrics_path
+- job_name: kubelet-cadvisor
+  scrape_interval: 30s
+  honor_labels: true
+  track_timestamps_staleness: true
+  metrics_path: /metrics/cadvisor
+  scheme: https
+  authorization: {{credentials_file: {0}}}
+  tls_config: {{insecure_skip_verify: true}}
+  kubernetes_sd_configs:
+  - role: node
+  relabel_configs: *kubelet
+- job_name: apiserver
+  scrape_interval: 30s
+  scheme: https
+  authorization: {{credentials_file: {0}}}
+  tls_config: {{ca_file: {1}, server_name: kubernetes}}
+  kubernetes_sd_configs:
+  - role: endpointslice
+    namespaces: {{names: [default]}}
+    selectors:
+    - {{role: endpointslice, label: kubernetes.io/service-name=kubernetes}}
+    - {{role: service, field: metadata.name=kubernetes}}
+    - {{role: pod, field: metadata.name=kubernetes}}
+  relabel_configs:
+  - source_labels: [__meta_kubernetes_service_name, __meta_kubernetes_endpointslice_port_name]
+    action: keep
+    regex: kubernetes;https
+  - source_labels: [__meta_kubernetes_namespace]
+    target_label: namespace
+  - source_labels: [__meta_kubernetes_service_name]
+    target_label: service
+  - source_labels: [__meta_kubernetes_endpointslice_port_name]
+    target_label: endpoint
+)";
+
 // Under which address this process reaches itself.
 std::string OwnAddress(std::string_view listen_address) {
   const size_t colon = listen_address.rfind(':');
@@ -136,13 +189,16 @@ std::string BuiltinConfigYaml(std::string_view listen_address,
       yaml += job;
       yaml += kPodRelabelling;
     }
+    yaml += fmt::format(kClusterJobs, Quoted(surroundings.account_dir + "/token"),
+                        Quoted(surroundings.account_dir + "/ca.crt"));
   }
   return yaml;
 }
 
 absl::StatusOr<Config> BuiltinConfig(std::string_view listen_address) {
   const BuiltinSurroundings surroundings = {.node_exporter = AnswersLocally(kNodeExporterPort),
-                                            .in_cluster = IsInKubernetes()};
+                                            .in_cluster = IsInKubernetes(),
+                                            .account_dir = ServiceAccountDir()};
   return ParseConfig(BuiltinConfigYaml(listen_address, surroundings), "built-in configuration");
 }
 

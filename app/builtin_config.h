@@ -20,6 +20,7 @@ inline constexpr int kNodeExporterPort = 9100;
 struct BuiltinSurroundings {
   bool node_exporter = false;  // Something answers on kNodeExporterPort.
   bool in_cluster = false;     // The process has a cluster's service account.
+  std::string account_dir;     // With the account's `token` and `ca.crt`.
 };
 
 // The configuration as YAML; `listen_address` is the server's own, `0.0.0.0:9090`.

@@ -40,6 +40,11 @@ bool IsInKubernetes() {
   return host != nullptr && *host != '\0' && port != nullptr && *port != '\0';
 }
 
+std::string ServiceAccountDir() {
+  const char* dir = std::getenv("VARVE_SERVICEACCOUNT_DIR");
+  return dir != nullptr && *dir != '\0' ? dir : kServiceAccountDir;
+}
+
 absl::StatusOr<KubeEndpoint> KubeEndpoint::InCluster() {
   return InCluster([](const char* name) -> const char* { return std::getenv(name); });
 }

@@ -54,6 +54,9 @@ struct KubeEndpoint {
 // True if InCluster() would find an API server.
 bool IsInKubernetes();
 
+// Where InCluster() looks for `token` and `ca.crt`.
+std::string ServiceAccountDir();
+
 // The contents of a file, trimmed, re-read by path when older than kKubeFileRefresh. Thread-safe.
 class RefreshedFile {
  public:

@@ -313,6 +313,34 @@ class InClusterTest(ClusterCase):
         self.assertEqual(len([r for r in requests if r.query.get("continue")]), 3)
         self.assertEqual(varve.stop(), 0)
 
+    def test_the_clusters_own_parts(self):
+        self.store.apply(kube_objects.node("node-1", "127.0.0.7"))
+        self.store.apply(kube_objects.service("kubernetes", [(443, "https")]))
+        slice_ = kube_objects.endpointslice("kubernetes", "kubernetes", [], [(self.server.port, "https")])
+        slice_["endpoints"] = [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}]
+        self.store.apply(slice_)
+        self.add("other")  # In the same namespace as the API server's service.
+        varve = self.varve(config=None)
+
+        def targets():
+            return {t["scrapeUrl"]: t["labels"] for t in varve.targets()
+                    if t["scrapePool"] in ("kubelet", "kubelet-cadvisor", "apiserver")}
+
+        node = {"job": "kubelet", "instance": "node-1", "node": "node-1"}
+        expected = {
+            "https://127.0.0.7:10250/metrics": {**node, "metrics_path": "/metrics"},
+            "https://127.0.0.7:10250/metrics/cadvisor": {**node, "metrics_path": "/metrics/cadvisor"},
+            f"https://127.0.0.1:{self.server.port}/metrics": {
+                "job": "apiserver", "instance": f"127.0.0.1:{self.server.port}", "namespace": "default",
+                "service": "kubernetes", "endpoint": "https"},
+        }
+        harness.wait_until(lambda: targets() == expected, SOON, "targets of the cluster's own")
+        # The deployed role is enough for all that is asked, and pods are listed once.
+        self.assertEqual({r.status for r in self.server.requests if r.resource}, {200})
+        lists = [r.query.get("fieldSelector") for r in self.server.requests
+                 if r.resource == "pods" and r.verb == "list"]
+        self.assertEqual(sorted(lists, key=str), [None, "metadata.name=kubernetes"])
+
     def test_outside_a_cluster_nothing_is_asked(self):
         varve = harness.Varve().start()
         harness.wait_until(varve.targets, SOON, "its own target")
