@@ -40,6 +40,8 @@ namespace fs = std::filesystem;
 constexpr DurationMs kSweepInterval = kMinute;
 constexpr DurationMs kSweepHeadTime = 10 * kMinute;
 constexpr int kFoldingNice = 10;
+// How often the log says why writing has not gone on yet.
+constexpr DurationMs kSayStoppedInterval = 10'000;
 // What caches keep when memory is short.
 constexpr uint64_t kShrunkCacheBytes = 1 << 20;
 // Below the directory: not with the database's files, which may be set aside.
@@ -407,9 +409,14 @@ class DbImpl : public Db {
   }
 
   absl::Status HealFailed(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mutex_) {
+    const int64_t now_ms = clock_.MonotonicNanos() / kNanosPerMs;
     if (writable_) {
       spdlog::error(LogLine("Writing to the storage has stopped", {{"err", status.ToString()}}));
       writable_ = false;
+      said_stopped_ms_ = now_ms;
+    } else if (now_ms - said_stopped_ms_ >= kSayStoppedInterval) {
+      spdlog::error(LogLine("Writing to the storage cannot go on", {{"err", status.ToString()}}));
+      said_stopped_ms_ = now_ms;
     }
     // First the reserve, for what is in memory; then the oldest data, as far as it may go.
     if (reserve_.Release()) {
@@ -559,6 +566,7 @@ class DbImpl : public Db {
   Mutex maintenance_mutex_;
   int64_t swept_ms_ ABSL_GUARDED_BY(maintenance_mutex_) = 0;
   std::optional<RetentionClock> retention_clock_ ABSL_GUARDED_BY(maintenance_mutex_);
+  int64_t said_stopped_ms_ ABSL_GUARDED_BY(maintenance_mutex_) = 0;
   std::atomic<TimestampMs> swept_newest_ = kMinTimestamp;  // The head's time then.
   ReserveFile reserve_ ABSL_GUARDED_BY(maintenance_mutex_);
   SizeRetention size_retention_ ABSL_GUARDED_BY(maintenance_mutex_);

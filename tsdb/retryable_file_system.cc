@@ -6,6 +6,7 @@
 #include <rocksdb/file_system.h>
 
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace varve {
@@ -18,28 +19,52 @@ using rocksdb::IODebugContext;
 using rocksdb::IOOptions;
 using rocksdb::IOStatus;
 
-using Flag = std::shared_ptr<std::atomic<bool>>;
+constexpr std::string_view kLogSuffix = ".log";
+constexpr std::string_view kManifestPrefix = "MANIFEST-";
 
-IOStatus Mark(IOStatus status, const Flag& failed) {
+struct Watch {
+  std::shared_ptr<FailedWrites> failed;
+  std::shared_ptr<FlushGate> flush_gate;
+};
+
+// Notes and marks a failure.
+IOStatus Mark(IOStatus status, const std::string& name, const Watch& watch) {
   if (status.ok() || status.IsNotSupported()) return status;
-  failed->store(true);
+  watch.failed->any = true;
+  if (name.ends_with(kLogSuffix)) watch.failed->log = true;
   if (status.IsIOError()) status.SetRetryable(true);
   return status;
 }
 
+// The same for a write without which RocksDB does not go on.
+IOStatus MarkWrite(const IOStatus& status, const std::string& name, const Watch& watch) {
+  IOStatus marked = Mark(status, name, watch);
+  if (marked.ok() || marked.IsNotSupported()) return marked;
+  if (name.ends_with(kLogSuffix) || name.find(kManifestPrefix) != std::string::npos ||
+      FlushGate::IsFlushing()) {
+    watch.flush_gate->Stop();
+  }
+  return marked;
+}
+
 class RetryableFile : public rocksdb::FSWritableFileOwnerWrapper {
  public:
-  RetryableFile(std::unique_ptr<FSWritableFile> file, Flag failed)
-      : FSWritableFileOwnerWrapper(std::move(file)), failed_(std::move(failed)) {}
+  RetryableFile(std::unique_ptr<FSWritableFile> file, std::string name, Watch watch)
+      : FSWritableFileOwnerWrapper(std::move(file)),
+        name_(std::move(name)),
+        watch_(std::move(watch)) {}
 
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options,
                   IODebugContext* debug) override {
-    return Marked(FSWritableFileOwnerWrapper::Append(data, options, debug));
+    FlushGate::NoteFileUse();
+    return MarkWrite(FSWritableFileOwnerWrapper::Append(data, options, debug), name_, watch_);
   }
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options,
                   const rocksdb::DataVerificationInfo& verification,
                   IODebugContext* debug) override {
-    return Marked(FSWritableFileOwnerWrapper::Append(data, options, verification, debug));
+    FlushGate::NoteFileUse();
+    return MarkWrite(FSWritableFileOwnerWrapper::Append(data, options, verification, debug), name_,
+                     watch_);
   }
   IOStatus Truncate(uint64_t size, const IOOptions& options, IODebugContext* debug) override {
     return Marked(FSWritableFileOwnerWrapper::Truncate(size, options, debug));
@@ -51,10 +76,12 @@ class RetryableFile : public rocksdb::FSWritableFileOwnerWrapper {
     return Marked(FSWritableFileOwnerWrapper::Flush(options, debug));
   }
   IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
-    return Marked(FSWritableFileOwnerWrapper::Sync(options, debug));
+    FlushGate::NoteFileUse();
+    return MarkWrite(FSWritableFileOwnerWrapper::Sync(options, debug), name_, watch_);
   }
   IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
-    return Marked(FSWritableFileOwnerWrapper::Fsync(options, debug));
+    FlushGate::NoteFileUse();
+    return MarkWrite(FSWritableFileOwnerWrapper::Fsync(options, debug), name_, watch_);
   }
   IOStatus RangeSync(uint64_t offset, uint64_t bytes, const IOOptions& options,
                      IODebugContext* debug) override {
@@ -62,53 +89,85 @@ class RetryableFile : public rocksdb::FSWritableFileOwnerWrapper {
   }
 
  private:
-  IOStatus Marked(const IOStatus& status) const { return Mark(status, failed_); }
+  IOStatus Marked(const IOStatus& status) const { return Mark(status, name_, watch_); }
 
-  const Flag failed_;
+  const std::string name_;
+  const Watch watch_;
 };
 
 class RetryableFileSystem : public rocksdb::FileSystemWrapper {
  public:
-  RetryableFileSystem(const std::shared_ptr<rocksdb::FileSystem>& base, Flag failed)
-      : FileSystemWrapper(base), failed_(std::move(failed)) {}
+  RetryableFileSystem(const std::shared_ptr<rocksdb::FileSystem>& base, Watch watch)
+      : FileSystemWrapper(base), watch_(std::move(watch)) {}
   const char* Name() const override { return "RetryableFileSystem"; }
 
   IOStatus NewWritableFile(const std::string& name, const FileOptions& options,
                            std::unique_ptr<FSWritableFile>* result,
                            IODebugContext* debug) override {
-    return Wrap(FileSystemWrapper::NewWritableFile(name, options, result, debug), result);
+    FlushGate::NoteFileUse();
+    return Wrap(FileSystemWrapper::NewWritableFile(name, options, result, debug), name, result);
   }
   IOStatus ReopenWritableFile(const std::string& name, const FileOptions& options,
                               std::unique_ptr<FSWritableFile>* result,
                               IODebugContext* debug) override {
-    return Wrap(FileSystemWrapper::ReopenWritableFile(name, options, result, debug), result);
+    return Wrap(FileSystemWrapper::ReopenWritableFile(name, options, result, debug), name, result);
   }
   IOStatus ReuseWritableFile(const std::string& name, const std::string& old_name,
                              const FileOptions& options, std::unique_ptr<FSWritableFile>* result,
                              IODebugContext* debug) override {
-    return Wrap(FileSystemWrapper::ReuseWritableFile(name, old_name, options, result, debug),
+    return Wrap(FileSystemWrapper::ReuseWritableFile(name, old_name, options, result, debug), name,
                 result);
   }
   IOStatus RenameFile(const std::string& from, const std::string& to, const IOOptions& options,
                       IODebugContext* debug) override {
-    return Mark(FileSystemWrapper::RenameFile(from, to, options, debug), failed_);
+    return Mark(FileSystemWrapper::RenameFile(from, to, options, debug), to, watch_);
   }
 
  private:
-  IOStatus Wrap(const IOStatus& status, std::unique_ptr<FSWritableFile>* result) const {
-    if (status.ok()) *result = std::make_unique<RetryableFile>(std::move(*result), failed_);
-    return Mark(status, failed_);
+  IOStatus Wrap(const IOStatus& status, const std::string& name,
+                std::unique_ptr<FSWritableFile>* result) const {
+    if (status.ok()) *result = std::make_unique<RetryableFile>(std::move(*result), name, watch_);
+    return MarkWrite(status, name, watch_);
   }
 
-  const Flag failed_;
+  const Watch watch_;
+};
+
+// Has flushes go through the gate.
+class GatedEnv : public rocksdb::EnvWrapper {
+ public:
+  GatedEnv(std::unique_ptr<rocksdb::Env> env, std::shared_ptr<FlushGate> gate)
+      : EnvWrapper(std::move(env)), gate_(std::move(gate)) {
+    // EnvWrapper has a file system of its own, which forgets what a status says beside its code.
+    file_system_ = target()->GetFileSystem();
+    system_clock_ = target()->GetSystemClock();
+  }
+
+  void Schedule(void (*run)(void*), void* argument, Priority priority, void* tag,
+                void (*cancel)(void*)) override {
+    if (priority != Priority::HIGH) {
+      EnvWrapper::Schedule(run, argument, priority, tag, cancel);
+    } else {
+      gate_->Schedule({.run = run, .argument = argument, .tag = tag, .cancel = cancel});
+    }
+  }
+  int UnSchedule(void* tag, Priority priority) override {
+    return priority == Priority::HIGH ? gate_->UnSchedule(tag)
+                                      : EnvWrapper::UnSchedule(tag, priority);
+  }
+
+ private:
+  const std::shared_ptr<FlushGate> gate_;
 };
 
 }  // namespace
 
-std::unique_ptr<rocksdb::Env> NewRetryableEnv(rocksdb::Env& base,
-                                              std::shared_ptr<std::atomic<bool>> failed) {
-  return rocksdb::NewCompositeEnv(
-      std::make_shared<RetryableFileSystem>(base.GetFileSystem(), std::move(failed)));
+RetryableEnv NewRetryableEnv(rocksdb::Env& base, std::shared_ptr<FailedWrites> failed) {
+  auto gate = std::make_shared<FlushGate>(base);
+  auto file_system = std::make_shared<RetryableFileSystem>(
+      base.GetFileSystem(), Watch{.failed = std::move(failed), .flush_gate = gate});
+  auto env = std::make_shared<GatedEnv>(rocksdb::NewCompositeEnv(file_system), gate);
+  return {.env = std::move(env), .flush_gate = std::move(gate)};
 }
 
 }  // namespace varve

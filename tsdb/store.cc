@@ -300,8 +300,9 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
       nullptr, /*allow_stall=*/false);
   const auto logger = std::make_shared<RocksLogger>();
   store->background_errors_ = std::make_shared<BackgroundErrors>();
-  const std::shared_ptr<rocksdb::Env> env = NewRetryableEnv(
-      options.env != nullptr ? *options.env : *rocksdb::Env::Default(), store->write_failed_);
+  const auto [env, flush_gate] = NewRetryableEnv(
+      options.env != nullptr ? *options.env : *rocksdb::Env::Default(), store->failed_writes_);
+  store->flush_gate_ = flush_gate;
   rocksdb::DBOptions database =
       DatabaseOptions(options, env.get(), logger, store->background_errors_);
   database.write_buffer_manager = store->write_buffers_;
@@ -326,7 +327,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
       rocksdb::DB::Open(database, options.path, descriptors, &handles, &db);
   if (!opened.ok()) return FromOpen(opened, options.path);
   store->dropped_log_ = logger->losses();
-  store->db_ = std::shared_ptr<rocksdb::DB>(db, [env](rocksdb::DB* database_to_close) {
+  store->db_ = std::shared_ptr<rocksdb::DB>(db, [env = env](rocksdb::DB* database_to_close) {
     const rocksdb::Status closed = database_to_close->Close();
     if (!closed.ok()) spdlog::warn(LogLine("Closing RocksDB", {{"err", closed.ToString()}}));
     delete database_to_close;
@@ -391,13 +392,26 @@ absl::Status Store::Drop(const Family& family) {
 }
 
 absl::Status Store::Write(rocksdb::WriteBatch& batch, std::string_view what) {
-  return FromRocks(db_->Write(rocksdb::WriteOptions(), &batch), what);
+  absl::Status status;
+  {
+    const ReaderLock lock(failure_mutex_);
+    if (!failure_.ok()) return failure_;
+    status = FromRocks(db_->Write(rocksdb::WriteOptions(), &batch), what);
+  }
+  return Failed(std::move(status));
+}
+
+absl::Status Store::Failed(absl::Status status) {
+  if (status.ok()) return status;
+  const WriterLock lock(failure_mutex_);
+  if (failure_.ok()) failure_ = status;
+  return status;
 }
 
 absl::Status Store::SyncWal() {
   // RocksDB ends the process when it is to sync a log file whose last write failed.
-  if (*write_failed_) return absl::UnavailableError("a write failed before");
-  return FromRocks(db_->SyncWAL(), "syncing the write-ahead log");
+  if (failed_writes_->any) return Failed(absl::UnavailableError("a write failed before"));
+  return Failed(FromRocks(db_->SyncWAL(), "syncing the write-ahead log"));
 }
 
 absl::Status Store::Flush(const std::vector<const Family*>& families) {
@@ -420,20 +434,29 @@ absl::Status Store::Compact(const std::vector<const Family*>& families) {
 }
 
 absl::Status Store::Resume() {
+  {
+    // Nobody writes from here on, even if a failure was made up for before it was reported here.
+    const WriterLock lock(failure_mutex_);
+    if (failure_.ok()) failure_ = absl::UnavailableError("writing is about to go on");
+  }
   uint64_t rows = 0;
   uint64_t flushing = 0;
-  if (db_->GetAggregatedIntProperty(rocksdb::DB::Properties::kNumEntriesActiveMemTable, &rows) &&
+  if (failed_writes_->log &&
+      db_->GetAggregatedIntProperty(rocksdb::DB::Properties::kNumEntriesActiveMemTable, &rows) &&
       db_->GetAggregatedIntProperty(rocksdb::DB::Properties::kNumEntriesImmMemTables, &flushing) &&
       rows + flushing == 0) {
     return absl::InternalError("a new write-ahead log can only be begun by a restart");
   }
-  write_failed_->store(false);
-  absl::Status status = FromRocks(db_->Resume(), "resuming after a failed write");
-  if (!status.ok()) {
-    write_failed_->store(true);
-    return status;
-  }
-  return KeepUnflushed();
+  RETURN_IF_ERROR(FromRocks(flush_gate_->Resume([this] { return db_->Resume(); }),
+                            "resuming after a failed write"));
+  failed_writes_->any = false;
+  failed_writes_->log = false;
+  // No write may come before this one. One that failed in the new log, and left nothing in memory
+  // but what Resume() has just written out, would be the end.
+  RETURN_IF_ERROR(KeepUnflushed());
+  const WriterLock lock(failure_mutex_);
+  failure_ = absl::OkStatus();
+  return absl::OkStatus();
 }
 
 absl::Status Store::KeepUnflushed() {

@@ -23,7 +23,9 @@
 #include <string_view>
 #include <vector>
 
+#include "model/mutex.h"
 #include "tsdb/format.h"
+#include "tsdb/retryable_file_system.h"
 
 namespace varve {
 
@@ -96,15 +98,17 @@ class Store {
   // The family is gone for the next Open() from here on; readers that share it go on.
   absl::Status Drop(const Family& family);
 
-  absl::Status Write(rocksdb::WriteBatch& batch, std::string_view what);
+  // After an error of this or of SyncWal() it is the answer to every write, until Resume().
+  absl::Status Write(rocksdb::WriteBatch& batch, std::string_view what)
+      ABSL_LOCKS_EXCLUDED(failure_mutex_);
   // Returns when all that was written survives a power cut.
-  absl::Status SyncWal();
+  absl::Status SyncWal() ABSL_LOCKS_EXCLUDED(failure_mutex_);
   absl::Status Flush(const std::vector<const Family*>& families);
   // Merges the tables of each family into as few as can be.
   absl::Status Compact(const std::vector<const Family*>& families);
   // After a failed write or sync RocksDB refuses all others: tries to go on. It does so by writing
   // all that is in memory as tables, and beginning a new write-ahead log.
-  absl::Status Resume();
+  absl::Status Resume() ABSL_LOCKS_EXCLUDED(failure_mutex_);
   // Call this now and then: Resume() begins a new log only if there is something in memory, and no
   // row can be put there once it is needed.
   absl::Status KeepUnflushed();
@@ -159,6 +163,8 @@ class Store {
  private:
   Store() = default;
 
+  absl::Status Failed(absl::Status status) ABSL_LOCKS_EXCLUDED(failure_mutex_);
+
   StoreOptions options_;
   std::shared_ptr<rocksdb::Cache> block_cache_;
   std::shared_ptr<rocksdb::WriteBufferManager> write_buffers_;
@@ -167,9 +173,12 @@ class Store {
   std::map<std::string_view, FamilyPtr> fixed_;
   std::map<std::string, FamilyPtr> numbered_;  // Not taken yet.
   std::vector<std::string> dropped_log_;
-  // Whether a file could not be written to since Resume().
-  const std::shared_ptr<std::atomic<bool>> write_failed_ =
-      std::make_shared<std::atomic<bool>>(false);
+  // Since Resume().
+  const std::shared_ptr<FailedWrites> failed_writes_ = std::make_shared<FailedWrites>();
+  std::shared_ptr<FlushGate> flush_gate_;
+  // Held by writers while they write: none is at it once there is a failure. Before RocksDB's own.
+  SharedMutex failure_mutex_;
+  absl::Status failure_ ABSL_GUARDED_BY(failure_mutex_);
   std::shared_ptr<BackgroundErrors> background_errors_;
 };
 

@@ -85,19 +85,11 @@ void WritePath::ReturnBuffers(std::unique_ptr<AppendBuffers> buffers) {
 
 absl::Status WritePath::SyncStore() {
   absl::Status status = store_.SyncWal();
-  // The system drops what it could not write: another sync would say that all is well.
-  if (!status.ok()) {
-    sync_failed_.store(true, std::memory_order_relaxed);
-    stuck_.store(true, std::memory_order_relaxed);
-  }
+  if (!status.ok()) stuck_.store(true, std::memory_order_relaxed);
   return status;
 }
 
 absl::Status WritePath::Write(rocksdb::WriteBatch& batch, std::string_view what) {
-  if (sync_failed_.load(std::memory_order_relaxed)) {
-    return absl::UnavailableError(
-        fmt::format("{}: the disk failed to sync what came before", what));
-  }
   absl::Status status = store_.Write(batch, what);
   if (status.ok() && options_.wal_sync_interval == 0) status = SyncStore();
   unsynced_.store(true, std::memory_order_relaxed);
@@ -107,11 +99,10 @@ absl::Status WritePath::Write(rocksdb::WriteBatch& batch, std::string_view what)
 
 absl::Status WritePath::SyncWal() {
   if (stuck_.exchange(false, std::memory_order_relaxed)) {
-    // Until it has resumed RocksDB refuses all writes itself. Then tables hold what was not synced.
-    const bool sync_failed = sync_failed_.exchange(false, std::memory_order_relaxed);
+    // The store refuses all writes until then. Then tables hold what was not synced: the system
+    // drops what it could not write, and another sync would say that all is well.
     const absl::Status resumed = store_.Resume();
     if (!resumed.ok()) {
-      if (sync_failed) sync_failed_.store(true, std::memory_order_relaxed);
       stuck_.store(true, std::memory_order_relaxed);
       return resumed;
     }

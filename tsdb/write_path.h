@@ -307,8 +307,7 @@ class WritePath {
   std::atomic<uint64_t> replayed_records_ = 0;
   std::atomic<uint64_t> log_bytes_ = 0;  // Of all epochs.
   std::atomic<bool> unsynced_ = false;
-  std::atomic<bool> stuck_ = false;        // A write failed since RocksDB was told to go on.
-  std::atomic<bool> sync_failed_ = false;  // And nothing has made up for it.
+  std::atomic<bool> stuck_ = false;  // A write or sync failed since the store was told to go on.
 };
 
 }  // namespace varve

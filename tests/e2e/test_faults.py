@@ -126,7 +126,6 @@ class FullDisk(unittest.TestCase):
         self.assertIn("Writing to the storage has stopped", self.varve.log())
         self.assert_nothing_lost()
 
-    @unittest.skip("a known defect: in 3 of 11 runs writes stayed refused though there was room")
     def test_writes_come_back_once_there_is_room(self):
         self.fill_until_refused()
         os.unlink(self.disk / "filler")

@@ -10,6 +10,10 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "tests/tsdb/test_values.h"
 #include "tsdb/db.h"
@@ -17,22 +21,31 @@
 namespace varve {
 namespace {
 
-enum class Fault { kNone, kNoSpace, kIoError, kSyncError };
+enum class Fault { kNone, kNoSpace, kNoSpaceForLog, kNoSpaceForNewLog, kIoError, kSyncError };
 
 class FaultFile : public rocksdb::FSWritableFileOwnerWrapper {
  public:
-  FaultFile(std::unique_ptr<rocksdb::FSWritableFile> file, const std::atomic<Fault>& fault)
-      : FSWritableFileOwnerWrapper(std::move(file)), fault_(fault) {}
+  FaultFile(std::unique_ptr<rocksdb::FSWritableFile> file, std::string name,
+            const std::atomic<Fault>& fault)
+      : FSWritableFileOwnerWrapper(std::move(file)),
+        fails_(fault == Fault::kNoSpaceForNewLog && name.ends_with(".log")),
+        name_(std::move(name)),
+        fault_(fault) {}
 
   using FSWritableFileOwnerWrapper::Append;
   rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                            rocksdb::IODebugContext* debug) override {
+    if (fails_) return rocksdb::IOStatus::NoSpace("no space left (injected)");
     switch (fault_.load()) {
       case Fault::kNoSpace:
+        return rocksdb::IOStatus::NoSpace("no space left (injected)");
+      case Fault::kNoSpaceForLog:
+        if (!name_.ends_with(".log")) break;
         return rocksdb::IOStatus::NoSpace("no space left (injected)");
       case Fault::kIoError:
         return rocksdb::IOStatus::IOError("write failed (injected)");
       case Fault::kNone:
+      case Fault::kNoSpaceForNewLog:
       case Fault::kSyncError:
         break;
     }
@@ -45,6 +58,8 @@ class FaultFile : public rocksdb::FSWritableFileOwnerWrapper {
   }
 
  private:
+  const bool fails_;
+  const std::string name_;
   const std::atomic<Fault>& fault_;
 };
 
@@ -58,7 +73,7 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
                                     rocksdb::IODebugContext* debug) override {
     std::unique_ptr<rocksdb::FSWritableFile> file;
     rocksdb::IOStatus status = FileSystemWrapper::NewWritableFile(name, options, &file, debug);
-    if (status.ok()) *result = std::make_unique<FaultFile>(std::move(file), fault);
+    if (status.ok()) *result = std::make_unique<FaultFile>(std::move(file), name, fault);
     return status;
   }
 
@@ -79,6 +94,16 @@ struct FaultFixture {
   ManualClock clock{kBegin};
   DbOptions options{.path = dir.path(), .background = false, .env = env.get()};
   const Labels known = Labels::Of({{"series", "known"}});
+
+  // As the server does every second: an attempt may still be told of a failure before it.
+  static absl::Status MaintainUntilWritable(Db& db) {
+    absl::Status status;
+    for (int i = 0; i < 5; ++i) {
+      status = db.Maintain();
+      if (status.ok()) break;
+    }
+    return status;
+  }
 
   static absl::Status Append(Db& db, const Labels& labels, TimestampMs time, double value) {
     const auto appender = db.NewAppender();
@@ -179,14 +204,14 @@ TEST_CASE_FIXTURE(FaultFixture,
       CHECK_FALSE(db->Sync().ok());
       CHECK_FALSE(Append(*db, known, time, 1).ok());
       file_system->fault = Fault::kNone;
-      const absl::Status resumed = db->Maintain();
+      const absl::Status resumed = MaintainUntilWritable(*db);
       REQUIRE_MESSAGE(resumed.ok(), resumed.ToString());
       // At once again.
       file_system->fault = fault;
       (void)Append(*db, Labels::Of({{"series", "other"}}), time + 1, 1);
       (void)db->Sync();
       file_system->fault = Fault::kNone;
-      const absl::Status again = db->Maintain();
+      const absl::Status again = MaintainUntilWritable(*db);
       REQUIRE_MESSAGE(again.ok(), again.ToString());
       MustAppend(*db, known, time, i);
       expected.push_back(SampleText(time, i, 0));
@@ -197,6 +222,64 @@ TEST_CASE_FIXTURE(FaultFixture,
   db = MustOpen(options, clock);
   CHECK(db->Counters().corruptions == 0);
   CHECK(ReadAll(*db).at(known.ToString()) == expected);
+}
+
+// Going on leaves nothing in memory for a moment: a commit that fails just then must not be what
+// the next attempt finds.
+TEST_CASE_FIXTURE(FaultFixture, "writing goes on although commits failed while it was tried") {
+  auto db = MustOpen(options, clock);
+  MustAppend(*db, known, kBegin, 1);
+  file_system->fault = Fault::kNoSpaceForLog;
+  std::atomic<bool> stop = false;
+  std::atomic<int> accepted = 0;
+  std::vector<std::thread> committers;
+  for (int i = 0; i < 2; ++i) {
+    committers.emplace_back([&, i] {
+      const Labels labels = Labels::Of({{"series", std::to_string(i)}});
+      while (!stop) accepted += Append(*db, labels, kBegin, 1).ok();
+    });
+  }
+  for (int i = 0; i < 100; ++i) (void)db->Maintain();  // Works, but for the next commit.
+  stop = true;
+  for (std::thread& committer : committers) committer.join();
+  CHECK(accepted == 0);
+  file_system->fault = Fault::kNone;
+  const absl::Status resumed = MaintainUntilWritable(*db);
+  REQUIRE_MESSAGE(resumed.ok(), resumed.ToString());
+  MustAppend(*db, known, kBegin + 1000, 2);
+  const Contents after = ReadAll(*db);
+  CHECK(after.at(known.ToString()).size() == 2);
+  db.reset();
+  db = MustOpen(options, clock);
+  CHECK(db->Counters().corruptions == 0);
+  CHECK(ReadAll(*db) == after);
+}
+
+// The write that fails has just had its family's memory written out, so that the two go together.
+TEST_CASE_FIXTURE(FaultFixture, "writing goes on after a log could be begun, but not written to") {
+  options.write_buffer_bytes = 64 << 10;
+  auto db = MustOpen(options, clock);
+  TimestampMs time = kBegin;
+  int accepted = 0;
+  for (int round = 0; round < 20; ++round) {
+    CAPTURE(round);
+    file_system->fault = Fault::kNoSpaceForNewLog;
+    const std::string text(2000, static_cast<char>('a' + round));
+    for (int i = 0;; ++i) {
+      REQUIRE(i < 10'000);
+      const Labels labels = Labels::Of({{"series", text + std::to_string(i)}});
+      if (!Append(*db, labels, ++time, 1).ok()) break;
+      ++accepted;
+    }
+    file_system->fault = Fault::kNone;
+    const absl::Status resumed = MaintainUntilWritable(*db);
+    REQUIRE_MESSAGE(resumed.ok(), resumed.ToString());
+  }
+  CHECK(ReadAll(*db).size() == static_cast<size_t>(accepted));
+  db.reset();
+  db = MustOpen(options, clock);
+  CHECK(db->Counters().corruptions == 0);
+  CHECK(ReadAll(*db).size() == static_cast<size_t>(accepted));
 }
 
 TEST_CASE_FIXTURE(FaultFixture, "a reserve is given up when the disk is full, and made again") {
