@@ -157,16 +157,10 @@ SeriesIndex::ExactValue SeriesIndex::FindValue(std::string_view name,
 
 // ------------------------------------------------------------------------------ adding, removing
 
-uint32_t SeriesIndex::NameNumber(std::string_view name, size_t position) {
-  if (position >= recent_names_.size()) recent_names_.resize(position + 1);
-  uint32_t& recent = recent_names_[position];
-  if (recent < names_.size() && names_[recent].text == name) return recent;
-  const auto it = name_numbers_.find(name);
-  if (it != name_numbers_.end()) return recent = it->second;
-  recent = static_cast<uint32_t>(names_.size());
-  names_.emplace_back().text = name;
-  name_numbers_.emplace(name, recent);
-  return recent;
+uint32_t SeriesIndex::NameNumber(std::string_view name) {
+  const auto [it, added] = name_numbers_.try_emplace(name, static_cast<uint32_t>(names_.size()));
+  if (added) names_.emplace_back().text = name;
+  return it->second;
 }
 
 uint32_t SeriesIndex::ValueNumber(Name& name, std::string_view value) {
@@ -187,6 +181,25 @@ uint32_t SeriesIndex::ValueNumber(Name& name, std::string_view value) {
   name.values[number].text = value;
   name.by_text.emplace(name.values[number].text, number);
   return name.recent = number;
+}
+
+const SeriesIndex::RecentLabel& SeriesIndex::Recent(const LabelView& label, size_t position) {
+  if (position >= recent_.size()) recent_.resize(position + 1);
+  RecentLabel& recent = recent_[position];
+  // Labels are one piece of memory (Labels::bytes()).
+  const std::string_view bytes(
+      label.name.data(),
+      static_cast<size_t>(label.value.data() + label.value.size() - label.name.data()));
+  const bool same_name = recent.ids != nullptr && label.name.size() == recent.name_bytes &&
+                         recent.bytes.starts_with(label.name);
+  if (same_name && recent.bytes == bytes) return recent;
+  if (!same_name) recent.name = NameNumber(label.name);
+  Name& name = names_[recent.name];
+  recent.value = ValueNumber(name, label.value);
+  recent.ids = &name.values[recent.value].ids;
+  recent.bytes = bytes;
+  recent.name_bytes = label.name.size();
+  return recent;
 }
 
 void SeriesIndex::Add(uint64_t id, const Labels& labels) {
@@ -218,14 +231,11 @@ void SeriesIndex::AddLocked(uint64_t id, const Labels& labels, uint64_t hash) {
   code_.clear();
   size_t position = 0;
   for (const LabelView& label : labels) {
-    const uint32_t name_number = NameNumber(label.name, position++);
-    Name& name = names_[name_number];
-    const uint32_t value_number = ValueNumber(name, label.value);
-    IdSet& ids = name.values[value_number].ids;
-    if (ids.empty()) ++label_pairs_;
-    ids.Insert(id);
-    PutVarint(code_, name_number);
-    PutVarint(code_, value_number);
+    const RecentLabel& recent = Recent(label, position++);
+    if (recent.ids->empty()) ++label_pairs_;
+    recent.ids->Insert(id);
+    PutVarint(code_, recent.name);
+    PutVarint(code_, recent.value);
   }
   // Grows by little, as `by_labels_` below is asked for codes that lie there.
   std::string length;
@@ -239,10 +249,14 @@ void SeriesIndex::AddLocked(uint64_t id, const Labels& labels, uint64_t hash) {
   ++page.used;
   ++series_;
   const uint64_t entry = hash >> kIdBits << kIdBits | id;
-  if (const auto it = by_labels_.find(Probe{labels, hash}); it != by_labels_.end()) {
-    older_[id] = IdOf(*it);
-    by_labels_.erase(it);
-  }
+  bool added = false;
+  const auto it = by_labels_.lazy_emplace(Probe{labels, hash}, [&](const auto& construct) {
+    construct(entry);
+    added = true;
+  });
+  if (added) return;
+  older_[id] = IdOf(*it);
+  by_labels_.erase(it);
   by_labels_.insert(entry);
 }
 
@@ -287,6 +301,7 @@ void SeriesIndex::Remove(absl::Span<const uint64_t> ids) {
     });
     RemoveCode(id);
   }
+  recent_.clear();
   for (const uint64_t pair : touched) {
     Name& name = names_[pair >> 32];
     const auto number = static_cast<uint32_t>(pair);

@@ -8,8 +8,8 @@
 // one buffer. Ids rise in order of creation, so postings built by appending are sorted already. A
 // value whose last series leaves frees its number for the next value.
 //
-// Neighbouring series share most labels: an added one is compared with the one before it first, and
-// asks hash maps only for what differs.
+// Neighbouring series share most labels: an added one is compared with the one before it first,
+// label by label as bytes, and asks hash maps only for what differs.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -139,6 +139,18 @@ class SeriesIndex {
   };
   static uint64_t IdOf(uint64_t entry) { return entry & ((uint64_t{1} << kIdBits) - 1); }
 
+  // A label of the series added last. Valid until a value is removed.
+  struct RecentLabel {
+    std::string bytes;  // The name, and behind it the value's length and the value.
+    size_t name_bytes = 0;
+    uint32_t name = 0;
+    uint32_t value = 0;
+    IdSet* ids = nullptr;  // Of the value.
+  };
+  // The same for `label`, which was at `position` of its series.
+  const RecentLabel& Recent(const LabelView& label, size_t position)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const uint8_t* CodeOf(uint64_t id) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   // Whether the labels of one code are before those of the other.
   bool CodeLess(const uint8_t* a, const uint8_t* b) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
@@ -158,7 +170,7 @@ class SeriesIndex {
       ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   void AddLocked(uint64_t id, const Labels& labels, uint64_t hash)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  uint32_t NameNumber(std::string_view name, size_t position) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint32_t NameNumber(std::string_view name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static uint32_t ValueNumber(Name& name, std::string_view value);
   void RemoveCode(uint64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Forget(uint64_t id, const Labels& labels) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -178,8 +190,8 @@ class SeriesIndex {
   std::deque<Name> names_ ABSL_GUARDED_BY(mutex_);  // By number.
   StringMap<uint32_t> name_numbers_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<uint64_t, std::unique_ptr<Page>> pages_ ABSL_GUARDED_BY(mutex_);
-  std::string code_ ABSL_GUARDED_BY(mutex_);                    // Reused.
-  std::vector<uint32_t> recent_names_ ABSL_GUARDED_BY(mutex_);  // Of the series added last.
+  std::string code_ ABSL_GUARDED_BY(mutex_);                 // Reused.
+  std::vector<RecentLabel> recent_ ABSL_GUARDED_BY(mutex_);  // By position.
   // The newest id of each label set, and below ids the older ones with the same labels.
   absl::flat_hash_set<uint64_t, EntryHash, EntryEqual> by_labels_ ABSL_GUARDED_BY(mutex_){
       0, EntryHash{}, EntryEqual{this}};
