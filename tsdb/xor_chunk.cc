@@ -91,10 +91,13 @@ constexpr uint32_t kChunkBytesMax = (kXorChunkBitsMax + 7) / 8;
 constexpr uint32_t kReadSlackBytes =
     (kXorSampleBitsMax + 3 * kChunkSamplesMax) / 8 + 1 + kBitSlackBytes;
 
+// Repeated samples are written so many at a time, and some past the last one.
+constexpr uint32_t kRepeatGroup = 8;
+
 // A chunk taken apart.
 struct Decoded {
-  TimestampMs times[kChunkSamplesMax];
-  double values[kChunkSamplesMax];
+  TimestampMs times[kChunkSamplesMax + kRepeatGroup];
+  double values[kChunkSamplesMax + kRepeatGroup];
   TimestampMs starts[kChunkSamplesMax];  // With start timestamps.
   bool rises = true;                     // Each time is after the one before.
 };
@@ -113,18 +116,21 @@ constexpr int64_t kRepeatStepMax = int64_t{1} << 48;
 
 void Repeat(TimestampMs time, int64_t step, double value, uint32_t count, TimestampMs* times,
             double* values) {
-  uint32_t i = 0;
-  for (; i + 4 <= count; i += 4) {
-    for (uint32_t k = 0; k < 4; ++k) {
+  for (uint32_t i = 0; i < count; i += kRepeatGroup) {
+    for (uint32_t k = 0; k < kRepeatGroup; ++k) {
       times[i + k] = time += step;
       values[i + k] = value;
     }
   }
-  for (; i < count; ++i) {
-    times[i] = time += step;
-    values[i] = value;
-  }
 }
+
+// A sample that comes some milliseconds early or late changes the step three times: three samples
+// with a step code of the shortest kind and an unchanged value, ten bits each.
+constexpr unsigned kJitterBits = 10;
+constexpr uint32_t kJitterSamples = 3;
+constexpr uint64_t kJitterMask = 0b1100000001'1100000001'1100000001ULL << (64 - 30);
+constexpr uint64_t kJitterCode = 0b1000000000'1000000000'1000000000ULL << (64 - 30);
+static_assert(TimeCode::kWidth[0] == 7 && kJitterBits == 2 + 7 + 1);
 
 // Takes `count` samples off the reader; returns false if it has none.
 template <bool kHasStarts>
@@ -155,6 +161,19 @@ bool Decode(PaddedBitReader& reader, uint32_t count, TimestampMs first_time, Dec
         i += repeats;
         if (i == count) break;
         word = reader.Peek();
+      }
+      if ((word & kJitterMask) == kJitterCode && count - i >= kJitterSamples) {
+        for (uint32_t k = 0;;) {
+          step = WrapAdd(step, static_cast<int64_t>(word << (2 + kJitterBits * k)) >> (64 - 7));
+          const TimestampMs before = time;
+          time = WrapAdd(time, step);
+          rises &= time > before;
+          if (++k == kJitterSamples) break;  // The last one is written above.
+          decoded.times[i] = time;
+          decoded.values[i++] = std::bit_cast<double>(bits);
+        }
+        reader.Skip(kJitterSamples * kJitterBits);
+        continue;
       }
     }
     if (word >> 63 == 0) {

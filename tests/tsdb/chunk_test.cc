@@ -86,7 +86,7 @@ TEST_CASE("xor chunk: random series, with and without start times") {
   }
 }
 
-// Runs of one value at even steps are decoded at once.
+// Runs of one value at even steps are decoded at once, and so is a sample that is late.
 TEST_CASE("xor chunk: runs of repeated samples, cut anywhere") {
   const uint64_t seed = TestSeed();
   CAPTURE(seed);
@@ -97,7 +97,8 @@ TEST_CASE("xor chunk: runs of repeated samples, cut anywhere") {
     TimestampMs time = round % 3 == 0 ? kMaxTimestamp - 200'000'000 : 1'700'000'000'000;
     double value = 1;
     for (size_t i = 0; i < kChunkSamplesMax; ++i) {
-      points.push_back({time, value, 0});
+      const bool late = time < kMaxTimestamp - 100 && random() % 20 == 0;
+      points.push_back({late ? time + static_cast<int>(random() % 100) : time, value, 0});
       if (random() % 20 == 0) value = RandomValue(random);
       time += random() % 30 == 0 ? 15'001 : 15'000;
     }

@@ -21,7 +21,15 @@
 namespace varve {
 namespace {
 
-enum class Fault { kNone, kNoSpace, kNoSpaceForLog, kNoSpaceForNewLog, kIoError, kSyncError };
+enum class Fault {
+  kNone,
+  kNoSpace,
+  kNoSpaceForLog,
+  kNoSpaceForNewLog,
+  kNoNewLog,
+  kIoError,
+  kSyncError
+};
 
 class FaultFile : public rocksdb::FSWritableFileOwnerWrapper {
  public:
@@ -46,6 +54,7 @@ class FaultFile : public rocksdb::FSWritableFileOwnerWrapper {
         return rocksdb::IOStatus::IOError("write failed (injected)");
       case Fault::kNone:
       case Fault::kNoSpaceForNewLog:
+      case Fault::kNoNewLog:
       case Fault::kSyncError:
         break;
     }
@@ -71,6 +80,9 @@ class FaultFileSystem : public rocksdb::FileSystemWrapper {
   rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSWritableFile>* result,
                                     rocksdb::IODebugContext* debug) override {
+    if (fault == Fault::kNoNewLog && name.ends_with(".log")) {
+      return rocksdb::IOStatus::NoSpace("no space left for a file (injected)");
+    }
     std::unique_ptr<rocksdb::FSWritableFile> file;
     rocksdb::IOStatus status = FileSystemWrapper::NewWritableFile(name, options, &file, debug);
     if (status.ok()) *result = std::make_unique<FaultFile>(std::move(file), name, fault);
@@ -256,14 +268,14 @@ TEST_CASE_FIXTURE(FaultFixture, "writing goes on although commits failed while i
 }
 
 // The write that fails has just had its family's memory written out, so that the two go together.
-TEST_CASE_FIXTURE(FaultFixture, "writing goes on after a log could be begun, but not written to") {
+TEST_CASE_FIXTURE(FaultFixture, "writing goes on after a log could not be begun or written to") {
   options.write_buffer_bytes = 64 << 10;
   auto db = MustOpen(options, clock);
   TimestampMs time = kBegin;
   int accepted = 0;
   for (int round = 0; round < 20; ++round) {
     CAPTURE(round);
-    file_system->fault = Fault::kNoSpaceForNewLog;
+    file_system->fault = round % 2 == 0 ? Fault::kNoSpaceForNewLog : Fault::kNoNewLog;
     const std::string text(2000, static_cast<char>('a' + round));
     for (int i = 0;; ++i) {
       REQUIRE(i < 10'000);

@@ -200,6 +200,43 @@ TEST_CASE("index: of two series with the same labels the newer one is found") {
   CHECK(index.Find(labels) == 0);
 }
 
+// A series is compared with the one added before it, whose values may be gone by then.
+TEST_CASE("index: values that were removed are not taken for those of the next series") {
+  SeriesIndex index;
+  const Labels first = Labels::Of({{"a", "1"}, {"b", "1"}});
+  index.Add(1, first);
+  index.Remove(std::vector<uint64_t>{1});
+  // The number that "1" had goes to "2".
+  const Labels other = Labels::Of({{"a", "2"}, {"b", "2"}});
+  index.Add(2, other);
+  index.Remove(std::vector<uint64_t>{2});
+  index.Add(3, first);
+  index.Add(4, Labels::Of({{"a", "1"}, {"b1", ""}, {"c", "1"}}));
+  CHECK(index.LabelsOf(3) == first);
+  CHECK(index.LabelsOf(4) == Labels::Of({{"a", "1"}, {"c", "1"}}));
+  CHECK(index.Select({Matcher::Equal("a", "1")}) == std::vector<uint64_t>{3, 4});
+  CHECK(index.Select({Matcher::Equal("a", "2")}).empty());
+  CHECK(index.Find(other) == 0);
+  CHECK(index.label_pairs() == 3);
+}
+
+// Lengths tell where a name ends: the bytes behind them may be the same.
+TEST_CASE("index: names that begin like the one before are told apart") {
+  SeriesIndex index;
+  const std::string long_text(300, 'x');
+  const std::vector<Labels> sets = {
+      Labels::Of({{"ab", "c"}}),           Labels::Of({{"a", "bc"}}),
+      Labels::Of({{"abc", "c"}}),          Labels::Of({{"ab", "cc"}}),
+      Labels::Of({{"ab", long_text}}),     Labels::Of({{"ab", long_text + "y"}}),
+      Labels::Of({{long_text, "ab"}}),     Labels::Of({{long_text + "y", "ab"}}),
+      Labels::Of({{long_text, long_text}})};
+  for (size_t i = 0; i < sets.size(); ++i) index.Add(i + 1, sets[i]);
+  for (size_t i = 0; i < sets.size(); ++i) {
+    CHECK(index.LabelsOf(i + 1) == sets[i]);
+    CHECK(index.Find(sets[i]) == i + 1);
+  }
+}
+
 TEST_CASE("id set: random inserts and removals against a plain set") {
   const uint64_t seed = TestSeed();
   CAPTURE(seed);
