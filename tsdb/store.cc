@@ -104,8 +104,14 @@ class RocksLogger : public rocksdb::Logger {
 // What happens in RocksDB's background. Thread-safe.
 class BackgroundErrors : public rocksdb::EventListener {
  public:
-  // A block that a compaction cannot read is no reason to refuse writes.
+  // A block that a compaction cannot read is no reason to refuse writes, and a file that cannot be
+  // written to none to refuse them for good.
   void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override {
+    // A log that cannot be begun is fatal to it, but memory still has all that would have gone
+    // there.
+    if (error->IsIOError() && error->severity() > rocksdb::Status::Severity::kHardError) {
+      *error = rocksdb::Status(*error, rocksdb::Status::Severity::kHardError);
+    }
     if (reason != rocksdb::BackgroundErrorReason::kCompaction || !error->IsCorruption()) return;
     MutexLock lock(mutex_);
     damage_.insert(error->ToString());
