@@ -63,9 +63,9 @@ absl::StatusOr<std::vector<uint64_t>> DecodeArray(std::string_view bytes) {
   ByteReader reader(bytes);
   uint64_t id = 0;
   while (!reader.done()) {
-    const uint64_t step = reader.Varint();
-    if (step == 0) return DamagedPostings();
-    id += step;
+    const uint64_t before = id;
+    id += reader.Varint();
+    if (id <= before) return DamagedPostings();
     ids.push_back(id);
   }
   if (reader.failed()) return DamagedPostings();

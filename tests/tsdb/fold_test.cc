@@ -554,6 +554,10 @@ TEST_CASE("postings: any set comes back, damage is found") {
   CHECK_FALSE(DecodePostings("").ok());
   CHECK_FALSE(DecodePostings(std::string("\x01\x00", 2)).ok());
   CHECK_FALSE(DecodePostings("\x03").ok());
+  // A step to the largest id, and one past it.
+  const std::string largest = "\x01" + EncodeVarintValue(~uint64_t{0});
+  CHECK(DecodePostings(largest).ok());
+  CHECK_FALSE(DecodePostings(largest + "\x01").ok());
 }
 
 TEST_CASE("caches keep within their bounds, the least recently used go first") {
