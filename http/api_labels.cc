@@ -37,11 +37,13 @@ std::optional<Selection> ReadSelection(const HttpRequest& request, HttpResponse&
   return Selection{.start = *start, .end = *end, .sets = std::move(*sets), .limit = *limit};
 }
 
-void AnswerTexts(const absl::StatusOr<LabelTexts>& found, HttpResponse& response) {
+// What `querier` found.
+void AnswerTexts(const Querier& querier, const absl::StatusOr<LabelTexts>& found,
+                 HttpResponse& response) {
   if (!found.ok()) {
     return AnswerError({ApiErrorType::kExecution, MessageOf(found.status())}, response);
   }
-  Annotations annotations;
+  Annotations annotations = querier.Warnings();
   if (found->truncated) annotations.AddWarning(std::string(kTruncatedWarning));
   AnswerData(
       response,
@@ -58,7 +60,7 @@ void LabelNames(const ApiContext& context, const HttpRequest& request, HttpRespo
   if (!selection.has_value()) return;
   const auto querier = context.backends.storage->OpenQuerier(selection->start, selection->end);
   if (!querier.ok()) return AnswerInternal(querier.status(), response);
-  AnswerTexts((*querier)->LabelNames(selection->sets, selection->limit), response);
+  AnswerTexts(**querier, (*querier)->LabelNames(selection->sets, selection->limit), response);
 }
 
 // Reads Prometheus' escape of UTF-8 names, `U__` and `_HEX_` for what a legacy name cannot hold;
@@ -118,7 +120,8 @@ void LabelValues(const ApiContext& context, const HttpRequest& request, HttpResp
   if (!selection.has_value()) return;
   const auto querier = context.backends.storage->OpenQuerier(selection->start, selection->end);
   if (!querier.ok()) return AnswerInternal(querier.status(), response);
-  AnswerTexts((*querier)->LabelValues(name, selection->sets, selection->limit), response);
+  AnswerTexts(**querier, (*querier)->LabelValues(name, selection->sets, selection->limit),
+              response);
 }
 
 // The union of the sets, sorted, each series once; one more than `limit` shows that it cut.

@@ -180,13 +180,16 @@ bool Generation::GoOn(rocksdb::Iterator& it, std::string_view from, std::string_
   return SeekPastDamage(it, from);
 }
 
+bool Generation::HasPostings() const {
+  const absl::StatusOr<std::vector<uint64_t>> all = PostingsOf({}, {});
+  return all.ok() && !all->empty();
+}
+
 absl::StatusOr<std::vector<uint64_t>> Generation::Select(
     const std::vector<Matcher>& matchers) const {
   absl::StatusOr<std::vector<uint64_t>> ids = SelectByPostings(matchers);
   if (ids.ok() && ids->empty()) {
-    // A table of them may have been lost: every generation has the set of all its series.
-    const absl::StatusOr<std::vector<uint64_t>> all = PostingsOf({}, {});
-    if (all.ok() && !all->empty()) return ids;
+    if (HasPostings()) return ids;  // A table of them may have been lost.
   } else if (!absl::IsDataLoss(ids.status())) {
     return ids;
   }
@@ -314,13 +317,17 @@ absl::Status Generation::LabelsFromPostings(absl::Span<const uint64_t> ids,
   return absl::IsDataLoss(status) ? absl::OkStatus() : status;
 }
 
-absl::Status Generation::AddNames(uint64_t limit, std::set<std::string>& names) const {
+absl::StatusOr<bool> Generation::AddNames(uint64_t limit, std::set<std::string>& names) const {
+  bool whole = true;
   uint64_t found = 0;  // In the order of their keys, which is that of texts.
   const std::unique_ptr<rocksdb::Iterator> it = NewIterator(*postings_);
   std::string from = prefix_;
   it->Seek(from);
   for (;;) {
-    if (!it->Valid() && !GoOn(*it, from, kPostingsFamily)) break;
+    if (!it->Valid()) {
+      whole &= !it->status().IsCorruption();
+      if (!GoOn(*it, from, kPostingsFamily)) break;
+    }
     if (!ToView(it->key()).starts_with(prefix_)) break;
     const auto pair = SplitPostingsTail(ToView(it->key()).substr(prefix_.size()));
     if (!pair.has_value()) return absl::DataLossError("damaged key of postings");
@@ -330,21 +337,22 @@ absl::Status Generation::AddNames(uint64_t limit, std::set<std::string>& names) 
       continue;
     }
     names.emplace(pair->first);
-    if (++found == limit) return absl::OkStatus();
+    if (++found == limit) return whole;
     from = prefix_ + BehindName(pair->first);
     it->Seek(from);
   }
-  return FromRocks(it->status(), "reading label names");
+  RETURN_IF_ERROR(FromRocks(it->status(), "reading label names"));
+  return whole && (found > 0 || HasPostings());
 }
 
-absl::Status Generation::AddValues(std::string_view name, uint64_t limit,
-                                   std::set<std::string>& values) const {
-  if (name.empty()) return absl::OkStatus();
+absl::StatusOr<bool> Generation::AddValues(std::string_view name, uint64_t limit,
+                                           std::set<std::string>& values) const {
+  if (name.empty()) return true;
   const std::string prefix = prefix_ + PostingsTail(name, {});
   if (const auto cached = cache_->values.Find(prefix)) {
     const size_t size = limit == 0 ? cached->size() : std::min<size_t>(limit, cached->size());
     values.insert(cached->begin(), cached->begin() + static_cast<ptrdiff_t>(size));
-    return absl::OkStatus();
+    return true;
   }
   auto found = std::make_shared<std::vector<std::string>>();
   uint64_t bytes = 0;
@@ -354,23 +362,24 @@ absl::Status Generation::AddValues(std::string_view name, uint64_t limit,
   it->Seek(from);
   for (;;) {
     if (!it->Valid()) {
+      whole &= !it->status().IsCorruption();
       if (!GoOn(*it, from, kPostingsFamily)) break;
-      whole = false;
     }
     if (!ToView(it->key()).starts_with(prefix)) break;
     from = it->key().ToString();
     found->emplace_back(from, prefix.size());
     bytes += sizeof(std::string) + found->back().size();
     if (found->size() == limit) {
-      whole = false;
-      break;
+      values.insert(found->begin(), found->end());
+      return whole;
     }
     it->Next();
   }
   RETURN_IF_ERROR(FromRocks(it->status(), "reading label values"));
+  whole &= !found->empty() || HasPostings();
   values.insert(found->begin(), found->end());
   if (whole) cache_->values.Add(prefix, std::move(found), bytes);
-  return absl::OkStatus();
+  return whole;
 }
 
 // ----------------------------------------------------------------------------------------- samples

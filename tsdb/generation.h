@@ -102,10 +102,10 @@ class Generation {
   // these do not tell either. REQUIRES: ids rise.
   absl::StatusOr<std::vector<Labels>> LabelsOf(absl::Span<const uint64_t> ids) const;
   // Adds the label names (values of `name`) that can be read, the smallest `limit` of them or, if
-  // 0, all.
-  absl::Status AddNames(uint64_t limit, std::set<std::string>& names) const;
-  absl::Status AddValues(std::string_view name, uint64_t limit,
-                         std::set<std::string>& values) const;
+  // 0, all. Returns whether nothing of them was damaged or missing.
+  absl::StatusOr<bool> AddNames(uint64_t limit, std::set<std::string>& names) const;
+  absl::StatusOr<bool> AddValues(std::string_view name, uint64_t limit,
+                                 std::set<std::string>& values) const;
 
   // Merges the samples of a series in [min, max] into `samples`; at equal times those that are
   // there stay. `it` is an iterator over columns(); `near`: it was last used here, for a series
@@ -126,6 +126,8 @@ class Generation {
                                   std::vector<Labels>& labels) const;
   // Whether `it`, which is not valid, goes on behind a damaged block that began past `from`.
   bool GoOn(rocksdb::Iterator& it, std::string_view from, std::string_view part) const;
+  // Whether the set of all series is there, which every generation has.
+  bool HasPostings() const;
   absl::StatusOr<Ids> MatcherIds(const Matcher& matcher, std::string_view kind) const;
   absl::StatusOr<std::vector<uint64_t>> Resolve(const Matcher& matcher, bool matching) const;
   absl::StatusOr<std::vector<uint64_t>> PostingsOf(std::string_view name,

@@ -274,11 +274,7 @@ class StoredQuerier : public Querier {
     const std::vector<uint64_t> stored = StoredIds(selection, ids);
     if (hints.found) RETURN_IF_ERROR(hints.found(ids.size() + stored.size()));
     ASSIGN_OR_RETURN(std::vector<Labels> labels, LabelsOfStored(selection, head.index(), stored));
-    if (const auto unknown = std::count_if(labels.begin(), labels.end(),
-                                           [](const Labels& found) { return found.empty(); });
-        unknown > 0) {
-      damage_->Note("labels", fmt::format("labels of {} series that match", unknown));
-    }
+    NoteUnknown(labels);
     for (size_t i = 0; i < stored.size(); ++i) {
       selection.sources.push_back({.id = stored[i]});
       selection.labels.push_back(std::move(labels[i]));
@@ -294,8 +290,9 @@ class StoredQuerier : public Querier {
     std::set<std::string> names;
     if (matcher_sets.empty()) {
       Insert(index.Names([this](uint64_t id) { return InRange(id); }, enough), names);
-      RETURN_IF_ERROR(ForEachGeneration(
-          [&](const Generation& generation) { return generation.AddNames(enough, names); }));
+      RETURN_IF_ERROR(ForEachGeneration([&](const Generation& generation) {
+        return NoteUnless(generation.AddNames(enough, names), "label names", generation);
+      }));
     } else {
       ASSIGN_OR_RETURN(const Matching matching, Match(matcher_sets));
       Insert(index.NamesOf(matching.ids, enough), names);
@@ -317,7 +314,7 @@ class StoredQuerier : public Querier {
                  name, [this](uint64_t id) { return InRange(id); }, enough),
              values);
       RETURN_IF_ERROR(ForEachGeneration([&](const Generation& generation) {
-        return generation.AddValues(name, enough, values);
+        return NoteUnless(generation.AddValues(name, enough, values), "label values", generation);
       }));
     } else {
       ASSIGN_OR_RETURN(const Matching matching, Match(matcher_sets));
@@ -353,6 +350,23 @@ class StoredQuerier : public Querier {
     }
   }
 
+  void NoteUnknown(const std::vector<Labels>& labels) const {
+    const auto unknown = std::count_if(labels.begin(), labels.end(),
+                                       [](const Labels& found) { return found.empty(); });
+    if (unknown == 0) return;
+    damage_->Note("labels", fmt::format("labels of {} series that match", unknown));
+  }
+
+  absl::Status NoteUnless(const absl::StatusOr<bool>& whole, std::string_view what,
+                          const Generation& generation) const {
+    if (whole.ok() && !*whole) {
+      damage_->Note("postings",
+                    fmt::format("{} from {} to {}", what, FormatRfc3339(generation.info().min_time),
+                                FormatRfc3339(generation.info().max_time)));
+    }
+    return whole.status();
+  }
+
   bool InRange(uint64_t id) const { return engine_->head.MayHaveSamples(id, min_, max_); }
 
   template <typename Visitor>
@@ -378,6 +392,7 @@ class StoredQuerier : public Querier {
       RETURN_IF_ERROR(SelectStored(matchers, min_, max_, selection));
       const std::vector<uint64_t> stored = StoredIds(selection, matching.ids);
       ASSIGN_OR_RETURN(std::vector<Labels> labels, LabelsOfStored(selection, head.index(), stored));
+      NoteUnknown(labels);
       std::move(labels.begin(), labels.end(), std::back_inserter(matching.labels));
     }
     return matching;

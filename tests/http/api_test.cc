@@ -308,6 +308,12 @@ TEST_CASE("api: series, labels and label values") {
         R"("warnings":["results truncated due to limit"]})");
   CHECK(fixture.Get("/api/v1/series?match[]=up&start=11&end=12").body ==
         R"({"status":"success","data":[]})");
+  // What the storage could not read is said.
+  fixture.storage.AddWarning("storage: damaged");
+  for (const char* path : {"labels", "label/version/values", "series?match[]=build"}) {
+    const std::string body = fixture.Get(std::string("/api/v1/") + path).body;
+    CHECK_MESSAGE(body.ends_with(R"(,"warnings":["storage: damaged"]})"), body);
+  }
 }
 
 TEST_CASE("api: discoveries and how they are doing") {

@@ -51,8 +51,10 @@ class FakeSeriesSet : public SeriesSet {
 
 class FakeQuerier : public Querier {
  public:
-  FakeQuerier(SeriesMap series, TimestampMs min, TimestampMs max)
-      : series_(std::move(series)), min_(min), max_(max) {}
+  FakeQuerier(SeriesMap series, Annotations warnings, TimestampMs min, TimestampMs max)
+      : series_(std::move(series)), warnings_(std::move(warnings)), min_(min), max_(max) {}
+
+  Annotations Warnings() const override { return warnings_; }
 
   absl::StatusOr<std::unique_ptr<SeriesSet>> Select(const std::vector<Matcher>& matchers,
                                                     const SelectHints&) const override {
@@ -118,6 +120,7 @@ class FakeQuerier : public Querier {
   }
 
   const SeriesMap series_;
+  const Annotations warnings_;
   const TimestampMs min_;
   const TimestampMs max_;
 };
@@ -175,7 +178,12 @@ class FakeAppender : public Appender {
 absl::StatusOr<std::unique_ptr<Querier>> FakeStorage::OpenQuerier(TimestampMs min,
                                                                   TimestampMs max) const {
   MutexLock lock(mutex_);
-  return std::make_unique<FakeQuerier>(series_, min, max);
+  return std::make_unique<FakeQuerier>(series_, warnings_, min, max);
+}
+
+void FakeStorage::AddWarning(const std::string& text) {
+  MutexLock lock(mutex_);
+  warnings_.AddWarning(text);
 }
 
 std::unique_ptr<Appender> FakeStorage::NewAppender() {

@@ -38,6 +38,8 @@ class FakeStorage : public Queryable, public Appendable, public StorageAdmin {
   // `labels value@time value@time`, one line a series, for comparisons.
   std::string Dump() const;
 
+  // Queriers opened from now on have it.
+  void AddWarning(const std::string& text);
   // Every commit fails from now on.
   void FailCommits();
   // Series after so many are refused (kLimit).
@@ -60,6 +62,7 @@ class FakeStorage : public Queryable, public Appendable, public StorageAdmin {
 
   mutable Mutex mutex_;
   SeriesMap series_ ABSL_GUARDED_BY(mutex_);
+  Annotations warnings_ ABSL_GUARDED_BY(mutex_);
   std::vector<Labels> by_ref_ ABSL_GUARDED_BY(mutex_);  // From first_ref_ on.
   uint64_t first_ref_ ABSL_GUARDED_BY(mutex_) = 1;
   std::atomic<uint64_t> series_max_ = 0;  // 0 = none are refused.

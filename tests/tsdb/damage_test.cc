@@ -44,11 +44,38 @@ const std::vector<std::string>& RemoveTableCommand() {
 
 constexpr int kDamageSeries = 60;
 constexpr int kDamageMinutes = 5 * 60;
+// Deleted by tombstones that lie in a table, and in the write-ahead log.
+constexpr int kDeletedInTable = 7;
+constexpr int kDeletedInLog = 9;
 
 Labels DamageLabels(int series) {
   return Labels::Of({{"__name__", series % 2 == 0 ? "even" : "odd"},
                      {"series", std::to_string(series)},
                      {"some_longer_label", std::string(200, 'a' + series % 20)}});
+}
+
+// The family of each table of a data directory, without its number.
+std::map<std::string, std::string> FamiliesOfTables(const std::string& data) {
+  const TempDir scratch;
+  fs::copy(data, scratch.path(), fs::copy_options::recursive);
+  const std::string path = scratch.path() + "/varve";
+  std::vector<std::string> names;
+  REQUIRE(rocksdb::DB::ListColumnFamilies({}, path, &names).ok());
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  for (const std::string& name : names) families.emplace_back(name, rocksdb::ColumnFamilyOptions());
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  REQUIRE(rocksdb::DB::OpenForReadOnly({}, path, families, &handles, &db).ok());
+  std::map<std::string, std::string> found;
+  std::vector<rocksdb::LiveFileMetaData> tables;
+  db->GetLiveFilesMetaData(&tables);
+  for (const auto& table : tables) {
+    const std::string& family = table.column_family_name;
+    found[fs::path(table.name).filename()] = family.substr(0, family.find('.'));
+  }
+  for (rocksdb::ColumnFamilyHandle* handle : handles) db->DestroyColumnFamilyHandle(handle);
+  delete db;
+  return found;
 }
 
 // Series that have samples.
@@ -70,6 +97,7 @@ struct DamageFixture {
                     .background = false,
                     .remove_table = RemoveTableCommand()};
   Contents fed;
+  Contents ever_fed;  // Before deletes.
   int minutes = 0;
 
   DamageFixture() {
@@ -78,22 +106,54 @@ struct DamageFixture {
       Feed(*db);
       // Later chunks stay in a hot family, in a table of its own.
       if (minutes % 30 == 0 && minutes < kDamageMinutes) REQUIRE(db->Maintain().ok());
-      if (minutes == kDamageMinutes - 5) {
+      if (minutes == kDamageMinutes - 15) {
         REQUIRE(db->Close().ok());
         db.reset();
         db = MustOpen(options, clock);
       }
+      if (minutes == kDamageMinutes - 5) {
+        Delete(*db, kDeletedInTable);
+        Kill(std::move(db));
+        fs::remove_all(dir.path());
+        fs::copy(copied->path(), dir.path(), fs::copy_options::recursive);
+        MakeTablesOfLog();
+        db = MustOpen(options, clock);
+      }
       if (minutes % 45 == 0) REQUIRE(db->Checkpoint().ok());
     }
-    const std::vector<Matcher> deleted = {*Matcher::Create(MatchType::kEqual, "series", "7")};
-    REQUIRE(db->DeleteSeries({deleted}, kBegin, kMaxTimestamp).ok());
-    fed.erase(DamageLabels(7).ToString());
-    REQUIRE(db->Sync().ok());
+    Delete(*db, kDeletedInLog);
     CHECK(ReadStored(*db) == fed);
-    // As a killed process leaves it.
+    Kill(std::move(db));
+  }
+
+  void Delete(Db& db, int series) {
+    const Matcher matcher = Matcher::Equal("series", std::to_string(series));
+    REQUIRE(db.DeleteSeries({{matcher}}, kBegin, kMaxTimestamp).ok());
+    fed.erase(DamageLabels(series).ToString());
+  }
+
+  // RocksDB's own way to open makes tables of what is in the write-ahead log, of all families.
+  void MakeTablesOfLog() const {
+    const std::string path = dir.path() + "/varve";
+    std::vector<std::string> names;
+    REQUIRE(rocksdb::DB::ListColumnFamilies({}, path, &names).ok());
+    std::vector<rocksdb::ColumnFamilyDescriptor> families;
+    for (const std::string& name : names) {
+      families.emplace_back(name, rocksdb::ColumnFamilyOptions()).options.disable_auto_compactions =
+          true;
+    }
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+    rocksdb::DB* db = nullptr;
+    REQUIRE(rocksdb::DB::Open({}, path, families, &handles, &db).ok());
+    for (rocksdb::ColumnFamilyHandle* handle : handles) db->DestroyColumnFamilyHandle(handle);
+    delete db;
+  }
+
+  // `copied` is what a process that was killed now would leave.
+  void Kill(std::unique_ptr<Db> db) {
+    REQUIRE(db->Sync().ok());
     copied = std::make_unique<TempDir>();
     fs::copy(dir.path(), copied->path(), fs::copy_options::recursive);
-    db.reset();
   }
 
   void Feed(Db& db) {
@@ -106,6 +166,7 @@ struct DamageFixture {
       const auto ref = appender->Append(kNoSeries, labels, time, value);
       REQUIRE(ref.ok());
       fed[labels.ToString()].push_back(SampleText(time, value, 0));
+      ever_fed[labels.ToString()].push_back(SampleText(time, value, 0));
       if (minutes % 30 == 0 && series % 10 == 0) {
         Exemplar exemplar{.labels = Labels::Of({{"trace", std::string(40, 'x')}}),
                           .value = value,
@@ -120,27 +181,7 @@ struct DamageFixture {
 
   // Files of the killed copy, with the family of each table.
   std::map<std::string, std::string> Files() const {
-    const TempDir scratch;
-    fs::copy(copied->path(), scratch.path(), fs::copy_options::recursive);
-    const std::string path = scratch.path() + "/varve";
-    std::vector<std::string> names;
-    REQUIRE(rocksdb::DB::ListColumnFamilies({}, path, &names).ok());
-    std::vector<rocksdb::ColumnFamilyDescriptor> families;
-    for (const std::string& name : names) {
-      families.emplace_back(name, rocksdb::ColumnFamilyOptions());
-    }
-    std::vector<rocksdb::ColumnFamilyHandle*> handles;
-    rocksdb::DB* db = nullptr;
-    REQUIRE(rocksdb::DB::OpenForReadOnly({}, path, families, &handles, &db).ok());
-    std::map<std::string, std::string> files;
-    std::vector<rocksdb::LiveFileMetaData> tables;
-    db->GetLiveFilesMetaData(&tables);
-    for (const auto& table : tables) {
-      const std::string& family = table.column_family_name;
-      files[fs::path(table.name).filename()] = family.substr(0, family.find('.'));
-    }
-    for (rocksdb::ColumnFamilyHandle* handle : handles) db->DestroyColumnFamilyHandle(handle);
-    delete db;
+    std::map<std::string, std::string> files = FamiliesOfTables(copied->path());
     for (const auto& file : fs::directory_iterator(copied->path() + "/varve")) {
       const std::string name = file.path().filename();
       if (name.ends_with(".sst") || file.is_directory() || file.file_size() == 0) continue;
@@ -158,15 +199,12 @@ size_t SampleCount(const Contents& contents) {
   return count;
 }
 
-// Every sample found was written, for its series.
-void CheckNothingInvented(const Contents& found, const Contents& fed) {
+// Every sample found was written, for its series. What was deleted may be back: damage may have
+// cost the tombstone.
+void CheckNothingInvented(const Contents& found, const Contents& ever_fed) {
   for (const auto& [labels, texts] : found) {
-    const auto all = fed.find(labels);
-    if (all == fed.end()) {
-      // Of the series that was deleted: damage may have cost the tombstone.
-      CHECK(labels == DamageLabels(7).ToString());
-      continue;
-    }
+    const auto all = ever_fed.find(labels);
+    REQUIRE(all != ever_fed.end());
     // Both are in order of time.
     CHECK(std::includes(all->second.begin(), all->second.end(), texts.begin(), texts.end()));
   }
@@ -195,7 +233,7 @@ size_t Survivors(DamageFixture& fixture, const std::string& file, bool is_mended
   options.path = work.path();
   auto db = MustOpen(options, fixture.clock);
   const Contents found = ReadStored(*db);
-  CheckNothingInvented(found, fixture.fed);
+  CheckNothingInvented(found, fixture.ever_fed);
   // A log that ends early looks as if nothing had come after.
   if (found != fixture.fed && !file.ends_with(".log")) CHECK(db->Counters().corruptions > 0);
 
@@ -210,7 +248,7 @@ size_t Survivors(DamageFixture& fixture, const std::string& file, bool is_mended
   db = MustOpen(options, fixture.clock);
   Contents again = ReadStored(*db);
   CHECK(again.erase(labels.ToString()) == 1);
-  CheckNothingInvented(again, fixture.fed);
+  CheckNothingInvented(again, fixture.ever_fed);
   CHECK(SampleCount(again) >= SampleCount(found));
   // Noticed once and mended; but for what is in a generation, which stays until that is merged.
   if (is_mended) CHECK(db->Counters().corruptions == 0);
@@ -282,7 +320,7 @@ TEST_CASE_FIXTURE(DamageFixture, "damage: a flipped bit in any file costs its ow
   std::map<std::string, std::vector<std::string>> by_kind;
   for (const auto& [file, kind] : Files()) by_kind[kind].push_back(file);
   for (const char* kind : {"wal", "MANIFEST", "CURRENT", "OPTIONS", "columns", "labels", "postings",
-                           "series", "head", "meta", "hot", "exemplars"}) {
+                           "series", "head", "meta", "hot", "log", "exemplars", "tombstones"}) {
     CHECK_MESSAGE(by_kind.contains(kind), std::string(kind));
   }
   for (const auto& [kind_now, files] : by_kind) {
@@ -302,8 +340,10 @@ TEST_CASE_FIXTURE(DamageFixture, "damage: a flipped bit in any file costs its ow
   for (const char* kind : {"CURRENT", "OPTIONS", "IDENTITY", "LOCK", "postings", "exemplars"}) {
     if (worst.contains(kind)) CHECK_MESSAGE(worst[kind] == all, kind);
   }
+  // Without a tombstone there is what it deleted, too.
+  if (worst.contains("tombstones")) CHECK(worst["tombstones"] >= all);
   for (const char* kind :
-       {"wal", "head", "series", "labels", "columns", "hot", "meta", "MANIFEST"}) {
+       {"wal", "head", "series", "labels", "columns", "hot", "log", "meta", "MANIFEST"}) {
     if (worst.contains(kind)) CHECK_MESSAGE(worst[kind] >= all / 2, kind);
   }
 }
@@ -328,6 +368,78 @@ TEST_CASE_FIXTURE(DamageFixture, "damage: cut off and missing files") {
     if (kind == "CURRENT" || kind == "OPTIONS" || kind == "postings" || kind == "exemplars") {
       CHECK(std::min({halved, emptied, removed}) == all);
     }
+  }
+}
+
+// The warnings that names, and values of `i`, of all time come with; `values` is how many came.
+std::string WarningsOfTexts(const Db& db, const std::vector<std::vector<Matcher>>& matchers,
+                            size_t& values) {
+  const auto querier = db.OpenQuerier(kMinTimestamp, kMaxTimestamp);
+  REQUIRE(querier.ok());
+  REQUIRE((*querier)->LabelNames(matchers, 0).ok());
+  const auto found = (*querier)->LabelValues("i", matchers, 0);
+  REQUIRE(found.ok());
+  values = found->texts.size();
+  std::string text;
+  for (const std::string& warning : (*querier)->Warnings().ShownWarnings()) text += warning + "\n";
+  return text;
+}
+
+TEST_CASE("damage: names and values that cannot be read are missed aloud") {
+  constexpr size_t kOldSeries = 3000;
+  const TempDir dir;
+  ManualClock clock(kBegin);
+  DbOptions options{.path = dir.path(),
+                    .retention = 0,
+                    .background = false,
+                    .remove_table = RemoveTableCommand()};
+  {
+    auto db = MustOpen(options, clock);
+    const auto appender = db->NewAppender();
+    for (size_t i = 0; i < kOldSeries; ++i) {
+      const Labels labels = Labels::Of({{"__name__", "old"}, {"i", std::to_string(i)}});
+      REQUIRE(appender->Append(kNoSeries, labels, clock.Now(), 1).ok());
+    }
+    REQUIRE(appender->Commit().ok());
+    for (int i = 0; i < 24; ++i) {
+      clock.Advance(10 * kMinute);
+      MustAppend(*db, Labels::Of({{"__name__", "new"}}), clock.Now(), i);
+      REQUIRE(db->Maintain().ok());
+    }
+    REQUIRE(db->Seal().ok());
+    REQUIRE(db->Head().series == 1);
+    size_t values = 0;
+    CHECK(WarningsOfTexts(*db, {}, values).empty());
+    CHECK(values == kOldSeries);
+  }
+  const std::vector<std::vector<Matcher>> old = {{Matcher::Equal("__name__", "old")}};
+  for (const bool removed : {false, true}) {
+    CAPTURE(removed);
+    const TempDir work;
+    fs::copy(dir.path(), work.path(), fs::copy_options::recursive);
+    for (const auto& [file, family] : FamiliesOfTables(work.path())) {
+      if (family != kPostingsFamily) continue;
+      const fs::path path = fs::path(work.path()) / "varve" / file;
+      if (removed) {
+        fs::remove(path);
+        continue;
+      }
+      std::fstream stream(path, std::ios::in | std::ios::out | std::ios::binary);
+      stream.seekp(static_cast<std::streamoff>(fs::file_size(path) / 2));
+      stream << "damage";
+    }
+    options.path = work.path();
+    auto db = MustOpen(options, clock);
+    size_t values = 0;
+    const std::string warnings = WarningsOfTexts(*db, {}, values);
+    CHECK(warnings.find("stored data is damaged and left out: label values from 20") !=
+          std::string::npos);
+    // Few keys are looked at for names.
+    if (removed) CHECK(warnings.find("left out: label names from 20") != std::string::npos);
+    CHECK(values < kOldSeries);
+    // Series have labels of their own.
+    CHECK(WarningsOfTexts(*db, old, values).empty());
+    CHECK(values == kOldSeries);
   }
 }
 
