@@ -33,46 +33,12 @@
 #include "model/storage.h"
 #include "tsdb/format.h"
 #include "tsdb/head_row.h"
-#include "tsdb/histogram_chunk.h"
 #include "tsdb/late_samples.h"
 #include "tsdb/log_record.h"
 #include "tsdb/series_index.h"
-#include "tsdb/xor_chunk.h"
+#include "tsdb/series_record.h"
 
 namespace varve {
-
-// What memory holds of a series beside its labels.
-struct SeriesRecord {
-  // Open if chunk.count > 0; last_time and last_value are the newest sample's in any case.
-  OpenXorChunk chunk;
-  // The open histogram chunk; with chunk.count == 0.
-  std::unique_ptr<OpenHistogramChunk> histogram;
-  TimestampMs min_time = kMaxTimestamp;  // Of the oldest sample, as far as known.
-  uint32_t hot_epoch = 0;                // Newest hot family with a chunk of it; 0 = none.
-  // Samples accepted into batches that are neither committed nor rolled back: the record stays.
-  // Changed under the shard's lock only; read without it.
-  std::atomic<uint32_t> pending = 0;
-  uint8_t chunk_limit = 0;  // Samples at which the open chunk is cut.
-  bool present = false;     // The slot has a series.
-  bool logged = false;      // A log record names the series.
-  bool saved = false;       // So does a row of `series`.
-  bool has_samples = false;
-  bool last_is_histogram = false;
-  bool retired = false;  // Head::RetireAfter()
-
-  // An addition that locks nothing, as the shard's lock is held.
-  void AddPending(uint32_t count) {
-    pending.store(pending.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
-  }
-  void DropPending() { AddPending(~uint32_t{0}); }
-};
-
-// A chunk on its way from memory to a hot family.
-struct ClosedChunk {
-  HotKey key;
-  TimestampMs last_time = 0;
-  std::string value;  // EncodeHotChunk
-};
 
 // What a reader sees of a series in memory.
 struct SeriesView {
@@ -81,36 +47,10 @@ struct SeriesView {
   TimestampMs min_time = 0;   // No sample is older.
 };
 
-// Samples accepted by an appender, and the series they go to.
-struct Batch {
-  LogRecord record;
-  std::vector<SeriesRecord*> float_series;      // Of record.floats.
-  std::vector<SeriesRecord*> histogram_series;  // Of record.histograms.
-  TimestampMs late_min = kMaxTimestamp;         // As AppendWindow's.
-};
-
 struct HeadOptions {
   DurationMs bucket_size = kDay;
   uint64_t series_max = 0;
   MemoryBudget* memory = nullptr;  // Says whether new series are accepted; null = always.
-};
-
-struct AppendWindow {
-  TimestampMs min = kMinTimestamp;  // In-order samples before this are out of bounds.
-  TimestampMs max = kMaxTimestamp;
-  // Samples that are not in order are accepted from here on; kMaxTimestamp: none are.
-  TimestampMs late_min = kMaxTimestamp;
-  // How far before the first sample `late_min` will be, if the head is empty.
-  DurationMs late_window = 0;
-};
-
-// The newest sample of a series, for the rules.
-struct LastSample {
-  bool exists = false;
-  bool is_histogram = false;
-  TimestampMs time = 0;
-  double value = 0;
-  const Histogram* histogram = nullptr;  // Null if not known any more.
 };
 
 class Head {
@@ -220,16 +160,21 @@ class Head {
   struct IdleLimits {
     TimestampMs ended_before = kMinTimestamp;
     TimestampMs silent_before = kMinTimestamp;
+    TimestampMs now = kMinTimestamp;  // What quiet series are judged by; IsQuiet().
   };
-  // WRITER: closes the chunks of idle series of `shard`, and removes the series without any data:
-  // no open chunk and none in a hot family from `oldest_epoch` on. Returns the ids removed, and
-  // whether each had a row in `series`.
+  // WRITER: closes the chunks of idle series of `shard`, and of those that are quiet and have got
+  // no sample since the sweep before; removes the idle series without any data: no open chunk and
+  // none in a hot family from `oldest_epoch` on. Returns the ids removed, and whether each had a
+  // row in `series`.
   struct SweepResult {
     std::vector<uint64_t> removed;
     std::vector<uint64_t> removed_saved;
   };
   SweepResult Sweep(size_t shard, const IdleLimits& idle, uint32_t oldest_epoch);
   static bool IsIdle(const SeriesRecord& record, const IdleLimits& idle);
+  // Whether several samples of an open chunk are missing: unless they come late, the series has
+  // ended, most likely, and what is closed now is folded by the time it is idle.
+  static bool IsQuiet(const SeriesRecord& record, TimestampMs now);
 
   // --------------------------------------------------------------------------------- reading
 

@@ -31,13 +31,12 @@
 
 #include "model/clock.h"
 #include "model/mutex.h"
-#include "model/storage.h"
-#include "tsdb/damage.h"
+#include "tsdb/atomic_counters.h"
 #include "tsdb/db.h"
 #include "tsdb/exemplar_store.h"
-#include "tsdb/format.h"
 #include "tsdb/generation.h"
 #include "tsdb/head.h"
+#include "tsdb/hot_set.h"
 #include "tsdb/log_record.h"
 #include "tsdb/store.h"
 #include "tsdb/tombstones.h"
@@ -45,62 +44,6 @@
 namespace varve {
 
 class SeriesLoader;
-
-// A family of closed chunks. The range only widens, and does so before a chunk is readable.
-struct HotFamily {
-  uint64_t number = 0;
-  FamilyPtr family;
-  std::atomic<TimestampMs> min = kMaxTimestamp;
-  std::atomic<TimestampMs> max = kMinTimestamp;
-  TimestampMs begun = kMinTimestamp;  // The writer's own.
-};
-
-// The bucket table as readers pin it: what they need to find closed chunks and generations, whose
-// files stay while the set lives. Immutable, but for the ranges.
-struct HotSet {
-  std::vector<std::shared_ptr<HotFamily>> families;  // By number, hence by time for one series.
-  std::vector<GenerationPtr> generations;            // By bucket and number.
-  BucketTable buckets;
-};
-
-// A step from one bucket table to the next.
-struct TableChange {
-  struct Bucket {
-    PartitionId partition = kDefaultPartition;
-    TimestampMs start = 0;
-    std::vector<uint32_t> replaced;  // Generations that go.
-    std::optional<BucketTable::Generation> added;
-    bool sealed = false;
-  };
-  std::vector<Bucket> buckets;
-  uint64_t folded_below = 0;  // Hot families below this number go; 0 = none.
-};
-
-// Buffers of an appender, reused by the next one.
-struct AppendBuffers {
-  Batch batch;
-  LogRecordEncoder encoder;
-};
-
-// Counters several threads raise.
-struct AtomicCounters {
-  std::atomic<uint64_t> floats = 0;
-  std::atomic<uint64_t> histograms = 0;
-  std::atomic<uint64_t> series_created = 0;
-  std::atomic<uint64_t> series_removed = 0;
-  std::atomic<uint64_t> out_of_order = 0;
-  std::atomic<uint64_t> too_old = 0;
-  std::atomic<uint64_t> out_of_bounds = 0;
-  std::atomic<uint64_t> duplicates = 0;
-  DamageLog damage;
-  std::atomic<uint64_t> unknown_series_samples = 0;
-  std::atomic<uint64_t> failed_commits = 0;
-  std::atomic<uint64_t> families_expired = 0;
-  std::atomic<uint64_t> size_expired = 0;
-  std::atomic<uint64_t> active_appenders = 0;
-
-  void CountRefused(AppendError error);
-};
 
 // Thread-safe.
 class WritePath {
@@ -204,13 +147,6 @@ class WritePath {
   uint64_t log_bytes() const { return log_bytes_.load(std::memory_order_relaxed); }
 
  private:
-  struct LogEpoch {
-    uint64_t number = 0;
-    FamilyPtr family;
-    uint64_t first_sequence = 0;
-    uint64_t bytes = 0;
-  };
-
   void RetireFuture() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status RecoverMeta() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status RecoverHotFamilies() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
