@@ -287,6 +287,7 @@ class DbImpl : public Db {
     if (!options_.background) AccountMemory();
     write_path.RetireFutureIfAny();
     RETURN_IF_ERROR(write_path.RotateHotIfDue(retention));
+    if (options_.background && !write_path.FinishedHot().empty()) FoldNow();
     RETURN_IF_ERROR(write_path.CheckpointIfDue());
     if (!options_.background) RETURN_IF_ERROR(engine_->folder.Run());
     const int64_t now_ms = clock_.MonotonicNanos() / kNanosPerMs;
@@ -437,13 +438,17 @@ class DbImpl : public Db {
       MutexLock lock(maintenance_mutex_);
       if (const auto number = FamilyNumber(kHotFamilyPrefix, family); number.has_value()) {
         RETURN_IF_ERROR(engine_->write_path.FinishHot(*number));
-        if (!options_.background) continue;  // Folded by Maintain().
-        MutexLock wake_lock(mutex_);
-        fold_now_ = true;
-        wake_.NotifyAll();
+        if (options_.background) FoldNow();  // Otherwise Maintain() folds it.
       }
     }
     return absl::OkStatus();
+  }
+
+  // The folding thread need not wait for its time.
+  void FoldNow() ABSL_LOCKS_EXCLUDED(mutex_) {
+    MutexLock lock(mutex_);
+    fold_now_ = true;
+    wake_.NotifyAll();
   }
 
   // Gives up old data when there is little room, before anything fails, and makes the reserve file

@@ -10,6 +10,16 @@
 
 namespace varve {
 
+namespace {
+
+// A series is quiet when it has missed so many samples, at the interval it had, within these
+// bounds.
+constexpr int64_t kQuietSamples = 4;
+constexpr DurationMs kQuietMin = 10 * kMinute;
+constexpr DurationMs kQuietMax = 30 * kMinute;
+
+}  // namespace
+
 // --------------------------------------------------------------------------------------- the rules
 
 LastSample Head::LastOf(const SeriesRecord& record) {
@@ -128,6 +138,24 @@ bool Head::IsIdle(const SeriesRecord& record, const IdleLimits& idle) {
   return record.chunk.last_time < (ended ? idle.ended_before : idle.silent_before);
 }
 
+bool Head::IsQuiet(const SeriesRecord& record, TimestampMs now) {
+  const OpenXorChunk& chunk = record.chunk;
+  DurationMs span = 0;
+  uint32_t count = 0;
+  if (chunk.count > 0) {
+    span = chunk.last_time - chunk.first_time;
+    count = chunk.count;
+  } else if (record.histogram != nullptr) {
+    span = record.histogram->last_time() - record.histogram->first_time();
+    count = record.histogram->count();
+  } else {
+    return false;
+  }
+  const DurationMs allowed =
+      count == 1 ? kQuietMax : std::clamp(kQuietSamples * span / (count - 1), kQuietMin, kQuietMax);
+  return now - chunk.last_time > allowed;
+}
+
 uint64_t Head::RetireAfter(TimestampMs limit, TimestampMs now) {
   uint64_t retired = 0;
   TimestampMs newest = kMinTimestamp;
@@ -165,14 +193,16 @@ Head::SweepResult Head::Sweep(size_t shard_number, const IdleLimits& idle, uint3
     for (auto& [number, slot] : shard.blocks) {
       for (uint64_t i = 0; i < kBlockSeries; ++i) {
         SeriesRecord& record = (*slot.records)[i];
-        if (!record.present || record.pending.load(std::memory_order_relaxed) > 0 ||
-            !(record.retired || IsIdle(record, idle))) {
-          continue;
-        }
+        if (!record.present || record.pending.load(std::memory_order_relaxed) > 0) continue;
+        const bool is_idle = record.retired || IsIdle(record, idle);
+        // Samples may come in order, but all of them late: that is no reason to close a chunk.
+        const bool was_quiet = record.quiet;
+        record.quiet = !is_idle && IsQuiet(record, idle.now);
+        if (!is_idle && !(record.quiet && was_quiet)) continue;
         const uint64_t id = number * kBlockSeries + i;
         CloseChunk(shard, record, id);
         CloseLateOf(shard, id);
-        if (shard.closed.contains(id) || shard.late_closed.contains(id) ||
+        if (!is_idle || shard.closed.contains(id) || shard.late_closed.contains(id) ||
             (record.hot_epoch != 0 && record.hot_epoch >= oldest_epoch)) {
           continue;
         }

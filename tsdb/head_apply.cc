@@ -128,6 +128,7 @@ uint8_t Head::ChunkLimit(const SeriesRecord& record, uint64_t id) const {
 
 void Head::NoteSample(SeriesRecord& record, TimestampMs time) {
   record.has_samples = true;
+  record.quiet = false;
   record.min_time = std::min(record.min_time, time);
   // Only the writer stores these, so there is no update to lose.
   if (time > max_time_.load(std::memory_order_relaxed)) {

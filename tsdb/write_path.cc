@@ -505,7 +505,8 @@ void WritePath::RetireFutureIfAny() {
 absl::Status WritePath::Sweep() {
   if (head_.max_time() == kMinTimestamp) return absl::OkStatus();
   const Head::IdleLimits idle{.ended_before = head_.max_time() - kEndedChunkAge,
-                              .silent_before = head_.max_time() - kChunkSpanMax};
+                              .silent_before = head_.max_time() - kChunkSpanMax,
+                              .now = head_.max_time()};
   for (size_t shard = 0; shard < Head::kShards; ++shard) {
     MutexLock lock(commit_mutex_);
     const auto oldest_epoch = static_cast<uint32_t>(hot_.front()->number);

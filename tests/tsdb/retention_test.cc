@@ -67,6 +67,81 @@ TEST_CASE_FIXTURE(RetentionFixture, "an hour's retention deletes files") {
   CHECK(ReadAll(*db) == contents);
 }
 
+TEST_CASE_FIXTURE(RetentionFixture, "a series that misses samples is folded before it leaves") {
+  options.retention = 0;
+  options.hot_epoch = 15 * kMinute;
+  auto db = MustOpen(options, clock);
+  int minute = 0;
+  Contents expected;
+  const auto append = [&](const std::string& name) {
+    const Labels labels = Labels::Of({{"__name__", name}});
+    MustAppend(*db, labels, clock.Now(), minute);
+    expected[labels.ToString()].push_back(SampleText(clock.Now(), minute, 0));
+  };
+  // Time passes; returns how many chunks are open then.
+  const auto chunks_at = [&](int then) {
+    while (minute < then) {
+      ++minute;
+      clock.Advance(kMinute);
+      append("always");
+    }
+    REQUIRE(db->Maintain().ok());
+    REQUIRE(db->Maintain().ok());  // A series must have been quiet before, too.
+    return db->Head().chunks;
+  };
+  const Labels histogram = Labels::Of({{"__name__", "histogram"}});
+  for (int i = 1; i <= 60; ++i) {
+    CHECK(chunks_at(i) > 0);
+    append("minutely");
+    if (i % 5 == 0) append("five_minutely");
+    if (i % 2 == 0) {
+      Histogram value;
+      value.sum = i;
+      const auto appender = db->NewAppender();
+      REQUIRE(appender->AppendHistogram(kNoSeries, histogram, clock.Now(), value).ok());
+      REQUIRE(appender->Commit().ok());
+      expected[histogram.ToString()].push_back(SampleText(clock.Now(), value, 0));
+    }
+  }
+  append("once");
+  // At ten minutes and past them, at four samples, at half an hour.
+  CHECK(chunks_at(70) == 5);
+  CHECK(chunks_at(71) == 3);
+  CHECK(chunks_at(80) == 3);
+  CHECK(chunks_at(81) == 2);
+  CHECK(chunks_at(90) == 2);
+  CHECK(chunks_at(91) == 1);
+  // Folded, but for an hour what is not in order is still refused as such.
+  CHECK(chunks_at(119) == 1);
+  CHECK(db->Stored().generation_samples > 100);
+  CHECK(db->Head().series == 5);
+  const Labels minutely = Labels::Of({{"__name__", "minutely"}});
+  CHECK(TryAppend(*db, minutely, kBegin + 59 * kMinute, 1) == AppendError::kOutOfOrder);
+  CHECK(TryAppend(*db, minutely, kBegin + 60 * kMinute, 1) == AppendError::kDuplicateTimestamp);
+  append("five_minutely");  // It goes on.
+  CHECK(chunks_at(120) == 2);
+  CHECK(db->Head().series == 5);
+  CHECK(chunks_at(121) == 2);
+  CHECK(db->Head().series == 2);
+  CHECK(TryAppend(*db, minutely, kBegin + 60 * kMinute, 1) == AppendError::kOutOfBounds);
+  CHECK(ReadAll(*db) == expected);
+  db.reset();
+  db = MustOpen(options, clock);
+  CHECK(ReadAll(*db) == expected);
+}
+
+TEST_CASE_FIXTURE(RetentionFixture, "chunks of a series that is behind the others are not cut") {
+  options.retention = 0;
+  auto db = MustOpen(options, clock);
+  for (int minute = 0; minute < 60; ++minute) {
+    clock.Advance(kMinute);
+    MustAppend(*db, Labels::Of({{"__name__", "ahead"}}), clock.Now(), minute);
+    MustAppend(*db, Labels::Of({{"__name__", "behind"}}), clock.Now() - 12 * kMinute, minute);
+    REQUIRE(db->Maintain().ok());
+    CHECK(db->Head().chunks == 2);
+  }
+}
+
 TEST_CASE_FIXTURE(RetentionFixture, "a limit of size deletes the oldest samples") {
   options.retention = 0;
   options.hot_epoch = kHour;
