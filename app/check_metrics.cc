@@ -27,9 +27,9 @@ using LabelNames = std::set<std::string>;
 struct LintFamily {
   bool has_help = false;
   MetricType type = MetricType::kUnknown;
-  std::map<TextParser::LabelPairs, LabelNames> metrics;
+  std::map<LabelPairs, LabelNames> metrics;
   bool duplicates = false;
-  std::set<std::pair<std::string, TextParser::LabelPairs>> samples;
+  std::set<std::pair<std::string, LabelPairs>> samples;
 };
 
 using LintFamilies = std::map<std::string, LintFamily>;
@@ -217,7 +217,7 @@ absl::Status Gather(std::string_view text, LintFamilies& families) {
     if (kind == LineKind::kHelp) families[parser.metric()].has_help = true;
     if (kind == LineKind::kType) families[parser.metric()].type = parser.type();
     if (kind != LineKind::kSeries) continue;
-    TextParser::LabelPairs pairs;
+    LabelPairs pairs;
     RETURN_IF_ERROR(parser.ReadLabels(pairs));
     std::string name;
     for (const auto& [label, value] : pairs) {

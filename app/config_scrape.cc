@@ -226,9 +226,9 @@ std::vector<RelabelRule> ReadRelabelRules(const YamlValue& value, bool legacy_na
 void ReadScrapeDefaults(FieldReader& fields, ScrapeConfig& config) {
   ReadProtocols(fields, config);
   ReadNames(fields, config);
-  fields.Bool("scrape_native_histograms", config.scrape_native_histograms);
-  fields.Bool("convert_classic_histograms_to_nhcb", config.convert_classic_histograms_to_nhcb);
-  fields.Bool("always_scrape_classic_histograms", config.always_scrape_classic_histograms);
+  fields.Bool("scrape_native_histograms", config.histograms.native);
+  fields.Bool("convert_classic_histograms_to_nhcb", config.histograms.convert_classic);
+  fields.Bool("always_scrape_classic_histograms", config.histograms.always_classic);
   fields.Bool("extra_scrape_metrics", config.extra_scrape_metrics);
   fields.Path("scrape_failure_log_file", config.scrape_failure_log_file);
   // A limit of 0 in a scrape_config does not lift the global one.
@@ -272,7 +272,7 @@ GlobalConfig ReadGlobal(const YamlValue& value) {
   fields.Path("query_log_file", config.query_log_file);
   const bool own_protocols = fields.Has("scrape_protocols");
   ReadScrapeDefaults(fields, defaults);
-  if (!own_protocols && defaults.scrape_native_histograms) {
+  if (!own_protocols && defaults.histograms.native) {
     defaults.protocols.assign(kProtocols.begin(), kProtocols.end());
   }
   config.scrape_failure_log_file = defaults.scrape_failure_log_file;
@@ -292,7 +292,7 @@ ScrapeConfig ReadScrapeConfig(const YamlValue& value, const ScrapeConfig& defaul
   CheckTimes(fields, config, defaults);
   const bool own_protocols = fields.Has("scrape_protocols");
   ReadScrapeDefaults(fields, config);
-  if (!own_protocols && config.scrape_native_histograms && !defaults.scrape_native_histograms) {
+  if (!own_protocols && config.histograms.native && !defaults.histograms.native) {
     config.protocols.insert(config.protocols.begin(), ScrapeProtocol::kPrometheusProto);
   }
   ReadFallback(fields, config);

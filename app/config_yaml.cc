@@ -370,9 +370,9 @@ void Discovery(Emitter& out, const DiscoveryConfigs& config) {
 
 void Names(Emitter& out, const ScrapeConfig& config) {
   FlagIfSet(out, "extra_scrape_metrics", config.extra_scrape_metrics);
-  FlagIfSet(out, "convert_classic_histograms_to_nhcb", config.convert_classic_histograms_to_nhcb);
-  FlagIfSet(out, "always_scrape_classic_histograms", config.always_scrape_classic_histograms);
-  FlagIfSet(out, "scrape_native_histograms", config.scrape_native_histograms);
+  FlagIfSet(out, "convert_classic_histograms_to_nhcb", config.histograms.convert_classic);
+  FlagIfSet(out, "always_scrape_classic_histograms", config.histograms.always_classic);
+  FlagIfSet(out, "scrape_native_histograms", config.histograms.native);
   Text(out, "metric_name_validation_scheme", config.legacy_names ? "legacy" : "utf8");
   Text(out, "metric_name_escaping_scheme", config.escaping_scheme);
 }

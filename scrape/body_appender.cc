@@ -7,12 +7,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "model/histogram_math.h"
 #include "model/relabel.h"
 #include "model/sample.h"
 #include "model/status_macros.h"
+#include "scrape/classic_histograms.h"
+#include "scrape/proto_parser.h"
 
 namespace varve {
 namespace {
@@ -20,8 +25,6 @@ namespace {
 constexpr std::string_view kExportedPrefix = "exported_";
 // Bytes of a metric, name or value that a limit's error quotes.
 constexpr size_t kQuotedBytesMax = 50;
-
-using LabelPairs = TextParser::LabelPairs;
 
 LabelPairs::iterator FindPair(LabelPairs& pairs, std::string_view name) {
   return std::find_if(pairs.begin(), pairs.end(),
@@ -41,17 +44,87 @@ absl::Status CheckUnique(const LabelPairs& pairs) {
 
 std::string_view Cut(std::string_view text) { return text.substr(0, kQuotedBytesMax); }
 
+// Counts a sample that storage refused; the status again if that fails the scrape.
+absl::Status CountRefused(const absl::Status& refused, AppendCounts& counts) {
+  switch (AppendErrorOf(refused)) {
+    case AppendError::kOutOfOrder:
+    case AppendError::kTooOld:
+      ++counts.out_of_order;
+      return absl::OkStatus();
+    case AppendError::kDuplicateTimestamp:
+      ++counts.duplicate_timestamp;
+      return absl::OkStatus();
+    case AppendError::kOutOfBounds:
+      ++counts.out_of_bounds;
+      return absl::OkStatus();
+    case AppendError::kLimit:  // Counted by the storage; the series it has go on.
+      return absl::OkStatus();
+    default:
+      return refused;
+  }
+}
+
 }  // namespace
 
-absl::Status BodyAppender::AppendBody(std::string_view body, TextFormat format,
+absl::StatusOr<Histogram> LimitHistogram(const ScrapeConfig& config, const Histogram& histogram) {
+  const uint64_t limit = config.native_histogram_bucket_limit;
+  const auto too_many = [limit](const Histogram& h) {
+    return limit > 0 && h.positive.counts.size() + h.negative.counts.size() > limit;
+  };
+  const absl::Status exceeded = absl::ResourceExhaustedError("histogram bucket limit exceeded");
+  if (histogram.HasCustomBuckets()) {
+    if (too_many(histogram)) return exceeded;
+    return histogram;
+  }
+  RETURN_IF_ERROR(histogram.Validate());
+  const auto reduce = [](const Histogram& from, int32_t schema) {
+    Histogram reduced = ReduceResolution(from, schema);
+    reduced.integer_counts = from.integer_counts;
+    reduced.reset_hint = from.reset_hint;
+    return reduced;
+  };
+  Histogram limited = histogram;
+  if (config.native_histogram_min_bucket_factor > 1) {
+    const double schema =
+        std::floor(-std::log2(std::log2(config.native_histogram_min_bucket_factor)));
+    if (schema < limited.schema) {
+      limited = reduce(limited, std::max(kExponentialSchemaMin, static_cast<int32_t>(schema)));
+    }
+  }
+  while (too_many(limited)) {
+    if (limited.schema <= kExponentialSchemaMin) return exceeded;
+    limited = reduce(limited, limited.schema - 1);
+  }
+  return limited;
+}
+
+absl::Status BodyAppender::AppendBody(std::string_view body, ExpositionFormat format,
                                       TimestampMs scrape_time, Appender& appender,
                                       AppendCounts& counts) {
-  TextParser parser(body, format);
-  Scrape scrape{parser, appender, scrape_time, counts};
+  std::optional<TextParser> text;
+  std::optional<ProtoParser> proto;
+  std::optional<ClassicHistogramReader> converter;
+  ExpositionReader* reader = nullptr;
+  if (format == ExpositionFormat::kProtobuf) {
+    reader =
+        &proto.emplace(body, ProtoParserOptions{histograms_.native, histograms_.always_classic});
+  } else {
+    reader =
+        &text.emplace(body, format == ExpositionFormat::kOpenMetricsText ? TextFormat::kOpenMetrics
+                                                                         : TextFormat::kPrometheus);
+  }
+  if (histograms_.convert_classic) {
+    reader = &converter.emplace(*reader, histograms_.always_classic);
+  }
+  const bool by_text = text.has_value() && !converter.has_value();
+  Scrape scrape{*reader, by_text ? &*text : nullptr, appender, scrape_time, counts};
   cache_.Begin();
-  RETURN_IF_ERROR(AppendLines(scrape));
+  RETURN_IF_ERROR(AppendEntries(scrape));
   if (counts.sample_limit_exceeded) {
     return absl::ResourceExhaustedError("sample limit exceeded");
+  }
+  if (counts.bucket_limit_exceeded) {
+    return absl::ResourceExhaustedError("histogram bucket limit exceeded");
   }
   cache_.End(
       [&](SeriesRef ref) {
@@ -67,7 +140,11 @@ void BodyAppender::AppendFailure(TimestampMs scrape_time, Appender& appender) {
       [&](SeriesRef ref) { (void)appender.Append(ref, Labels(), scrape_time, StaleNan()); });
 }
 
-absl::Status BodyAppender::AppendLines(Scrape& scrape) {
+absl::Status BodyAppender::AppendEntries(Scrape& scrape) {
+  known_.clear();
+  known_lines_.clear();
+  known_.reserve(cache_.size());
+  known_lines_.reserve(cache_.size());
   bool at_end = false;
   while (!at_end) {
     absl::Status status;
@@ -75,35 +152,36 @@ absl::Status BodyAppender::AppendLines(Scrape& scrape) {
       RETURN_IF_ERROR(status);
       continue;
     }
-    RETURN_IF_ERROR(AppendNextLine(scrape, at_end));
+    RETURN_IF_ERROR(AppendNextEntry(scrape, at_end));
   }
-  return absl::OkStatus();
+  return StoreKnown(scrape);
 }
 
 bool BodyAppender::AppendExpectedLine(Scrape& scrape, absl::Status& status) {
+  if (scrape.text == nullptr) return false;
   SeriesCache::Entry* const entry = cache_.Expected();
   if (entry == nullptr) return false;
   if (entry->kind <= SeriesCache::kDropped) {
-    if (!scrape.parser.AcceptSeries(entry->bytes, entry->hash)) return false;
+    if (!scrape.text->AcceptSeries(entry->bytes, entry->hash)) return false;
     status = AppendSample(scrape, *entry, false);
     return true;
   }
-  if (!scrape.parser.AcceptLine(entry->bytes, entry->hash)) return false;
+  if (!scrape.text->AcceptLine(entry->bytes, entry->hash)) return false;
   if (entry->kind == SeriesCache::kType) {
-    scrape.parser.SetType(static_cast<MetricType>(entry->type));
+    scrape.text->SetType(static_cast<MetricType>(entry->type));
   }
   cache_.MarkSeen(*entry, false);
   return true;
 }
 
-absl::Status BodyAppender::AppendNextLine(Scrape& scrape, bool& at_end) {
-  TextParser& parser = scrape.parser;
-  ASSIGN_OR_RETURN(const LineKind kind, parser.Next());
+absl::Status BodyAppender::AppendNextEntry(Scrape& scrape, bool& at_end) {
+  ExpositionReader& reader = scrape.reader;
+  ASSIGN_OR_RETURN(const LineKind kind, reader.Next());
   at_end = kind == LineKind::kEnd;
   if (at_end) return absl::OkStatus();
-  const uint64_t hash = parser.TextHash();
-  const auto bytes = static_cast<uint32_t>(parser.text().size());
-  SeriesCache::Entry* entry = cache_.Find(hash, bytes);
+  const uint64_t hash = reader.KeyHash();
+  const uint32_t bytes = reader.KeyBytes();
+  SeriesCache::Entry* entry = cache_.Lookup(hash, bytes);
   if (kind == LineKind::kSeries) {
     const bool is_new = entry == nullptr;
     if (is_new) entry = &cache_.Add(hash, bytes, SeriesCache::kSeries);
@@ -114,8 +192,8 @@ absl::Status BodyAppender::AppendNextLine(Scrape& scrape, bool& at_end) {
                         kind == LineKind::kHelp   ? SeriesCache::kHelp
                         : kind == LineKind::kType ? SeriesCache::kType
                                                   : SeriesCache::kUnit);
-    entry->ref = metadata_.Add(parser, kind);
-    entry->type = static_cast<uint32_t>(parser.type());
+    entry->ref = metadata_.Add(reader, kind);
+    entry->type = static_cast<uint32_t>(reader.type());
   }
   cache_.MarkSeen(*entry, false);
   return absl::OkStatus();
@@ -123,16 +201,17 @@ absl::Status BodyAppender::AppendNextLine(Scrape& scrape, bool& at_end) {
 
 absl::Status BodyAppender::AppendSample(Scrape& scrape, SeriesCache::Entry& entry, bool is_new) {
   AppendCounts& counts = scrape.counts;
+  const ExpositionReader& reader = scrape.reader;
   ++counts.scraped;
   if (entry.kind == SeriesCache::kDropped) {
     cache_.MarkSeen(entry, false);
     return absl::OkStatus();
   }
-  const bool own_time = config_.honor_timestamps && scrape.parser.has_time();
+  const bool own_time = config_.honor_timestamps && reader.has_time();
   const bool ends = !own_time || config_.track_timestamps_staleness;
   Labels labels;
   if (entry.ref == 0) {
-    ASSIGN_OR_RETURN(labels, BuildLabels(scrape.parser, counts));
+    ASSIGN_OR_RETURN(labels, BuildLabels(scrape.reader, counts));
     if (labels.empty()) {
       entry.kind = SeriesCache::kDropped;
       cache_.MarkSeen(entry, false);
@@ -149,54 +228,100 @@ absl::Status BodyAppender::AppendSample(Scrape& scrape, SeriesCache::Entry& entr
     counts.sample_limit_exceeded = true;  // The rest is still read, to report how many there are.
     return absl::OkStatus();
   }
-  const TimestampMs time = own_time ? scrape.parser.time() : scrape.time;
-  ASSIGN_OR_RETURN(const bool stored, Store(scrape, entry, labels, time));
+  if (scrape.text != nullptr && entry.ref != 0 && !own_time && !reader.has_exemplars()) {
+    known_.push_back({SeriesRef{entry.ref}, scrape.time, reader.value(), 0});
+    known_lines_.push_back({scrape.text->text(), cache_.IndexOf(entry), reader.type()});
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(StoreKnown(scrape));
+  ASSIGN_OR_RETURN(const bool stored,
+                   Store(scrape, entry, labels, own_time ? reader.time() : scrape.time));
   if (stored && is_new) ++counts.series_added;
-  if (stored && scrape.parser.has_exemplar()) return StoreExemplar(scrape, entry);
+  if (stored && reader.has_exemplars()) return StoreExemplars(scrape, entry);
   return absl::OkStatus();
 }
 
 absl::StatusOr<bool> BodyAppender::Store(Scrape& scrape, SeriesCache::Entry& entry,
                                          const Labels& labels, TimestampMs time) {
-  const double value = scrape.parser.value();
-  absl::StatusOr<SeriesRef> ref = scrape.appender.Append(SeriesRef{entry.ref}, labels, time, value);
+  std::optional<Histogram> limited;
+  if (scrape.reader.histogram() != nullptr) {
+    absl::StatusOr<Histogram> histogram = LimitHistogram(config_, *scrape.reader.histogram());
+    if (absl::IsResourceExhausted(histogram.status())) {
+      scrape.counts.bucket_limit_exceeded = true;
+      return false;
+    }
+    RETURN_IF_ERROR(histogram.status());
+    limited = *std::move(histogram);
+  }
+  const Histogram* const histogram = limited.has_value() ? &*limited : nullptr;
+  absl::StatusOr<SeriesRef> ref = StoreValue(scrape, histogram, SeriesRef{entry.ref}, labels, time);
   if (entry.ref != 0 && absl::IsNotFound(ref.status())) {
-    ASSIGN_OR_RETURN(const Labels rebuilt, BuildLabels(scrape.parser, scrape.counts));
-    ref = scrape.appender.Append(kNoSeries, rebuilt, time, value);
+    ASSIGN_OR_RETURN(const Labels rebuilt, BuildLabels(scrape.reader, scrape.counts));
+    ref = StoreValue(scrape, histogram, kNoSeries, rebuilt, time);
   }
   if (ref.ok()) [[likely]] {
     entry.ref = static_cast<uint64_t>(*ref);
     return true;
   }
-  switch (AppendErrorOf(ref.status())) {
-    case AppendError::kOutOfOrder:
-    case AppendError::kTooOld:
-      ++scrape.counts.out_of_order;
-      return false;
-    case AppendError::kDuplicateTimestamp:
-      ++scrape.counts.duplicate_timestamp;
-      return false;
-    case AppendError::kOutOfBounds:
-      ++scrape.counts.out_of_bounds;
-      return false;
-    case AppendError::kLimit:  // Counted by the storage; the series it has go on.
-      return false;
-    default:
-      return ref.status();
-  }
+  RETURN_IF_ERROR(CountRefused(ref.status(), scrape.counts));
+  return false;
 }
 
-absl::Status BodyAppender::StoreExemplar(Scrape& scrape, const SeriesCache::Entry& entry) {
-  ASSIGN_OR_RETURN(Exemplar exemplar, scrape.parser.ReadExemplar());
-  if (!exemplar.has_time) exemplar.time = scrape.time;
-  // Exemplars are examples: one that storage refuses is left out.
-  (void)scrape.appender.AppendExemplar(SeriesRef{entry.ref}, Labels(), exemplar);
+absl::StatusOr<SeriesRef> BodyAppender::StoreValue(Scrape& scrape, const Histogram* histogram,
+                                                   SeriesRef ref, const Labels& labels,
+                                                   TimestampMs time) {
+  if (histogram == nullptr) {
+    return scrape.appender.Append(ref, labels, time, scrape.reader.value());
+  }
+  return scrape.appender.AppendHistogram(ref, labels, time, *histogram);
+}
+
+absl::Status BodyAppender::StoreKnown(Scrape& scrape) {
+  const absl::Span<const KnownSample> samples(known_);
+  for (size_t done = 0; done < samples.size(); ++done) {
+    absl::Status refused;
+    done += scrape.appender.AppendKnown(samples.subspan(done), refused);
+    if (done == samples.size()) break;
+    if (absl::IsNotFound(refused))
+      refused = StoreForgotten(scrape, known_[done], known_lines_[done]);
+    RETURN_IF_ERROR(CountRefused(refused, scrape.counts));
+  }
+  known_.clear();
+  known_lines_.clear();
   return absl::OkStatus();
 }
 
-absl::StatusOr<Labels> BodyAppender::BuildLabels(TextParser& parser, AppendCounts& counts) const {
+// The reader has gone on since, and goes on from where it is.
+absl::Status BodyAppender::StoreForgotten(Scrape& scrape, const KnownSample& sample,
+                                          const KnownLine& line) {
+  TextParser reader = *scrape.text;
+  reader.Return(line.text, line.type);
+  ASSIGN_OR_RETURN(const Labels labels, BuildLabels(reader, scrape.counts));
+  ASSIGN_OR_RETURN(const SeriesRef ref,
+                   scrape.appender.Append(kNoSeries, labels, sample.time, sample.value));
+  cache_.At(line.entry).ref = static_cast<uint64_t>(ref);
+  return absl::OkStatus();
+}
+
+absl::Status BodyAppender::StoreExemplars(Scrape& scrape, const SeriesCache::Entry& entry) {
+  std::vector<Exemplar> exemplars;
+  RETURN_IF_ERROR(scrape.reader.ReadExemplars(exemplars));
+  for (Exemplar& exemplar : exemplars) {
+    if (!exemplar.has_time) exemplar.time = scrape.time;
+  }
+  std::stable_sort(exemplars.begin(), exemplars.end(),
+                   [](const Exemplar& a, const Exemplar& b) { return a.time < b.time; });
+  for (const Exemplar& exemplar : exemplars) {
+    // Exemplars are examples: one that storage refuses is left out.
+    (void)scrape.appender.AppendExemplar(SeriesRef{entry.ref}, Labels(), exemplar);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Labels> BodyAppender::BuildLabels(ExpositionReader& reader,
+                                                 AppendCounts& counts) const {
   LabelPairs pairs;
-  RETURN_IF_ERROR(parser.ReadLabels(pairs));
+  RETURN_IF_ERROR(reader.ReadLabels(pairs));
   RETURN_IF_ERROR(CheckUnique(pairs));
   AddTargetLabels(pairs);
   Labels labels = Labels::FromPairs(std::move(pairs));

@@ -9,10 +9,12 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "model/labels.h"
 #include "model/storage.h"
 #include "scrape/config.h"
+#include "scrape/exposition.h"
 #include "scrape/metadata_store.h"
 #include "scrape/series_cache.h"
 #include "scrape/text_parser.h"
@@ -30,19 +32,28 @@ struct AppendCounts {
   // What failed the scrape, if it was one of these.
   bool sample_limit_exceeded = false;
   bool label_limit_exceeded = false;
+  bool bucket_limit_exceeded = false;
 };
+
+// A histogram within the limits of `config`: its resolution is lowered until it is, which fails
+// with ResourceExhausted where there is nothing left to lower.
+absl::StatusOr<Histogram> LimitHistogram(const ScrapeConfig& config, const Histogram& histogram);
 
 // Appends the scrapes of one target. Not thread-safe; what it refers to outlives it.
 class BodyAppender {
  public:
-  BodyAppender(const ScrapeConfig& config, const Labels& target_labels, SeriesCache& cache,
-               TargetMetadataStore& metadata)
-      : config_(config), target_labels_(target_labels), cache_(cache), metadata_(metadata) {}
+  BodyAppender(const ScrapeConfig& config, const HistogramIngestion& histograms,
+               const Labels& target_labels, SeriesCache& cache, TargetMetadataStore& metadata)
+      : config_(config),
+        histograms_(histograms),
+        target_labels_(target_labels),
+        cache_(cache),
+        metadata_(metadata) {}
 
   // Appends every sample of `body`, and staleness markers for the series that are gone. A status
   // that is not OK fails the scrape: its batch is to be rolled back and AppendFailure() to be
   // called with a new one. Its text is Prometheus'.
-  absl::Status AppendBody(std::string_view body, TextFormat format, TimestampMs scrape_time,
+  absl::Status AppendBody(std::string_view body, ExpositionFormat format, TimestampMs scrape_time,
                           Appender& appender, AppendCounts& counts);
 
   // Ends every series of the last scrape.
@@ -50,30 +61,46 @@ class BodyAppender {
 
  private:
   struct Scrape {
-    TextParser& parser;
+    ExpositionReader& reader;
+    TextParser* text;  // The same reader, if lines can be known by their text.
     Appender& appender;
     TimestampMs time;
     AppendCounts& counts;
   };
+  // What a sample in known_ was read from.
+  struct KnownLine {
+    std::string_view text;
+    uint32_t entry = 0;
+    MetricType type = MetricType::kUnknown;
+  };
 
-  absl::Status AppendLines(Scrape& scrape);
-  absl::Status AppendNextLine(Scrape& scrape, bool& at_end);
+  absl::Status AppendEntries(Scrape& scrape);
+  absl::Status AppendNextEntry(Scrape& scrape, bool& at_end);
   bool AppendExpectedLine(Scrape& scrape, absl::Status& status);
   absl::Status AppendSample(Scrape& scrape, SeriesCache::Entry& entry, bool is_new);
   // The sample goes to the storage; false if it was refused without failing the scrape.
   absl::StatusOr<bool> Store(Scrape& scrape, SeriesCache::Entry& entry, const Labels& labels,
                              TimestampMs time);
-  absl::Status StoreExemplar(Scrape& scrape, const SeriesCache::Entry& entry);
-  // The labels the current line is stored with; empty if relabelling dropped it.
-  absl::StatusOr<Labels> BuildLabels(TextParser& parser, AppendCounts& counts) const;
-  void AddTargetLabels(TextParser::LabelPairs& pairs) const;
+  static absl::StatusOr<SeriesRef> StoreValue(Scrape& scrape, const Histogram* histogram,
+                                              SeriesRef ref, const Labels& labels,
+                                              TimestampMs time);
+  absl::Status StoreExemplars(Scrape& scrape, const SeriesCache::Entry& entry);
+  // Samples whose series are known wait for one another, so that storage takes them at once.
+  absl::Status StoreKnown(Scrape& scrape);
+  absl::Status StoreForgotten(Scrape& scrape, const KnownSample& sample, const KnownLine& line);
+  // The labels the current entry is stored with; empty if relabelling dropped it.
+  absl::StatusOr<Labels> BuildLabels(ExpositionReader& reader, AppendCounts& counts) const;
+  void AddTargetLabels(LabelPairs& pairs) const;
   absl::Status CheckLabels(const Labels& labels) const;
   absl::Status CheckLimits(const Labels& labels, AppendCounts& counts) const;
 
   const ScrapeConfig& config_;
+  const HistogramIngestion histograms_;
   const Labels& target_labels_;
   SeriesCache& cache_;
   TargetMetadataStore& metadata_;
+  std::vector<KnownSample> known_;
+  std::vector<KnownLine> known_lines_;  // As many.
 };
 
 }  // namespace varve

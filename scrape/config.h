@@ -172,6 +172,15 @@ struct DiscoveryConfigs {
   friend bool operator==(const DiscoveryConfigs&, const DiscoveryConfigs&) = default;
 };
 
+// What becomes of histograms.
+struct HistogramIngestion {
+  bool native = false;           // Native ones are stored as such.
+  bool convert_classic = false;  // Classic ones become native ones with custom buckets.
+  bool always_classic = false;   // Classic buckets are stored beside either.
+
+  friend bool operator==(const HistogramIngestion&, const HistogramIngestion&) = default;
+};
+
 struct ScrapeConfig {
   std::string job_name;
   DurationMs scrape_interval = kMinute;
@@ -186,10 +195,8 @@ struct ScrapeConfig {
   bool track_timestamps_staleness = false;
   bool enable_compression = true;
   bool extra_scrape_metrics = false;
-  bool scrape_native_histograms = false;
-  bool convert_classic_histograms_to_nhcb = false;
-  bool always_scrape_classic_histograms = false;
-  bool legacy_names = false;  // metric_name_validation_scheme: legacy
+  HistogramIngestion histograms;  // Of targets whose labels do not say otherwise.
+  bool legacy_names = false;      // metric_name_validation_scheme: legacy
   std::string escaping_scheme = "allow-utf-8";
   ScrapeLimits limits;
   uint64_t native_histogram_bucket_limit = 0;

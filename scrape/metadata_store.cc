@@ -45,7 +45,7 @@ uint32_t TargetMetadataStore::NewItem() {
   return item;
 }
 
-uint32_t TargetMetadataStore::Add(const TextParser& line, LineKind kind) {
+uint32_t TargetMetadataStore::Add(const ExpositionReader& line, LineKind kind) {
   MutexLock lock(mutex_);
   const uint64_t hash = XXH3_64bits(line.metric().data(), line.metric().size());
   const auto found = by_name_.find(hash);

@@ -16,7 +16,7 @@
 
 #include "model/mutex.h"
 #include "model/storage.h"
-#include "scrape/text_parser.h"
+#include "scrape/exposition.h"
 
 namespace varve {
 
@@ -54,7 +54,7 @@ class TargetMetadataStore {
 
   // Records a HELP, TYPE or UNIT line and returns the number of its metric's item, which counts
   // one line more.
-  uint32_t Add(const TextParser& line, LineKind kind) ABSL_LOCKS_EXCLUDED(mutex_);
+  uint32_t Add(const ExpositionReader& line, LineKind kind) ABSL_LOCKS_EXCLUDED(mutex_);
   // Counts one line less; an item without lines is forgotten.
   void Release(uint32_t item) ABSL_LOCKS_EXCLUDED(mutex_);
 

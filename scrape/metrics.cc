@@ -43,6 +43,10 @@ ScrapeMetrics::ScrapeMetrics(prometheus::Registry& registry)
       target_limit_exceeded(Counter(registry,
                                     "prometheus_target_scrape_pool_exceeded_target_limit_total",
                                     "Total number of times scrape pools hit the target limit.")),
+      bucket_limit_exceeded(Counter(
+          registry, "prometheus_target_scrapes_exceeded_native_histogram_bucket_limit_total",
+          "Total number of scrapes that hit the native histogram bucket limit and were "
+          "rejected.")),
       duplicate_timestamps(
           Counter(registry, "prometheus_target_scrapes_sample_duplicate_timestamp_total",
                   "Total number of samples rejected due to duplicate timestamps.")),

@@ -50,6 +50,7 @@ class ScrapeMetrics {
   prometheus::Counter& body_size_limit_exceeded;
   prometheus::Counter& label_limit_exceeded;
   prometheus::Counter& target_limit_exceeded;
+  prometheus::Counter& bucket_limit_exceeded;
   prometheus::Counter& duplicate_timestamps;
   prometheus::Counter& out_of_bounds;
   prometheus::Counter& out_of_order;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Content negotiation as Prometheus does it, but for the protocols Varve does not parse.
+// Content negotiation as Prometheus does it.
 #include "scrape/scrape_request.h"
 
 #include <fmt/format.h>
@@ -18,7 +18,8 @@ constexpr int kFirstWeight = 6;
 std::string_view MediaType(ScrapeProtocol protocol) {
   switch (protocol) {
     case ScrapeProtocol::kPrometheusProto:
-      return "";
+      return "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
+             "encoding=delimited";
     case ScrapeProtocol::kOpenMetricsText1_0_0:
       return "application/openmetrics-text;version=1.0.0";
     case ScrapeProtocol::kOpenMetricsText0_0_1:
@@ -31,9 +32,18 @@ std::string_view MediaType(ScrapeProtocol protocol) {
   return "";
 }
 
-bool IsOpenMetrics(ScrapeProtocol protocol) {
-  return protocol == ScrapeProtocol::kOpenMetricsText1_0_0 ||
-         protocol == ScrapeProtocol::kOpenMetricsText0_0_1;
+ExpositionFormat FormatOf(ScrapeProtocol protocol) {
+  switch (protocol) {
+    case ScrapeProtocol::kPrometheusProto:
+      return ExpositionFormat::kProtobuf;
+    case ScrapeProtocol::kOpenMetricsText1_0_0:
+    case ScrapeProtocol::kOpenMetricsText0_0_1:
+      return ExpositionFormat::kOpenMetricsText;
+    case ScrapeProtocol::kPrometheusText1_0_0:
+    case ScrapeProtocol::kPrometheusText0_0_4:
+      break;
+  }
+  return ExpositionFormat::kPrometheusText;
 }
 
 // `type/subtype` of a Content-Type, in lower case.
@@ -56,7 +66,6 @@ std::string AcceptHeader(const ScrapeConfig& config) {
   int weight = kFirstWeight;
   for (const ScrapeProtocol protocol : config.protocols) {
     const std::string_view type = MediaType(protocol);
-    if (type.empty()) continue;
     header += type;
     if (type.ends_with("=1.0.0")) header += fmt::format(";escaping={}", config.escaping_scheme);
     header += fmt::format(";q=0.{},", weight--);
@@ -79,20 +88,17 @@ ClientRequest ScrapeRequest(const ScrapeConfig& config, const Target& target,
   return request;
 }
 
-absl::StatusOr<TextFormat> AnswerFormat(const ScrapeConfig& config,
-                                        const ClientResponse& response) {
+absl::StatusOr<ExpositionFormat> AnswerFormat(const ScrapeConfig& config,
+                                              const ClientResponse& response) {
   if (response.status != 200) {
     return absl::UnavailableError(fmt::format("server returned HTTP status {}", response.reason));
   }
   const std::string_view content_type = response.Header("content-type");
   const std::string type = MediaTypeOf(content_type);
-  if (type == "application/openmetrics-text") return TextFormat::kOpenMetrics;
-  if (type == "text/plain") return TextFormat::kPrometheus;
-  if (!config.fallback_protocol.empty() &&
-      config.fallback_protocol[0] != ScrapeProtocol::kPrometheusProto) {
-    return IsOpenMetrics(config.fallback_protocol[0]) ? TextFormat::kOpenMetrics
-                                                      : TextFormat::kPrometheus;
-  }
+  if (type == "application/openmetrics-text") return ExpositionFormat::kOpenMetricsText;
+  if (type == "text/plain") return ExpositionFormat::kPrometheusText;
+  if (type == "application/vnd.google.protobuf") return ExpositionFormat::kProtobuf;
+  if (!config.fallback_protocol.empty()) return FormatOf(config.fallback_protocol[0]);
   if (content_type.empty()) {
     return absl::InvalidArgumentError(
         "non-compliant scrape target sending blank Content-Type and no fallback_scrape_protocol "

@@ -9,15 +9,15 @@
 
 #include "net/client.h"
 #include "scrape/config.h"
+#include "scrape/exposition.h"
 #include "scrape/target.h"
-#include "scrape/text_parser.h"
 
 namespace varve {
 
 // The most bytes of a body, where the configuration sets no limit.
 inline constexpr uint64_t kScrapeBodyBytesMax = uint64_t{256} << 20;
 
-// The Accept header: the configured protocols that Varve can parse, in their order.
+// The Accept header: the configured protocols, in their order.
 std::string AcceptHeader(const ScrapeConfig& config);
 
 ClientRequest ScrapeRequest(const ScrapeConfig& config, const Target& target,
@@ -26,6 +26,7 @@ ClientRequest ScrapeRequest(const ScrapeConfig& config, const Target& target,
 // The format of a successful answer; an error, in Prometheus' words, for another status than 200,
 // and for a content type that is not an exposition format unless the configuration names a
 // fallback.
-absl::StatusOr<TextFormat> AnswerFormat(const ScrapeConfig& config, const ClientResponse& response);
+absl::StatusOr<ExpositionFormat> AnswerFormat(const ScrapeConfig& config,
+                                              const ClientResponse& response);
 
 }  // namespace varve

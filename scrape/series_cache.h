@@ -50,11 +50,23 @@ class SeriesCache {
 
   // The entry of the line that should come next, or null.
   Entry* Expected() { return next_ < entries_.size() ? &entries_[next_] : nullptr; }
+  // The entry of a line: the one that should come next, if it is that, else Find()'s.
+  Entry* Lookup(uint64_t hash, uint32_t bytes) {
+    Entry* const entry = Expected();
+    const bool expected = entry != nullptr && entry->hash == hash && entry->bytes == bytes;
+    return expected ? entry : Find(hash, bytes);
+  }
   // The entry of a line, or null. The entry is expected to be seen now: the one behind it becomes
   // the next.
   Entry* Find(uint64_t hash, uint32_t bytes);
   // A new entry. Invalidates pointers to others.
   Entry& Add(uint64_t hash, uint32_t bytes, Kind kind);
+
+  // Where an entry is until the scrape ends.
+  uint32_t IndexOf(const Entry& entry) const {
+    return static_cast<uint32_t>(&entry - entries_.data());
+  }
+  Entry& At(uint32_t index) { return entries_[index]; }
 
   // Records that the line of `entry` is in this scrape; `ends`: when it is missing from the next
   // one, its series is to be ended. Returns false if it was seen before in the same scrape.

@@ -88,6 +88,22 @@ absl::StatusOr<DurationMs> DurationLabel(const Labels& labels, std::string_view 
   return duration;
 }
 
+constexpr std::string_view BoolText(bool value) { return value ? "true" : "false"; }
+
+// As Go's strconv.ParseBool reads it; `fallback` if there is none.
+absl::StatusOr<bool> BoolLabel(const Labels& labels, std::string_view name, bool fallback) {
+  const std::string_view text = labels.Get(name);
+  if (text.empty()) return fallback;
+  for (const std::string_view yes : {"1", "t", "T", "true", "TRUE", "True"}) {
+    if (text == yes) return true;
+  }
+  for (const std::string_view no : {"0", "f", "F", "false", "FALSE", "False"}) {
+    if (text == no) return false;
+  }
+  return absl::InvalidArgumentError(fmt::format(
+      "error parsing {}: strconv.ParseBool: parsing {}: invalid syntax", name, Quoted(text)));
+}
+
 }  // namespace
 
 uint64_t Target::Hash() const { return Fnv64a(url, Fnv64a(fmt::format("{:016d}", labels.Hash()))); }
@@ -108,6 +124,9 @@ Labels DiscoveredLabels(const ScrapeConfig& config, const Labels& group, const L
   set_default(kScrapeTimeoutLabel, FormatDuration(config.scrape_timeout));
   set_default(kMetricsPathLabel, config.metrics_path);
   set_default(kSchemeLabel, config.scheme);
+  set_default(kNativeHistogramsLabel, BoolText(config.histograms.native));
+  set_default(kConvertClassicLabel, BoolText(config.histograms.convert_classic));
+  set_default(kAlwaysClassicLabel, BoolText(config.histograms.always_classic));
   for (const auto& [name, values] : config.params) {
     if (!values.empty()) set_default(fmt::format("{}{}", kParamLabelPrefix, name), values[0]);
   }
@@ -148,6 +167,14 @@ absl::StatusOr<std::optional<Target>> MakeTarget(const ScrapeConfig& config,
                     Quoted(target.labels.Get(kScrapeTimeoutLabel)),
                     Quoted(target.labels.Get(kScrapeIntervalLabel))));
   }
+  const HistogramIngestion& defaults = config.histograms;
+  HistogramIngestion& histograms = target.histograms;
+  ASSIGN_OR_RETURN(histograms.native,
+                   BoolLabel(target.labels, kNativeHistogramsLabel, defaults.native));
+  ASSIGN_OR_RETURN(histograms.convert_classic,
+                   BoolLabel(target.labels, kConvertClassicLabel, defaults.convert_classic));
+  ASSIGN_OR_RETURN(histograms.always_classic,
+                   BoolLabel(target.labels, kAlwaysClassicLabel, defaults.always_classic));
   target.unix_socket = std::string(target.labels.Get(kUnixSocketLabel));
   target.url = TargetUrl(config, target.labels);
   return std::optional<Target>(std::move(target));

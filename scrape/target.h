@@ -25,6 +25,9 @@ inline constexpr std::string_view kScrapeIntervalLabel = "__scrape_interval__";
 inline constexpr std::string_view kScrapeTimeoutLabel = "__scrape_timeout__";
 inline constexpr std::string_view kParamLabelPrefix = "__param_";
 inline constexpr std::string_view kMetaLabelPrefix = "__meta_";
+inline constexpr std::string_view kNativeHistogramsLabel = "__scrape_native_histograms__";
+inline constexpr std::string_view kConvertClassicLabel = "__convert_classic_histograms_to_nhcb__";
+inline constexpr std::string_view kAlwaysClassicLabel = "__always_scrape_classic_histograms__";
 inline constexpr std::string_view kUnixSocketLabel = "__unix_socket__";
 inline constexpr std::string_view kJobLabel = "job";
 inline constexpr std::string_view kInstanceLabel = "instance";
@@ -37,6 +40,7 @@ struct Target {
   std::string unix_socket;
   DurationMs interval = 0;
   DurationMs timeout = 0;
+  HistogramIngestion histograms;
 
   // Names the target: labels and URL. The same in every process, as its slot depends on it.
   uint64_t Hash() const;

@@ -176,11 +176,12 @@ void TargetLoop::AppendScrape(const Scrape& scrape, const absl::StatusOr<ClientR
   const ScrapeConfig& config = scrape.settings->config;
   if (scrape.unlearn) cache_.Unlearn();
   std::unique_ptr<Appender> appender = context_->storage.NewAppender();
-  BodyAppender body(config, scrape.target->public_labels, cache_, metadata_);
+  BodyAppender body(config, scrape.target->histograms, scrape.target->public_labels, cache_,
+                    metadata_);
   absl::Status status = response.status();
   if (status.ok()) {
     report.body_bytes = static_cast<int64_t>(response->body.size());
-    const absl::StatusOr<TextFormat> format = AnswerFormat(config, *response);
+    const absl::StatusOr<ExpositionFormat> format = AnswerFormat(config, *response);
     status = format.status();
     if (status.ok()) {
       status = body.AppendBody(response->body, *format, scrape.time, *appender, report.counts);
@@ -217,6 +218,7 @@ void TargetLoop::CountRejects(const AppendCounts& counts, const absl::Status& st
     metrics.duplicate_timestamps.Increment(counts.duplicate_timestamp);
   }
   if (counts.sample_limit_exceeded) metrics.sample_limit_exceeded.Increment();
+  if (counts.bucket_limit_exceeded) metrics.bucket_limit_exceeded.Increment();
   if (counts.label_limit_exceeded && !status.ok()) metrics.label_limit_exceeded.Increment();
 }
 

@@ -90,7 +90,14 @@ bool IsBound(MetricType type, std::string_view label) {
 TextParser::TextParser(std::string_view body, TextFormat format)
     : begin_(body.data()), end_(body.data() + body.size()), format_(format), position_(begin_) {}
 
-uint64_t TextParser::TextHash() const { return HashText(text_); }
+uint64_t TextParser::KeyHash() const { return HashText(text_); }
+
+void TextParser::Return(std::string_view text, MetricType type) {
+  text_ = text;
+  type_ = type;
+  line_ = text.data();
+  spans_valid_ = false;
+}
 
 // Only Prometheus' format has optional blanks.
 const char* TextParser::SkipSpace(const char* p) const {
@@ -147,7 +154,7 @@ absl::StatusOr<LineKind> TextParser::Next() {
   for (;;) {
     SkipBlank();
     spans_valid_ = false;
-    exemplar_begin_ = nullptr;
+    has_exemplars_ = false;
     line_ = position_;
     if (position_ >= end_) {
       if (format_ == TextFormat::kOpenMetrics && !saw_eof_) {
@@ -172,7 +179,7 @@ bool TextParser::AcceptSeries(size_t bytes, uint64_t hash) {
   if (static_cast<size_t>(end_ - p) <= bytes || saw_eof_) return false;
   const std::string_view text(p, bytes);
   if (HashText(text) != hash) return false;
-  exemplar_begin_ = nullptr;
+  has_exemplars_ = false;
   line_ = p;
   if (!ReadTail(p + bytes, nullptr)) return false;
   text_ = text;
@@ -365,13 +372,14 @@ const char* TextParser::ReadExemplarTail(const char* p, absl::Status* error) {
     if (error != nullptr) *error = Unexpected(p, "expected exemplar");
     return nullptr;
   }
+  has_exemplars_ = true;
   exemplar_begin_ = p + 3;
   exemplar_end_ = LineEnd(p);
   return exemplar_end_;
 }
 
 absl::StatusOr<Exemplar> TextParser::ReadExemplar() const {
-  INVARIANT(exemplar_begin_ != nullptr);
+  INVARIANT(has_exemplars_);
   // As a line of its own, an exemplar is a series without a name.
   const size_t bytes = exemplar_end_ - exemplar_begin_;
   TextParser line(std::string_view(exemplar_begin_, bytes + 1), TextFormat::kOpenMetrics);
@@ -380,7 +388,7 @@ absl::StatusOr<Exemplar> TextParser::ReadExemplar() const {
   LabelPairs pairs;
   absl::Status status = kind.status();
   if (status.ok()) status = line.ReadLabels(pairs);
-  if (status.ok() && line.has_exemplar()) status = absl::InvalidArgumentError("exemplar twice");
+  if (status.ok() && line.has_exemplars()) status = absl::InvalidArgumentError("exemplar twice");
   if (!status.ok()) {
     return ErrorAt(exemplar_begin_, fmt::format("invalid exemplar: {}", MessageOf(status)));
   }
@@ -390,6 +398,13 @@ absl::StatusOr<Exemplar> TextParser::ReadExemplar() const {
   exemplar.has_time = line.has_time();
   exemplar.time = line.time_;
   return exemplar;
+}
+
+absl::Status TextParser::ReadExemplars(std::vector<Exemplar>& exemplars) const {
+  if (!has_exemplars_) return absl::OkStatus();
+  ASSIGN_OR_RETURN(Exemplar exemplar, ReadExemplar());
+  exemplars.push_back(std::move(exemplar));
+  return absl::OkStatus();
 }
 
 absl::Status TextParser::ReadLabels(LabelPairs& pairs) {

@@ -19,6 +19,7 @@
 
 #include "model/storage.h"
 #include "model/time.h"
+#include "scrape/exposition.h"
 
 namespace varve {
 
@@ -29,17 +30,13 @@ inline constexpr size_t kExpositionErrorBytesMax = 128;
 
 enum class TextFormat { kPrometheus, kOpenMetrics };
 
-enum class LineKind { kEnd, kSeries, kHelp, kType, kUnit };
-
-// Reads one body. Views handed out point into the body. Not thread-safe.
-class TextParser {
+// Views handed out point into the body.
+class TextParser final : public ExpositionReader {
  public:
-  using LabelPairs = std::vector<std::pair<std::string, std::string>>;
-
   TextParser(std::string_view body, TextFormat format);
 
   // Reads the next line that says something; blank lines and other comments are skipped.
-  absl::StatusOr<LineKind> Next();
+  absl::StatusOr<LineKind> Next() override;
 
   // If the next line starts with series text of `bytes` bytes whose hash is `hash`, and a valid
   // value follows, reads it as Next() would and returns true; otherwise does nothing.
@@ -50,26 +47,17 @@ class TextParser {
 
   // The current line, without its end: for series only the metric and its labels, as written.
   std::string_view text() const { return text_; }
-  uint64_t TextHash() const;
+  uint64_t KeyHash() const override;
+  uint32_t KeyBytes() const override { return static_cast<uint32_t>(text_.size()); }
+  // Makes a series' text() that was read before the current one again, for ReadLabels().
+  // REQUIRES: `type` is what type() was then.
+  void Return(std::string_view text, MetricType type);
 
-  // Of a series.
-  double value() const { return value_; }
-  bool has_time() const { return has_time_; }
-  TimestampMs time() const { return time_; }
-  bool has_exemplar() const { return exemplar_begin_ != nullptr; }
-  // The exemplar's labels, value and time.
-  absl::StatusOr<Exemplar> ReadExemplar() const;
-  // Overwrites `pairs` with the metric name (as __name__) and the labels in order of writing,
-  // unescaped, bounds and quantiles in their normal form. Names may repeat; values may be empty.
-  // InvalidArgument for text that is not UTF-8.
-  absl::Status ReadLabels(LabelPairs& pairs);
+  absl::StatusOr<Exemplar> ReadExemplar() const;  // REQUIRES: has_exemplars().
+  absl::Status ReadExemplars(std::vector<Exemplar>& exemplars) const override;
+  absl::Status ReadLabels(LabelPairs& pairs) override;
 
-  // Of HELP, TYPE and UNIT: the metric, and the unescaped text.
-  const std::string& metric() const { return metric_; }
-  const std::string& help() const { return help_; }
-  const std::string& unit() const { return help_; }
-  // The last type declared; of bounds and quantiles it decides whether they are normalised.
-  MetricType type() const { return type_; }
+  // Of bounds and quantiles the type decides whether they are normalised.
   void SetType(MetricType type) { type_ = type; }
 
  private:
@@ -117,23 +105,13 @@ class TextParser {
 
   std::string_view text_;
   std::vector<LabelSpan> spans_;
-  bool spans_valid_ = false;  // Whether spans_ are those of text_.
-  double value_ = 0;
-  bool has_time_ = false;
-  TimestampMs time_ = 0;
+  bool spans_valid_ = false;              // Whether spans_ are those of text_.
   const char* exemplar_begin_ = nullptr;  // At its `{`.
   const char* exemplar_end_ = nullptr;
-
-  std::string metric_;
-  std::string help_;
-  MetricType type_ = MetricType::kUnknown;
 };
 
 // Reads a sample's value as Go's ParseFloat does, without hexadecimal and underscores. Returns the
 // first byte behind it; null if there is none or it does not end at a blank, line end or `{`.
 const char* ReadSampleValue(const char* p, const char* end, double& value);
-
-// A float as OpenMetrics writes bounds and quantiles: `1.0`, `0.5`, `1e+06`, `+Inf`.
-std::string OpenMetricsFloat(double value);
 
 }  // namespace varve

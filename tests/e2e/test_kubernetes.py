@@ -119,7 +119,10 @@ class GoldenTest(ClusterCase):
         expected = {s["__meta_kubernetes_pod_uid"] + s["__address__"]: s
                     for pod in pods for s in kube_meta.pod_targets(pod)}
         defaults = {"job": JOB, "__metrics_path__": "/metrics", "__scheme__": "http",
-                    "__scrape_interval__": "1s", "__scrape_timeout__": "1s"}
+                    "__scrape_interval__": "1s", "__scrape_timeout__": "1s",
+                    "__scrape_native_histograms__": "false",
+                    "__convert_classic_histograms_to_nhcb__": "false",
+                    "__always_scrape_classic_histograms__": "false"}
         by_address: dict = {}
         for one in expected.values():
             by_address.setdefault(one["__address__"], []).append(one | defaults)

@@ -14,7 +14,7 @@ namespace {
 void Read(std::string_view body, varve::TextFormat format) {
   varve::TextParser parser(body, format);
   varve::TextParser known(body, format);
-  varve::TextParser::LabelPairs pairs;
+  varve::LabelPairs pairs;
   for (;;) {
     const absl::StatusOr<varve::LineKind> kind = parser.Next();
     if (!kind.ok() || *kind == varve::LineKind::kEnd) return;
@@ -22,8 +22,8 @@ void Read(std::string_view body, varve::TextFormat format) {
     if (text.data() < body.data() || text.data() + text.size() > body.data() + body.size()) abort();
     if (*kind == varve::LineKind::kSeries) {
       (void)parser.ReadLabels(pairs);
-      if (parser.has_exemplar()) (void)parser.ReadExemplar();
-      if (known.AcceptSeries(text.size(), parser.TextHash())) {
+      if (parser.has_exemplars()) (void)parser.ReadExemplar();
+      if (known.AcceptSeries(text.size(), parser.KeyHash())) {
         const double a = parser.value();
         const double b = known.value();
         if (std::memcmp(&a, &b, sizeof(a)) != 0) abort();
@@ -31,7 +31,7 @@ void Read(std::string_view body, varve::TextFormat format) {
         if (!known.ReadLabels(pairs).ok()) continue;
         continue;
       }
-    } else if (known.AcceptLine(text.size(), parser.TextHash())) {
+    } else if (known.AcceptLine(text.size(), parser.KeyHash())) {
       known.SetType(parser.type());
       continue;
     }

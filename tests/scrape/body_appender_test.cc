@@ -13,6 +13,7 @@
 
 #include "model/status_macros.h"
 #include "tests/scrape/fake_storage.h"
+#include "tests/scrape/proto_writer.h"
 
 namespace varve {
 namespace {
@@ -28,10 +29,9 @@ class Scraper {
   // Scrapes `body` at `time`; the samples committed, or `error: ...` in front of them.
   Texts Scrape(std::string_view body, TimestampMs time) {
     counts = {};
-    BodyAppender appender(config_, target_, cache, metadata);
+    BodyAppender appender(config_, config_.histograms, target_, cache, metadata);
     std::unique_ptr<Appender> batch = storage.NewAppender();
-    const absl::Status status =
-        appender.AppendBody(body, TextFormat::kPrometheus, time, *batch, counts);
+    const absl::Status status = appender.AppendBody(body, format, time, *batch, counts);
     if (!status.ok()) {
       batch->Rollback();
       batch = storage.NewAppender();
@@ -50,6 +50,7 @@ class Scraper {
   SeriesCache cache;
   TargetMetadataStore metadata{pool};
   AppendCounts counts;
+  ExpositionFormat format = ExpositionFormat::kPrometheusText;
 };
 
 std::string S(std::string_view metric, std::string_view labels = "") {
@@ -285,6 +286,104 @@ TEST_CASE("body appender: metadata follows the exposition") {
   }
   scraper.Scrape("a 1\n", 100);
   CHECK(scraper.metadata.size() == 0);
+}
+
+std::string NativeBody(uint64_t per_bucket, int buckets, int schema = 8) {
+  std::string histogram;
+  protozero::pbf_writer out(histogram);
+  out.add_uint64(1, per_bucket * static_cast<uint64_t>(buckets));
+  out.add_double(2, 1);
+  out.add_sint32(5, schema);
+  out.add_message(12, testing::ProtoSpan(1, static_cast<uint32_t>(buckets)));
+  std::vector<int64_t> deltas(static_cast<size_t>(buckets), 0);
+  deltas[0] = static_cast<int64_t>(per_bucket);
+  out.add_packed_sint64(13, deltas.begin(), deltas.end());
+  out.add_message(16, testing::ProtoExemplar({{"id", "x"}}, 0.5, 1234));
+  out.add_message(16, testing::ProtoExemplar({{"id", "timeless"}}, 0.5));
+  return testing::ProtoBody(
+      {testing::ProtoFamily("h", 4, {testing::ProtoMetric({}, 7, histogram)})});
+}
+
+TEST_CASE("body appender: native histograms from protobuf, steady and gone") {
+  ScrapeConfig config;
+  config.histograms.native = true;
+  Scraper scraper(config);
+  scraper.format = ExpositionFormat::kProtobuf;
+  CHECK(scraper.Scrape(NativeBody(2, 1), 1000) ==
+        Texts{S("h") + " {count:2, sum:1, (1,1.0027112750502025]:2}i8@1000"});
+  CHECK(scraper.storage.TakeExemplars() == Texts{S("h") + R"( {id="x"} 0.5@1234)"});
+  CHECK(scraper.counts.scraped == 1);
+  CHECK(scraper.counts.series_added == 1);
+  const uint64_t built = scraper.storage.label_appends();
+  CHECK(scraper.Scrape(NativeBody(3, 1), 2000).size() == 1);
+  CHECK(scraper.storage.label_appends() == built);
+  CHECK(scraper.metadata.Families().size() == 1);
+  CHECK(scraper.Scrape("", 3000) == Texts{S("h") + " stale@3000"});
+}
+
+TEST_CASE("body appender: limits of native histograms, at and one past") {
+  ScrapeConfig config;
+  config.histograms.native = true;
+  config.native_histogram_bucket_limit = 4;
+  Scraper scraper(config);
+  scraper.format = ExpositionFormat::kProtobuf;
+  CHECK(scraper.Scrape(NativeBody(1, 4), 1000)[0].ends_with("i8@1000"));
+  // Buckets 1..5 of schema 8 are 1..3 of schema 7.
+  const Texts reduced = scraper.Scrape(NativeBody(1, 5), 2000);
+  REQUIRE(reduced.size() == 1);
+  CHECK(reduced[0] == S("h") + " {count:5, sum:1, (1,1.0054299011128027]:2, "
+                               "(1.0054299011128027,1.0108892860517005]:2, "
+                               "(1.0108892860517005,1.0163783149109529]:1}i7@2000");
+  // Where the resolution cannot go lower the scrape fails: six powers of 2^16 never fit in four.
+  scraper.config_.native_histogram_bucket_limit = 1;
+  const Texts failed = scraper.Scrape(NativeBody(1, 6, -4), 3000);
+  CHECK(failed[0] == "error: histogram bucket limit exceeded");
+  CHECK(scraper.counts.bucket_limit_exceeded);
+  CHECK(scraper.counts.scraped == 1);
+  // A factor of 1.1 between bounds allows schema 2, of 65536 and more -4.
+  scraper.config_.native_histogram_bucket_limit = 0;
+  scraper.config_.native_histogram_min_bucket_factor = 1.1;
+  CHECK(scraper.Scrape(NativeBody(1, 2), 4000)[0].ends_with("i2@4000"));
+  scraper.config_.native_histogram_min_bucket_factor = 1e9;
+  CHECK(scraper.Scrape(NativeBody(1, 2), 5000)[0].ends_with("i-4@5000"));
+}
+
+TEST_CASE("body appender: classic histograms are converted, steady and gone") {
+  ScrapeConfig config;
+  config.histograms.convert_classic = true;
+  Scraper scraper(config);
+  const auto body = [](int count) {
+    return fmt::format(
+        "# TYPE h histogram\nh_bucket{{le=\"1\"}} 1\nh_bucket{{le=\"+Inf\"}} {}\nh_sum 3\n"
+        "h_count {}\n# TYPE g gauge\ng 1\n",
+        count, count);
+  };
+  CHECK(scraper.Scrape(body(2), 1000) ==
+        Texts{S("h") + " {count:2, sum:3, [-Inf,1]:1, (1,+Inf]:1}i-53@1000", S("g") + " 1@1000"});
+  const uint64_t built = scraper.storage.label_appends();
+  CHECK(scraper.Scrape(body(3), 2000).size() == 2);
+  CHECK(scraper.storage.label_appends() == built);
+  CHECK(scraper.Scrape("g 1\n", 3000) == Texts{S("g") + " 1@3000", S("h") + " stale@3000"});
+  scraper.config_.native_histogram_bucket_limit = 2;
+  CHECK(scraper.Scrape(body(2), 4000).size() == 2);
+  scraper.config_.native_histogram_bucket_limit = 1;
+  CHECK(scraper.Scrape(body(2), 5000)[0] == "error: histogram bucket limit exceeded");
+}
+
+TEST_CASE("body appender: storage forgets some of the series that wait for one another") {
+  Scraper scraper;
+  const std::string body = "# TYPE s summary\ns{quantile=\"1\"} 1\na 1\nb 1\n";
+  CHECK(scraper.Scrape(body, 1000).size() == 3);
+  scraper.storage.ForgetSeries();
+  const Texts again = {S("s", "").insert(2, ""), S("a") + " 1@2000", S("b") + " 1@2000"};
+  const Texts stored = scraper.Scrape(body, 2000);
+  REQUIRE(stored.size() == 3);
+  CHECK(stored[0] == R"(s{instance="i", job="j", quantile="1.0"} 1@2000)");
+  CHECK(stored[1] == again[1]);
+  CHECK(stored[2] == again[2]);
+  // Refused ones are counted, the others go on.
+  CHECK(scraper.Scrape("a 1\nb 1\n", 1500).size() == 0);
+  CHECK(scraper.counts.out_of_order >= 2);
 }
 
 }  // namespace

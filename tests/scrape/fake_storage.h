@@ -16,6 +16,7 @@
 
 #include "model/mutex.h"
 #include "model/sample.h"
+#include "model/status_macros.h"
 #include "model/storage.h"
 
 namespace varve {
@@ -27,6 +28,7 @@ class FakeStorage : public Appendable {
     std::string series;
     TimestampMs time = 0;
     double value = 0;
+    std::string histogram;  // As text; empty for a float.
   };
 
   std::unique_ptr<Appender> NewAppender() override { return std::make_unique<FakeAppender>(*this); }
@@ -38,7 +40,9 @@ class FakeStorage : public Appendable {
     std::vector<std::string> texts;
     for (const Sample& sample : committed_) {
       if (!without.empty() && sample.series.starts_with(without)) continue;
-      const std::string value = IsStaleNan(sample.value) ? "stale" : FormatFloat(sample.value);
+      const std::string value = !sample.histogram.empty()  ? sample.histogram
+                                : IsStaleNan(sample.value) ? "stale"
+                                                           : FormatFloat(sample.value);
       texts.push_back(fmt::format("{} {}@{}", sample.series, value, sample.time));
     }
     committed_.clear();
@@ -50,6 +54,12 @@ class FakeStorage : public Appendable {
     MutexLock lock(mutex_);
     const auto found = last_.find(series);
     return found == last_.end() ? std::nullopt : std::optional(found->second);
+  }
+
+  // `series {labels} value@time` of each committed exemplar since the last call.
+  std::vector<std::string> TakeExemplars() {
+    MutexLock lock(mutex_);
+    return std::exchange(exemplars_, {});
   }
 
   // Refs given out so far become unknown.
@@ -78,20 +88,7 @@ class FakeStorage : public Appendable {
     absl::StatusOr<SeriesRef> Append(SeriesRef ref, const Labels& labels, TimestampMs time,
                                      double value, TimestampMs) override {
       MutexLock lock(storage_.mutex_);
-      if (ref == kNoSeries || !storage_.labels_.contains(ref)) {
-        if (labels.empty()) return absl::NotFoundError("unknown series ref");
-        ++storage_.label_appends_;
-        const auto [known, made] = storage_.refs_.try_emplace(labels.ToString(), SeriesRef{});
-        if (made && storage_.series_max_ > 0 && storage_.refs_.size() > storage_.series_max_) {
-          storage_.refs_.erase(known);
-          return AppendErrorStatus(AppendError::kLimit);
-        }
-        if (made) {
-          known->second = SeriesRef{storage_.next_ref_++};
-          storage_.labels_[known->second] = labels.ToString();
-        }
-        ref = known->second;
-      }
+      ASSIGN_OR_RETURN(ref, FindOrMake(ref, labels));
       const std::string& series = storage_.labels_[ref];
       const auto last = storage_.last_.find(series);
       if (last != storage_.last_.end() && time < last->second.time) {
@@ -101,14 +98,25 @@ class FakeStorage : public Appendable {
           std::bit_cast<uint64_t>(value) != std::bit_cast<uint64_t>(last->second.value)) {
         return AppendErrorStatus(AppendError::kDuplicateTimestamp);
       }
-      pending_.push_back({series, time, value});
+      pending_.push_back({series, time, value, ""});
       return ref;
     }
-    absl::StatusOr<SeriesRef> AppendHistogram(SeriesRef, const Labels&, TimestampMs,
-                                              const Histogram&, TimestampMs) override {
-      return absl::UnimplementedError("");
+    absl::StatusOr<SeriesRef> AppendHistogram(SeriesRef ref, const Labels& labels, TimestampMs time,
+                                              const Histogram& histogram, TimestampMs) override {
+      MutexLock lock(storage_.mutex_);
+      const absl::Status valid = histogram.Validate();
+      if (!valid.ok()) return AppendErrorStatus(AppendError::kInvalidHistogram, MessageOf(valid));
+      ASSIGN_OR_RETURN(ref, FindOrMake(ref, labels));
+      pending_.push_back({storage_.labels_[ref], time, 0,
+                          fmt::format("{}{}{}", histogram.ToString(),
+                                      histogram.integer_counts ? "i" : "f", histogram.schema)});
+      return ref;
     }
-    absl::Status AppendExemplar(SeriesRef, const Labels&, const Exemplar&) override {
+    absl::Status AppendExemplar(SeriesRef ref, const Labels&, const Exemplar& exemplar) override {
+      MutexLock lock(storage_.mutex_);
+      storage_.exemplars_.push_back(fmt::format("{} {} {}@{}", storage_.labels_[ref],
+                                                exemplar.labels.ToString(), exemplar.value,
+                                                exemplar.time));
       return absl::OkStatus();
     }
     absl::Status Commit() override {
@@ -122,6 +130,23 @@ class FakeStorage : public Appendable {
     void Rollback() override { pending_.clear(); }
 
    private:
+    absl::StatusOr<SeriesRef> FindOrMake(SeriesRef ref, const Labels& labels)
+        ABSL_EXCLUSIVE_LOCKS_REQUIRED(storage_.mutex_) {
+      if (ref != kNoSeries && storage_.labels_.contains(ref)) return ref;
+      if (labels.empty()) return absl::NotFoundError("unknown series ref");
+      ++storage_.label_appends_;
+      const auto [known, made] = storage_.refs_.try_emplace(labels.ToString(), SeriesRef{});
+      if (made && storage_.series_max_ > 0 && storage_.refs_.size() > storage_.series_max_) {
+        storage_.refs_.erase(known);
+        return AppendErrorStatus(AppendError::kLimit);
+      }
+      if (made) {
+        known->second = SeriesRef{storage_.next_ref_++};
+        storage_.labels_[known->second] = labels.ToString();
+      }
+      return known->second;
+    }
+
     FakeStorage& storage_;
     std::vector<Sample> pending_;
   };
@@ -134,6 +159,7 @@ class FakeStorage : public Appendable {
   std::map<SeriesRef, std::string> labels_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Sample> last_ ABSL_GUARDED_BY(mutex_);
   std::vector<Sample> committed_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> exemplars_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace varve

@@ -29,7 +29,7 @@ std::vector<std::string> Dump(std::string_view body, TextFormat format = TextFor
       entries.emplace_back(kind.status().message());
       return entries;
     }
-    TextParser::LabelPairs pairs;
+    LabelPairs pairs;
     switch (*kind) {
       case LineKind::kEnd:
         return entries;
@@ -52,7 +52,7 @@ std::vector<std::string> Dump(std::string_view body, TextFormat format = TextFor
         std::string entry =
             fmt::format("{} {}", Labels::FromPairs(pairs).ToString(), FormatFloat(parser.value()));
         if (parser.has_time()) entry += fmt::format("@{}", parser.time());
-        if (parser.has_exemplar()) {
+        if (parser.has_exemplars()) {
           const auto exemplar = parser.ReadExemplar();
           entry += exemplar.ok() ? fmt::format(" #{} {}@{}", exemplar->labels.ToString(),
                                                exemplar->value, exemplar->time)
@@ -270,7 +270,7 @@ TEST_CASE("text parser: a known line reads as it would unknown") {
   CHECK(parser.AcceptSeries(8, hash("a{x=\"1\"}")));
   CHECK(parser.value() == 5);
   CHECK(parser.time() == 77);
-  TextParser::LabelPairs pairs;
+  LabelPairs pairs;
   REQUIRE(parser.ReadLabels(pairs).ok());
   CHECK(Labels::FromPairs(pairs).ToString() == R"(a{x="1"})");
   CHECK(parser.AcceptSeries(1, hash("b")));
