@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // farm: many scrape targets on one loopback port, cheap enough not to disturb what scrapes them.
-// Usage: farm PORT TARGETS SERIES OUT_FILE_SD [step_s=5]
+// Usage: farm PORT TARGETS SERIES OUT_FILE_SD [step_s=5] [interval_s]
 // Target i is http://127.0.0.1:PORT/t/i ; OUT_FILE_SD is a Prometheus file_sd JSON naming them all.
 // All targets serve the same pages (the instance label tells them apart); the page moves on every
 // step_s seconds through 720 pre-rendered states: counters, gauges, a classic histogram, constants.
+// With interval_s, that of the scraper, it prints every interval how late the requests were:
+// against the earliest that a request for the same target has been, intervals apart.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -73,13 +76,56 @@ static std::string page(int series, int state) {
   return h + o;
 }
 
+static double now_s() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
+}
+
+struct Punctuality {
+  double interval = 0;
+  std::vector<double> expected;  // By target; 0 = not seen yet.
+  std::vector<double> late_ms;   // Of the current interval.
+  double printed = 0;
+
+  void arrived(const std::string& request) {
+    const size_t at = request.find("/t/");
+    const size_t target =
+        at == std::string::npos ? expected.size() : strtoul(&request[at + 3], nullptr, 10);
+    if (interval <= 0 || target >= expected.size()) return;
+    const double now = now_s();
+    double& due = expected[target];
+    if (due == 0) {
+      due = now;
+    } else {
+      const double off = now - due - interval * std::round((now - due) / interval);
+      if (off < 0) due += off;
+      late_ms.push_back(1000 * std::max(0.0, off));
+    }
+    if (printed == 0) printed = now;
+    if (now - printed < interval || late_ms.empty()) return;
+    printed = now;
+    std::sort(late_ms.begin(), late_ms.end());
+    const auto at_share = [&](double share) {
+      return late_ms[size_t(share * double(late_ms.size() - 1))];
+    };
+    printf("farm: %zu requests, late by ms: median %.1f, 99%% %.1f, most %.1f\n", late_ms.size(),
+           at_share(0.5), at_share(0.99), late_ms.back());
+    fflush(stdout);
+    late_ms.clear();
+  }
+};
+
 int main(int argc, char** argv) {
   if (argc < 5) {
-    fprintf(stderr, "usage: farm PORT TARGETS SERIES OUT_FILE_SD [step_s]\n");
+    fprintf(stderr, "usage: farm PORT TARGETS SERIES OUT_FILE_SD [step_s] [interval_s]\n");
     return 2;
   }
   int port = atoi(argv[1]), targets = atoi(argv[2]), series = atoi(argv[3]),
       step = argc > 5 ? atoi(argv[5]) : 5;
+  Punctuality punctuality;
+  punctuality.interval = argc > 6 ? atof(argv[6]) : 0;
+  punctuality.expected.resize(targets);
   FILE* f = fopen(argv[4], "w");
   fprintf(f, "[");
   for (int i = 0; i < targets; i++)
@@ -139,6 +185,7 @@ int main(int argc, char** argv) {
           c.in.append(b, r);
       }
       for (size_t p; !dead && (p = c.in.find("\r\n\r\n")) != std::string::npos;) {
+        punctuality.arrived(c.in);
         c.in.erase(0, p + 4);
         c.out += pages[((time(nullptr) - t0) / step) % pages.size()];
       }

@@ -18,6 +18,8 @@
 #include "scrape/context.h"
 #include "scrape/discovery/discoveries.h"
 #include "scrape/pool.h"
+#include "scrape/scrape_now.h"
+#include "scrape/scrape_request.h"
 
 namespace varve {
 namespace {
@@ -86,6 +88,8 @@ class ScrapeManagerImpl : public ScrapeManager {
     return discoveries_.Statuses();
   }
   absl::StatusOr<ScrapeConfig> PoolConfig(std::string_view pool) const override;
+  absl::StatusOr<ScrapePreview> ScrapeNow(std::string_view pool, std::string_view url,
+                                          size_t samples_max) override;
   std::vector<TargetMetadata> MetadataByTarget(const std::vector<Matcher>& target_matchers,
                                                std::string_view metric,
                                                int64_t limit) const override;
@@ -183,6 +187,25 @@ absl::StatusOr<ScrapeConfig> ScrapeManagerImpl::PoolConfig(std::string_view name
   const auto found = pools.find(name);
   if (found == pools.end()) return absl::NotFoundError("scrape pool not found");
   return found->second->settings()->config;
+}
+
+absl::StatusOr<ScrapePreview> ScrapeManagerImpl::ScrapeNow(std::string_view name,
+                                                           std::string_view url,
+                                                           size_t samples_max) {
+  const PoolMap pools = PoolsNow();
+  const auto pool = pools.find(name);
+  if (pool == pools.end()) return absl::NotFoundError("scrape pool not found");
+  const std::shared_ptr<const PoolSettings> settings = pool->second->settings();
+  for (const std::shared_ptr<TargetLoop>& loop : pool->second->Loops()) {
+    const std::shared_ptr<const Target> target = loop->target();
+    if (target->url != url) continue;
+    ClientRequest request = ScrapeRequest(settings->config, *target, settings->accept);
+    request.config = settings->http;
+    const TimestampMs time = options_.clock.Now();
+    const absl::StatusOr<ClientResponse> response = options_.http_client.Fetch(std::move(request));
+    return PreviewScrape(settings->config, *target, response, time, samples_max);
+  }
+  return absl::NotFoundError("no target of the pool has this URL");
 }
 
 std::vector<TargetMetadata> ScrapeManagerImpl::MetadataByTarget(

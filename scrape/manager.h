@@ -26,10 +26,40 @@
 namespace varve {
 
 class HttpClient;
+struct ScrapePreview;
 
 enum class TargetHealth { kUnknown, kUp, kDown };
 // "unknown", "up", "down".
 std::string_view TargetHealthText(TargetHealth health);
+
+// Scrapes in a row that failed with the same error.
+struct ScrapeFailures {
+  TimestampMs first = 0;
+  TimestampMs last = 0;
+  uint64_t count = 0;
+  std::string error;  // At most kFailureBytesMax.
+};
+inline constexpr size_t kFailuresKept = 10;
+inline constexpr size_t kFailureBytesMax = 1024;
+
+// How a target's scrapes went since it was found, and how the last one compares with its limits.
+struct ScrapeHistory {
+  uint64_t scrapes = 0;
+  uint64_t failed = 0;
+  std::vector<ScrapeFailures> failures;  // The newest kFailuresKept, newest first.
+  // Samples that were not stored, by reason.
+  uint64_t dropped_by_relabelling = 0;
+  uint64_t dropped_out_of_order = 0;
+  uint64_t dropped_duplicate = 0;
+  uint64_t dropped_out_of_bounds = 0;
+  uint64_t dropped_with_failed_scrapes = 0;
+  // Of the last scrape.
+  int64_t body_bytes = 0;  // -1: more than its limit.
+  uint64_t samples = 0;
+  uint64_t samples_after_relabelling = 0;
+  uint64_t series_added = 0;
+  ScrapeLimits limits;
+};
 
 struct ActiveTarget {
   Labels discovered_labels;  // Before relabelling.
@@ -43,6 +73,7 @@ struct ActiveTarget {
   TargetHealth health = TargetHealth::kUnknown;
   DurationMs interval = 0;
   DurationMs timeout = 0;
+  ScrapeHistory history;
 };
 
 struct DroppedTarget {
@@ -101,6 +132,11 @@ class ScrapeManager {
   virtual std::vector<DiscoveryStatus> DiscoveryStatuses() const = 0;
   // What `pool` was configured with; NotFound `scrape pool not found`.
   virtual absl::StatusOr<ScrapeConfig> PoolConfig(std::string_view pool) const = 0;
+
+  // Scrapes the target of `pool` at `url` now, beside its own rhythm, and stores nothing. At most
+  // `samples_max` samples are given. Waits for the answer. NotFound if there is no such target.
+  virtual absl::StatusOr<ScrapePreview> ScrapeNow(std::string_view pool, std::string_view url,
+                                                  size_t samples_max) = 0;
 
   // Metadata of `metric` ("" = all) on the active targets whose labels match, at most `limit`
   // entries (negative = all).

@@ -49,6 +49,16 @@ std::shared_ptr<const PoolSettings> PoolSettings::Create(ScrapeConfig config) {
   const HttpClientConfig& http = config.http_client;
   settings->reads_files = http.basic_auth.has_value() || http.authorization.has_value() ||
                           !http.http_headers.empty() || !(http.tls == TlsConfig());
+  if (!config.scrape_failure_log_file.empty()) {
+    absl::StatusOr<std::shared_ptr<FailureLog>> log =
+        FailureLog::Open(config.scrape_failure_log_file);
+    if (log.ok()) {
+      settings->failure_log = *std::move(log);
+    } else {
+      spdlog::error(LogLine("Opening the scrape failure log failed",
+                            {{"scrape_pool", config.job_name}, {"err", MessageOf(log.status())}}));
+    }
+  }
   settings->config = std::move(config);
   return settings;
 }
@@ -108,7 +118,11 @@ void TargetLoop::OnSlot() {
     });
     return;
   }
-  Fetch(std::move(scrape));
+  // Behind the timers that are due now: the last of many targets of one slot is as punctual as the
+  // first.
+  context_->http.loop().Post([self = shared_from_this(), scrape = std::move(scrape)]() mutable {
+    self->Fetch(std::move(scrape));
+  });
 }
 
 TargetLoop::Scrape TargetLoop::BeginScrape() {
@@ -117,7 +131,8 @@ TargetLoop::Scrape TargetLoop::BeginScrape() {
   scrape.target = target_;
   scrape.forced_error = forced_error_;
   scrape.unlearn = std::exchange(unlearn_, false);
-  scrape.body_bytes_expected = static_cast<uint64_t>(last_body_bytes_ + last_body_bytes_ / 8);
+  const auto last_bytes = static_cast<uint64_t>(std::max<int64_t>(0, history_.body_bytes));
+  scrape.body_bytes_expected = last_bytes + last_bytes / 8;
   scrape.time = ScrapeTime(context_->clock.Now());
   scrape.start_nanos = context_->clock.MonotonicNanos();
   if (last_start_nanos_ != 0) {
@@ -260,7 +275,11 @@ void TargetLoop::Record(const Scrape& scrape, const Report& report) {
   transfer_ = kNoTransfer;
   last_scrape_ = scrape.time;
   last_seconds_ = report.seconds;
-  last_body_bytes_ = std::max<int64_t>(0, report.body_bytes);
+  RecordHistory(scrape, report);
+  if (!report.error.empty() && scrape.settings->failure_log != nullptr) {
+    scrape.settings->failure_log->Write(scrape.time, scrape.settings->config.job_name,
+                                        scrape.target->url, report.error);
+  }
   if (report.error != last_error_ && !report.error.empty()) {
     spdlog::debug(LogLine("Scrape failed", {{"scrape_pool", scrape.settings->config.job_name},
                                             {"target", scrape.target->url},
@@ -268,6 +287,34 @@ void TargetLoop::Record(const Scrape& scrape, const Report& report) {
   }
   last_error_ = report.error;
   health_ = report.error.empty() ? TargetHealth::kUp : TargetHealth::kDown;
+}
+
+void TargetLoop::RecordHistory(const Scrape& scrape, const Report& report) {
+  const AppendCounts& counts = report.counts;
+  ++history_.scrapes;
+  history_.body_bytes = report.body_bytes;
+  history_.samples = counts.scraped;
+  history_.samples_after_relabelling = counts.post_relabel;
+  history_.series_added = counts.series_added;
+  history_.limits = scrape.settings->config.limits;
+  if (report.error.empty()) {
+    history_.dropped_by_relabelling += counts.scraped - counts.post_relabel;
+    history_.dropped_out_of_order += counts.out_of_order;
+    history_.dropped_duplicate += counts.duplicate_timestamp;
+    history_.dropped_out_of_bounds += counts.out_of_bounds;
+    return;
+  }
+  ++history_.failed;
+  history_.dropped_with_failed_scrapes += counts.scraped;
+  std::vector<ScrapeFailures>& failures = history_.failures;
+  const std::string error = report.error.substr(0, kFailureBytesMax);
+  if (!last_error_.empty() && !failures.empty() && failures.front().error == error) {
+    failures.front().last = scrape.time;
+    ++failures.front().count;
+    return;
+  }
+  if (failures.size() == kFailuresKept) failures.pop_back();
+  failures.insert(failures.begin(), {scrape.time, scrape.time, 1, error});
 }
 
 void TargetLoop::Stop(bool end_series) {
@@ -338,7 +385,8 @@ ActiveTarget TargetLoop::Snapshot() const {
           .last_scrape_duration_seconds = last_seconds_,
           .health = health_,
           .interval = target_->interval,
-          .timeout = target_->timeout};
+          .timeout = target_->timeout,
+          .history = history_};
 }
 
 }  // namespace varve

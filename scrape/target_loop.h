@@ -23,6 +23,7 @@
 #include "net/client.h"
 #include "scrape/body_appender.h"
 #include "scrape/context.h"
+#include "scrape/failure_log.h"
 #include "scrape/manager.h"
 #include "scrape/metadata_store.h"
 #include "scrape/series_cache.h"
@@ -35,7 +36,8 @@ struct PoolSettings {
   ScrapeConfig config;
   std::shared_ptr<const HttpClientConfig> http;
   std::string accept;
-  bool reads_files = false;  // Starting a request may wait for the file system.
+  std::shared_ptr<FailureLog> failure_log;  // Null: none.
+  bool reads_files = false;                 // Starting a request may wait for the file system.
 
   static std::shared_ptr<const PoolSettings> Create(ScrapeConfig config);
 };
@@ -98,6 +100,8 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(scrape_mutex_);
   void CountRejects(const AppendCounts& counts, const absl::Status& status);
   void Record(const Scrape& scrape, const Report& report) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RecordHistory(const Scrape& scrape, const Report& report)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndSeries(TimestampMs time) ABSL_LOCKS_EXCLUDED(scrape_mutex_);
   bool stopped() const ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -126,7 +130,7 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
   // What the last scrape said.
   TimestampMs last_scrape_ ABSL_GUARDED_BY(mutex_) = 0;
   double last_seconds_ ABSL_GUARDED_BY(mutex_) = 0;
-  int64_t last_body_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  ScrapeHistory history_ ABSL_GUARDED_BY(mutex_);
   std::string last_error_ ABSL_GUARDED_BY(mutex_);
   TargetHealth health_ ABSL_GUARDED_BY(mutex_) = TargetHealth::kUnknown;
 };

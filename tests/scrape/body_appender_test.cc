@@ -331,9 +331,10 @@ TEST_CASE("body appender: limits of native histograms, at and one past") {
   // Buckets 1..5 of schema 8 are 1..3 of schema 7.
   const Texts reduced = scraper.Scrape(NativeBody(1, 5), 2000);
   REQUIRE(reduced.size() == 1);
-  CHECK(reduced[0] == S("h") + " {count:5, sum:1, (1,1.0054299011128027]:2, "
-                               "(1.0054299011128027,1.0108892860517005]:2, "
-                               "(1.0108892860517005,1.0163783149109529]:1}i7@2000");
+  CHECK(reduced[0] == S("h") +
+                          " {count:5, sum:1, (1,1.0054299011128027]:2, "
+                          "(1.0054299011128027,1.0108892860517005]:2, "
+                          "(1.0108892860517005,1.0163783149109529]:1}i7@2000");
   // Where the resolution cannot go lower the scrape fails: six powers of 2^16 never fit in four.
   scraper.config_.native_histogram_bucket_limit = 1;
   const Texts failed = scraper.Scrape(NativeBody(1, 6, -4), 3000);

@@ -7,16 +7,20 @@
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
+#include <fstream>
 #include <future>
 #include <string>
 #include <vector>
 
 #include "net/client.h"
+#include "scrape/scrape_now.h"
 #include "tests/net/test_server.h"
 #include "tests/scrape/fake_storage.h"
+#include "tests/scrape/proto_writer.h"
 
 namespace varve {
 namespace {
@@ -223,6 +227,106 @@ TEST_CASE("manager: whatever is wrong is said, and ends the series") {
   }
   f.page.Set(200, "m 9\n# EOF\n", "Content-Type: application/openmetrics-text\r\n");
   CHECK(f.Becomes(f.Series("m"), 9));
+}
+
+TEST_CASE("manager: failures and what was dropped are remembered, and logged") {
+  Fixture f;
+  const std::string log = fmt::format("/tmp/varve-failures-{}", getpid());
+  ScrapeConfig config = f.Job("a");
+  config.scrape_failure_log_file = log;
+  f.page.Set(503, "", "");
+  REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
+  const auto history = [&] {
+    const TargetsSnapshot targets = f.manager->Targets();
+    return targets.active.empty() ? ScrapeHistory() : targets.active[0].history;
+  };
+  REQUIRE(Eventually([&] { return history().failed >= 2; }));
+  const ScrapeHistory same = history();
+  REQUIRE(same.failures.size() == 1);
+  CHECK(same.failures[0].error.starts_with("server returned HTTP status 503"));
+  CHECK(same.failures[0].count == same.failed);
+  CHECK(same.failures[0].last > same.failures[0].first);
+  // A success between them, and another error, begin anew.
+  f.page.Set(200, "m 1\nm 1\n");
+  REQUIRE(Eventually([&] { return history().dropped_duplicate >= 1; }));
+  CHECK(history().samples == 2);
+  CHECK(history().body_bytes == 8);
+  for (size_t i = 0; i < kFailuresKept + 1; ++i) {
+    f.page.Set(200, fmt::format("a{}&\n", std::string(i, 'x')));
+    const std::string got = fmt::format("\"a{}&\"", std::string(i, 'x'));
+    REQUIRE(Eventually([&] {
+      const ScrapeHistory now = history();
+      return !now.failures.empty() && now.failures[0].error.find(got) != std::string::npos;
+    }));
+  }
+  CHECK(history().failures.size() == kFailuresKept);
+  CHECK(history().failures.back().error.find("503") == std::string::npos);
+  f.manager->Stop();
+  std::ifstream file(log);
+  std::string line;
+  REQUIRE(std::getline(file, line));
+  CHECK(line.starts_with(R"({"time":"20)"));
+  CHECK(line.ends_with(
+      fmt::format(R"("level":"ERROR","msg":"server returned HTTP status 503 Reason",)"
+                  R"("job_name":"a","target":"http://{}/metrics"}})",
+                  f.Address())));
+  unlink(log.c_str());
+}
+
+TEST_CASE("manager: a scrape on demand shows what would be stored and stores nothing") {
+  Fixture f;
+  ScrapeConfig config = f.Job("a");
+  config.scrape_interval = 3600 * kSecond;
+  config.scrape_timeout = 5 * kSecond;
+  config.limits.samples = 3;
+  REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
+  REQUIRE(Eventually([&] { return f.manager->Targets().active.size() == 1; }));
+  const std::string url = fmt::format("http://{}/metrics", f.Address());
+  f.page.Set(200, "m{x=\"1\"} 1\nn 2 1234\n");
+  absl::StatusOr<ScrapePreview> preview = f.manager->ScrapeNow("a", url, 10);
+  REQUIRE(preview.ok());
+  CHECK(preview->error == "");
+  CHECK(preview->counts.scraped == 2);
+  REQUIRE(preview->samples.size() == 2);
+  CHECK(preview->samples[1].labels.ToString() == f.Series("n"));
+  CHECK(preview->samples[1].time == 1234);
+  CHECK_FALSE(preview->truncated);
+  CHECK(f.storage.TakeTexts("").empty());
+  preview = f.manager->ScrapeNow("a", url, 1);
+  CHECK(preview->samples.size() == 1);
+  CHECK(preview->truncated);
+  f.page.Set(200, "m 1\nn 1\no 1\np 1\n");
+  CHECK(f.manager->ScrapeNow("a", url, 10)->error == "sample limit exceeded");
+  f.page.Set(404, "", "");
+  CHECK(f.manager->ScrapeNow("a", url, 10)->error.starts_with("server returned HTTP status 404"));
+  CHECK(absl::IsNotFound(f.manager->ScrapeNow("b", url, 10).status()));
+  CHECK(absl::IsNotFound(f.manager->ScrapeNow("a", "http://other/", 10).status()));
+}
+
+TEST_CASE("manager: protobuf is asked for and read where native histograms are wanted") {
+  Fixture f;
+  ScrapeConfig config = f.Job("a");
+  config.protocols.insert(config.protocols.begin(), ScrapeProtocol::kPrometheusProto);
+  config.relabel_rules.push_back(
+      RelabelRule::Create({.target_label = "__scrape_native_histograms__", .replacement = "true"})
+          .value());
+  std::string histogram;
+  protozero::pbf_writer out(histogram);
+  out.add_uint64(1, 2);
+  out.add_uint64(7, 2);
+  out.add_double(6, 0.5);
+  f.page.Set(200,
+             testing::ProtoBody({testing::ProtoFamily(
+                 "h", 4, {testing::ProtoMetric({{"a", "1"}}, 7, histogram)})}),
+             "Content-Type: application/vnd.google.protobuf; "
+             "proto=io.prometheus.client.MetricFamily; encoding=delimited\r\n");
+  REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
+  CHECK(f.Becomes(f.Series("up"), 1));
+  CHECK(f.page.last().Header("accept").starts_with("application/vnd.google.protobuf;"));
+  const std::string series =
+      fmt::format(R"(h{{a="1", instance="{}", job="a", team="t"}})", f.Address());
+  REQUIRE(Eventually([&] { return f.storage.Last(series).has_value(); }));
+  CHECK(f.storage.Last(series)->histogram == "{count:2, sum:0, [-0.5,0.5]:2}i0");
 }
 
 TEST_CASE("manager: a target that refuses, and one that never answers") {

@@ -81,7 +81,11 @@ TEST_CASE("target: slots are an interval apart and spread") {
     CHECK(slot <= kNow + kInterval);
     CHECK(NextSlotNanos(slot, 15 * kSecond, mixed, 7) == slot + kInterval);
     ++tenths[(slot % kInterval) * 10 / kInterval];
+    CHECK(slot % kInterval % (SlotGrid(15 * kSecond) * 1'000'000) == 0);
   }
+  CHECK(SlotGrid(15 * kSecond) == 100);
+  CHECK(SlotGrid(5 * kSecond) == 50);
+  CHECK(SlotGrid(10) == 1);
   for (const int count : tenths) CHECK(count > 50);
   CHECK(OffsetSeed("a", {}) != OffsetSeed("b", {}));
 }
