@@ -1,18 +1,151 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// /targets, /targets/metadata, /metadata, /scrape_pools, /discoveries and /alertmanagers.
+// /targets, /targets/scrape, /targets/metadata, /metadata, /scrape_pools, /discoveries and
+// /alertmanagers.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
+#include <optional>
+#include <tuple>
+#include <utility>
 
 #include "http/api_context.h"
 #include "model/status_macros.h"
 #include "scrape/manager.h"
+#include "scrape/scrape_now.h"
 
 namespace varve {
 namespace {
 
-void WriteActive(JsonWriter& json, const ActiveTarget& target) {
+constexpr int64_t kPreviewSamplesDefault = 1000;
+constexpr int64_t kPreviewSamplesMax = 100'000;
+
+void WriteLimit(JsonWriter& json, const char* name, uint64_t limit) {
+  json.Key(name);
+  if (limit == 0) {
+    json.Null();
+  } else {
+    json.Uint(limit);
+  }
+}
+
+void WriteHistory(JsonWriter& json, const ScrapeHistory& history) {
+  json.BeginObject();
+  json.Member("scrapes", history.scrapes);
+  json.Member("failedScrapes", history.failed);
+  json.Key("failures");
+  json.BeginArray();
+  for (const ScrapeFailures& failures : history.failures) {
+    json.BeginObject();
+    json.Key("first");
+    json.Time(failures.first);
+    json.Key("last");
+    json.Time(failures.last);
+    json.Member("count", failures.count);
+    json.Member("error", failures.error);
+    json.EndObject();
+  }
+  json.EndArray();
+  json.Key("droppedSamples");
+  json.BeginObject();
+  json.Member("relabelling", history.dropped_by_relabelling);
+  json.Member("outOfOrder", history.dropped_out_of_order);
+  json.Member("duplicateTimestamp", history.dropped_duplicate);
+  json.Member("outOfBounds", history.dropped_out_of_bounds);
+  json.Member("failedScrapes", history.dropped_with_failed_scrapes);
+  json.EndObject();
+  json.Key("lastScrape");
+  json.BeginObject();
+  json.Member("bodyBytes", history.body_bytes);
+  json.Member("samples", history.samples);
+  json.Member("samplesAfterRelabelling", history.samples_after_relabelling);
+  json.Member("seriesAdded", history.series_added);
+  json.EndObject();
+  json.Key("limits");
+  json.BeginObject();
+  WriteLimit(json, "bodySize", history.limits.body_size_bytes);
+  WriteLimit(json, "samples", history.limits.samples);
+  WriteLimit(json, "labels", history.limits.labels);
+  WriteLimit(json, "labelNameLength", history.limits.label_name_bytes);
+  WriteLimit(json, "labelValueLength", history.limits.label_value_bytes);
+  json.EndObject();
+  json.EndObject();
+}
+
+std::string LowerCase(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return lower;
+}
+
+// Whether `wanted`, in lower case, is in a label, the URL or the last error.
+bool Mentions(const ActiveTarget& target, const std::string& wanted) {
+  const auto has = [&](std::string_view text) {
+    return LowerCase(text).find(wanted) != std::string::npos;
+  };
+  if (has(target.scrape_url) || has(target.last_error)) return true;
+  for (const LabelView& label : target.labels) {
+    if (has(label.name) || has(label.value)) return true;
+  }
+  return false;
+}
+
+// A page of the active targets: failing ones first, only those asked for.
+struct TargetPage {
+  std::string search;
+  std::string health;
+  int64_t offset = 0;
+  int64_t limit = -1;  // All.
+  bool details = false;
+  bool asked = false;  // Whether the request has any of these; otherwise nothing is changed.
+};
+
+std::optional<TargetPage> ReadTargetPage(const HttpRequest& request, HttpResponse& response) {
+  TargetPage page;
+  page.search = LowerCase(request.params.Get("search"));
+  page.health = LowerCase(request.params.Get("health"));
+  page.details = request.params.Get("details") == "true";
+  const std::string_view offset = request.params.Get("offset");
+  const std::string_view limit = request.params.Get("limit");
+  for (const auto& [text, value, name] :
+       {std::tuple(offset, &page.offset, "offset"), std::tuple(limit, &page.limit, "limit")}) {
+    if (text.empty()) continue;
+    const absl::StatusOr<int64_t> number = ParseInteger(text);
+    if (!number.ok() || *number < 0) {
+      AnswerInvalidParameter(name, "must be a non-negative integer", response);
+      return std::nullopt;
+    }
+    *value = *number;
+  }
+  if (!page.health.empty() && page.health != "up" && page.health != "down" &&
+      page.health != "unknown") {
+    AnswerInvalidParameter("health", "must be up, down or unknown", response);
+    return std::nullopt;
+  }
+  page.asked = !page.search.empty() || !page.health.empty() || !offset.empty() || !limit.empty();
+  return page;
+}
+
+// Leaves the page in `targets`, and returns how many targets all pages have.
+size_t CutPage(const TargetPage& page, std::vector<ActiveTarget>& targets) {
+  std::erase_if(targets, [&](const ActiveTarget& target) {
+    if (!page.health.empty() && TargetHealthText(target.health) != page.health) return true;
+    return !page.search.empty() && !Mentions(target, page.search);
+  });
+  std::stable_partition(targets.begin(), targets.end(), [](const ActiveTarget& target) {
+    return target.health == TargetHealth::kDown;
+  });
+  const size_t total = targets.size();
+  const size_t first = std::min(total, static_cast<size_t>(page.offset));
+  targets.erase(targets.begin(), targets.begin() + static_cast<ptrdiff_t>(first));
+  if (page.limit >= 0 && targets.size() > static_cast<size_t>(page.limit)) {
+    targets.resize(static_cast<size_t>(page.limit));
+  }
+  return total;
+}
+
+void WriteActive(JsonWriter& json, const ActiveTarget& target, bool details) {
   json.BeginObject();
   json.Key("discoveredLabels");
   json.LabelSet(target.discovered_labels);
@@ -28,6 +161,10 @@ void WriteActive(JsonWriter& json, const ActiveTarget& target) {
   json.Member("health", TargetHealthText(target.health));
   json.Member("scrapeInterval", FormatDuration(target.interval));
   json.Member("scrapeTimeout", FormatDuration(target.timeout));
+  if (details) {
+    json.Key("history");
+    WriteHistory(json, target.history);
+  }
   json.EndObject();
 }
 
@@ -37,18 +174,22 @@ void Targets(const ApiContext& context, const HttpRequest& request, HttpResponse
   const bool any = state.empty() || state == "any";
   const bool show_active = any || state == "active";
   const bool show_dropped = any || state == "dropped";
+  const std::optional<TargetPage> page = ReadTargetPage(request, response);
+  if (!page.has_value()) return;
   TargetsSnapshot snapshot;
   if (context.backends.scrape != nullptr) {
     snapshot = context.backends.scrape->Targets(request.params.Get("scrapePool"));
   }
+  const size_t total = page->asked ? CutPage(*page, snapshot.active) : 0;
   AnswerData(response, [&](JsonWriter& json) {
     json.BeginObject();
     json.Key("activeTargets");
     json.BeginArray();
     if (show_active) {
-      for (const ActiveTarget& target : snapshot.active) WriteActive(json, target);
+      for (const ActiveTarget& target : snapshot.active) WriteActive(json, target, page->details);
     }
     json.EndArray();
+    if (page->asked) json.Member("activeTargetsTotal", uint64_t{total});
     json.Key("droppedTargets");
     json.BeginArray();
     if (show_dropped) {
@@ -74,6 +215,55 @@ void Targets(const ApiContext& context, const HttpRequest& request, HttpResponse
     }
     json.EndObject();
   });
+}
+
+void WritePreview(JsonWriter& json, const ScrapePreview& preview) {
+  json.BeginObject();
+  json.Member("error", preview.error);
+  json.Member("duration", preview.seconds);
+  json.Member("bodyBytes", preview.body_bytes);
+  json.Member("contentType", preview.content_type);
+  json.Member("samplesScraped", preview.counts.scraped);
+  json.Member("samplesAfterRelabelling", preview.counts.post_relabel);
+  json.Member("duplicateSamples", preview.counts.duplicate_timestamp);
+  json.Member("truncated", preview.truncated);
+  json.Key("samples");
+  json.BeginArray();
+  for (const PreviewSample& sample : preview.samples) {
+    json.BeginObject();
+    json.Key("metric");
+    json.LabelSet(sample.labels);
+    if (sample.histogram.has_value()) {
+      json.Key("histogram");
+      json.HistogramPair(sample.time, *sample.histogram);
+    } else {
+      json.Key("value");
+      json.FloatPair(sample.time, sample.value);
+    }
+    json.EndObject();
+  }
+  json.EndArray();
+  json.EndObject();
+}
+
+void ScrapeNow(const ApiContext& context, const HttpRequest& request, HttpResponse& response) {
+  int64_t limit = kPreviewSamplesDefault;
+  if (const std::string_view text = request.params.Get("limit"); !text.empty()) {
+    const absl::StatusOr<int64_t> number = ParseInteger(text);
+    if (!number.ok() || *number < 0 || *number > kPreviewSamplesMax) {
+      return AnswerInvalidParameter(
+          "limit", fmt::format("must be an integer from 0 to {}", kPreviewSamplesMax), response);
+    }
+    limit = *number;
+  }
+  absl::StatusOr<ScrapePreview> preview = absl::NotFoundError("nothing is scraped");
+  if (context.backends.scrape != nullptr) {
+    preview = context.backends.scrape->ScrapeNow(request.params.Get("scrapePool"),
+                                                 request.params.Get("scrapeUrl"),
+                                                 static_cast<size_t>(limit));
+  }
+  if (!preview.ok()) return AnswerBadData(MessageOf(preview.status()), response);
+  AnswerData(response, [&](JsonWriter& json) { WritePreview(json, *preview); });
 }
 
 // A limit of the metadata endpoints: -1 if absent, nothing if it is no number.
@@ -215,6 +405,11 @@ void AddTargetRoutes(ApiContext& context, Router& router) {
                {.gated = true});
   };
   add("/api/v1/targets", Targets);
+  router.Add("POST", "/api/v1/targets/scrape",
+             [&context](const HttpRequest& request, HttpResponse& response) {
+               ScrapeNow(context, request, response);
+             },
+             {.gated = true});
   add("/api/v1/targets/metadata", TargetsMetadata);
   add("/api/v1/metadata", Metadata);
   add("/api/v1/scrape_pools", ScrapePools);

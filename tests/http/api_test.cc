@@ -17,6 +17,7 @@
 #include "remote/write.h"
 #include "rules/manager.h"
 #include "scrape/manager.h"
+#include "scrape/scrape_now.h"
 #include "tests/http/fake_storage.h"
 #include "tests/http/test_client.h"
 #include "tests/remote/write_request.h"
@@ -41,7 +42,13 @@ class FakeScrape : public ScrapeManager {
                                .last_scrape_duration_seconds = 0.25,
                                .health = TargetHealth::kDown,
                                .interval = 15 * kSecond,
-                               .timeout = 10 * kSecond});
+                               .timeout = 10 * kSecond,
+                               .history = {.scrapes = 3,
+                                           .failed = 2,
+                                           .failures = {{1000, 1500, 2, "connection refused"}},
+                                           .dropped_out_of_order = 4,
+                                           .body_bytes = -1,
+                                           .limits = {.samples = 7}}});
     snapshot.dropped.push_back(
         {.discovered_labels = Labels::Of({{"__address__", "b:1"}}), .scrape_pool = "node"});
     snapshot.dropped_counts["node"] = 3;
@@ -55,6 +62,15 @@ class FakeScrape : public ScrapeManager {
              .last_error = "no answer",
              .last_success = 1500,
              .failing_since = 2500}};
+  }
+  absl::StatusOr<ScrapePreview> ScrapeNow(std::string_view pool, std::string_view url,
+                                          size_t samples_max) override {
+    if (pool != "node") return absl::NotFoundError("scrape pool not found");
+    ScrapePreview preview;
+    preview.error = std::string(url);
+    preview.truncated = samples_max == 1;
+    preview.samples.push_back({Labels::Of({{"__name__", "up"}}), 1500, 1, std::nullopt});
+    return preview;
   }
   absl::StatusOr<ScrapeConfig> PoolConfig(std::string_view) const override {
     return absl::NotFoundError("scrape pool not found");
@@ -333,6 +349,34 @@ TEST_CASE("api: targets and metadata") {
       R"("lastScrape":"1970-01-01T00:00:01.5Z","lastScrapeDuration":0.25,"health":"down",)"
       R"("scrapeInterval":"15s","scrapeTimeout":"10s"})";
   const std::string dropped = R"({"discoveredLabels":{"__address__":"b:1"},"scrapePool":"node"})";
+  const auto page = [&](const std::string& query) {
+    return fixture.Get("/api/v1/targets?state=active&" + query).body;
+  };
+  const std::string found = R"({"status":"success","data":{"activeTargets":[)" + active +
+                            R"(],"activeTargetsTotal":1,"droppedTargets":[],)"
+                            R"("droppedTargetCounts":null}})";
+  const std::string none = R"({"status":"success","data":{"activeTargets":[],)"
+                           R"("activeTargetsTotal":0,"droppedTargets":[],)"
+                           R"("droppedTargetCounts":null}})";
+  CHECK(page("search=NODE") == found);
+  CHECK(page("search=refused&health=down&limit=1") == found);
+  CHECK(page("search=nowhere") == none);
+  CHECK(page("health=up") == none);
+  CHECK(page("offset=1").find(R"("activeTargets":[],"activeTargetsTotal":1)") != std::string::npos);
+  CHECK(page("limit=0").find(R"("activeTargets":[],"activeTargetsTotal":1)") != std::string::npos);
+  CHECK(fixture.Get("/api/v1/targets?limit=-1").status == 400);
+  CHECK(fixture.Get("/api/v1/targets?offset=x").status == 400);
+  CHECK(fixture.Get("/api/v1/targets?health=ill").status == 400);
+  CHECK(
+      page("details=true")
+          .find(
+              R"("history":{"scrapes":3,"failedScrapes":2,"failures":[{"first":"1970-01-01T00:00:01Z",)"
+              R"("last":"1970-01-01T00:00:01.5Z","count":2,"error":"connection refused"}],)"
+              R"("droppedSamples":{"relabelling":0,"outOfOrder":4,"duplicateTimestamp":0,)"
+              R"("outOfBounds":0,"failedScrapes":0},"lastScrape":{"bodyBytes":-1,"samples":0,)"
+              R"("samplesAfterRelabelling":0,"seriesAdded":0},"limits":{"bodySize":null,"samples":7,)"
+              R"("labels":null,"labelNameLength":null,"labelValueLength":null}}})") !=
+      std::string::npos);
   CHECK(fixture.Get("/api/v1/targets").body == R"({"status":"success","data":{"activeTargets":[)" +
                                                    active + R"(],"droppedTargets":[)" + dropped +
                                                    R"(],"droppedTargetCounts":{"node":3}}})");
@@ -342,6 +386,13 @@ TEST_CASE("api: targets and metadata") {
   CHECK(fixture.Get("/api/v1/targets?state=dropped").body ==
         R"({"status":"success","data":{"activeTargets":[],"droppedTargets":[)" + dropped +
             R"(],"droppedTargetCounts":{"node":3}}})");
+  CHECK(fixture.Post("/api/v1/targets/scrape?scrapePool=node&scrapeUrl=u&limit=1", "").body ==
+        R"({"status":"success","data":{"error":"u","duration":0,"bodyBytes":0,"contentType":"",)"
+        R"("samplesScraped":0,"samplesAfterRelabelling":0,"duplicateSamples":0,"truncated":true,)"
+        R"("samples":[{"metric":{"__name__":"up"},"value":[1.5,"1"]}]}})");
+  CHECK(fixture.Post("/api/v1/targets/scrape?scrapePool=nope&scrapeUrl=u", "").status == 400);
+  CHECK(fixture.Post("/api/v1/targets/scrape?scrapePool=node&limit=100001", "").status == 400);
+  CHECK(fixture.Post("/api/v1/targets/scrape?scrapePool=node&limit=100000", "").status == 200);
   CHECK(
       fixture.Get("/api/v1/metadata").body ==
       R"({"status":"success","data":{"up":[{"type":"gauge","help":"Is it \u003cup\u003e?","unit":""}]}})");
