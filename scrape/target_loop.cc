@@ -162,7 +162,8 @@ void TargetLoop::Fetch(Scrape scrape) {
     self->context_->workers.Submit(
         [self, scrape = std::move(scrape), response = std::move(response)] {
           self->Finish(scrape, response);
-        });
+        },
+        ScrapeWorkers::Length::kQuick);
   };
   const TransferId transfer = context_->http.Start(std::move(request), std::move(done));
   MutexLock lock(mutex_);

@@ -8,21 +8,35 @@
 namespace varve {
 
 ScrapeWorkers::ScrapeWorkers(uint32_t threads) {
+  {
+    MutexLock lock(mutex_);
+    ready_ = threads;
+  }
   for (uint32_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
 }
 
-bool ScrapeWorkers::Submit(Job job) {
+bool ScrapeWorkers::TakeSleeper() {
+  if (sleeping_ == 0 || jobs_.size() <= kQuickBacklog * ready_) return false;
+  --sleeping_;
+  ++ready_;
+  ++wakeups_;
+  return true;
+}
+
+bool ScrapeWorkers::Submit(Job job, Length length) {
+  bool wake = false;
   {
     MutexLock lock(mutex_);
     if (stopping_) return false;
-    jobs_.push_back(std::move(job));
+    jobs_.push_back({std::move(job), length});
+    wake = TakeSleeper();
   }
-  wake_.NotifyOne();
+  if (wake) wake_.NotifyOne();
   return true;
 }
 
 void ScrapeWorkers::Stop() {
-  std::deque<Job> dropped;
+  std::deque<Queued> dropped;
   {
     MutexLock lock(mutex_);
     stopping_ = true;
@@ -35,15 +49,29 @@ void ScrapeWorkers::Stop() {
 
 void ScrapeWorkers::Run() {
   for (;;) {
-    Job job;
+    Queued next;
+    bool wake = false;
     {
       MutexLock lock(mutex_);
-      while (!stopping_ && jobs_.empty()) wake_.Wait(mutex_);
+      while (!stopping_ && jobs_.empty()) {
+        --ready_;
+        ++sleeping_;
+        while (!stopping_ && wakeups_ == 0) wake_.Wait(mutex_);
+        if (!stopping_) --wakeups_;
+      }
       if (stopping_) return;
-      job = std::move(jobs_.front());
+      next = std::move(jobs_.front());
       jobs_.pop_front();
+      if (next.length == Length::kUnknown) {
+        --ready_;
+        wake = TakeSleeper();  // For what would have waited for this thread.
+      }
     }
-    job();
+    if (wake) wake_.NotifyOne();
+    next.job();
+    if (next.length == Length::kQuick) continue;
+    MutexLock lock(mutex_);
+    ++ready_;
   }
 }
 

@@ -21,6 +21,11 @@ class ScrapeWorkers {
  public:
   using Job = absl::AnyInvocable<void()>;
 
+  // Quick jobs come in bursts and take some hundred microseconds: waking a thread for each would
+  // cost a good part of that, so up to kQuickBacklog of them wait for a thread that is awake.
+  enum class Length { kQuick, kUnknown };
+  static constexpr size_t kQuickBacklog = 4;
+
   // REQUIRES: threads > 0.
   explicit ScrapeWorkers(uint32_t threads);
   ~ScrapeWorkers() { Stop(); }
@@ -28,20 +33,31 @@ class ScrapeWorkers {
   ScrapeWorkers& operator=(const ScrapeWorkers&) = delete;
 
   // Returns false, having dropped the job, once the pool is stopping.
-  bool Submit(Job job) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool Submit(Job job, Length length = Length::kUnknown) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Finishes the jobs that run, drops those that wait, ends the threads. Idempotent. REQUIRES: not
   // called from a job.
   void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  struct Queued {
+    Job job;
+    Length length;
+  };
+
   void Run() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether a thread sleeps that the queue needs; it then counts as ready.
+  bool TakeSleeper() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Mutex mutex_;
   CondVar wake_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::deque<Job> jobs_ ABSL_GUARDED_BY(mutex_);
-  std::vector<std::thread> threads_;  // Constant but for Stop().
+  std::deque<Queued> jobs_ ABSL_GUARDED_BY(mutex_);
+  // Threads that take the next job soon: neither asleep nor in a job of unknown length.
+  size_t ready_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t sleeping_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t wakeups_ ABSL_GUARDED_BY(mutex_) = 0;  // Threads that were told to wake and have not yet.
+  std::vector<std::thread> threads_;            // Constant but for Stop().
 };
 
 }  // namespace varve
