@@ -6,12 +6,15 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <iterator>
+
+#include "model/float_text.h"
 
 namespace varve {
 namespace {
 
-constexpr size_t kDrainBytes = 64 << 10;
+constexpr size_t kDrainBytes = 256 << 10;
 // More times than this a range query does not have.
 constexpr size_t kTimesMax = 11'001;
 
@@ -254,32 +257,28 @@ void JsonWriter::Timestamp(TimestampMs time) {
 }
 
 // Most of a large answer is pairs: each is put together aside and appended at once.
-void JsonWriter::Pair(std::string_view time, double value) {
+void JsonWriter::Pair(const TimeText& time, double value) {
   const bool whole = std::fabs(value) < kIntegerTextBelow &&
                      static_cast<double>(static_cast<int64_t>(value)) == value &&
                      !(value == 0 && std::signbit(value));
-  char text[96];
+  char text[kFloatBytesMax + sizeof(time.text) + 8];
   char* at = text;
   if (comma_) *at++ = ',';
   *at++ = '[';
-  at = std::copy(time.begin(), time.end(), at);
+  std::memcpy(at, time.text, sizeof(time.text));  // Of a fixed size: a few moves.
+  at += time.size;
   *at++ = ',';
   *at++ = '"';
-  if (whole) {
-    at = std::to_chars(at, text + sizeof(text), static_cast<int64_t>(value)).ptr;
-    *at++ = '"';
-    *at++ = ']';
-    out_.append(text, at);
-  } else {
-    out_.append(text, at);
-    AppendJsonFloat(value, out_);
-    out_.append("\"]", 2);
-  }
+  at = whole ? std::to_chars(at, std::end(text), static_cast<int64_t>(value)).ptr
+             : WriteJsonFloat(value, at);
+  *at++ = '"';
+  *at++ = ']';
+  out_.append(text, at);
   comma_ = true;
   if (sink_ != nullptr && out_.size() >= kDrainBytes) Drain();
 }
 
-void JsonWriter::FloatPair(TimestampMs time, double value) { Pair(TextOf(time).view(), value); }
+void JsonWriter::FloatPair(TimestampMs time, double value) { Pair(TextOf(time), value); }
 
 void JsonWriter::FloatPairs(absl::Span<const FloatSample> samples) {
   BeginArray();
@@ -289,7 +288,7 @@ void JsonWriter::FloatPairs(absl::Span<const FloatSample> samples) {
     const bool later = next == times_.size();
     if (later && next < kTimesMax) times_.push_back(TextOf(sample.time));
     if (next < times_.size() && times_[next].time == sample.time) {
-      Pair(times_[next].view(), sample.value);
+      Pair(times_[next], sample.value);
     } else {
       FloatPair(sample.time, sample.value);
     }

@@ -81,7 +81,6 @@ class JsonWriter {
   void Separate();
   void Escape(std::string_view text, bool html);
   void Drain();
-  void Pair(std::string_view time, double value);
 
   struct TimeText {
     TimestampMs time = 0;
@@ -90,6 +89,7 @@ class JsonWriter {
     std::string_view view() const { return {text, size}; }
   };
   static TimeText TextOf(TimestampMs time);
+  void Pair(const TimeText& time, double value);
 
   std::string out_;
   const BodySink* sink_ = nullptr;

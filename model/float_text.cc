@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Floats as Go reads and writes them.
+#include "model/float_text.h"
 
 #include <fmt/compile.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -14,9 +16,6 @@
 
 namespace varve {
 namespace {
-
-// The longest shortest decimal without an exponent: 5e-324 takes 326 characters.
-constexpr size_t kFloatBytesMax = 400;
 
 // Below, the shortest digits end at or behind the decimal point.
 constexpr double kPlainDigitsBelow = 0x1p53;
@@ -33,53 +32,72 @@ bool EqualsIgnoringCase(std::string_view text, std::string_view lower) {
   return true;
 }
 
-// Writes NaN and the infinities; false for finite values.
-bool AppendSpecial(double value, std::string& out) {
-  if (std::isnan(value)) {
-    out += "NaN";
-  } else if (std::isinf(value)) {
-    out += value > 0 ? "+Inf" : "-Inf";
-  } else {
-    return false;
-  }
-  return true;
-}
-
-// Decimal form, but exponent form below `smallest_plain` and from 1e21 on.
-void AppendWithExponent(double value, double smallest_plain, std::string& out) {
-  const double magnitude = std::fabs(value);
-  const bool plain = magnitude == 0 || (magnitude >= smallest_plain && magnitude < 1e21);
-  if (plain || !std::isfinite(value)) return AppendFloat(value, out);
-  std::array<char, kFloatBytesMax> buffer;
-  const auto [end, error] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
-                                          std::chars_format::scientific);
-  INVARIANT(error == std::errc());
-  out.append(buffer.data(), end);
-}
+char* Copy(std::string_view text, char* to) { return std::copy(text.begin(), text.end(), to); }
 
 // Writes numbers of up to six decimals and fifteen digits: no other decimal of so few digits reads
-// as the same double, so these are the shortest. False for other numbers, and for -0.
-bool AppendFewDecimals(double value, std::string& out) {
+// as the same double, so these are the shortest. Null for other numbers, and for -0.
+char* WriteFewDecimals(double value, char* to) {
   constexpr int64_t kScale = 1'000'000;
   const double scaled = value * kScale;
-  if (!(std::fabs(scaled) < 1e15)) return false;
+  if (!(std::fabs(scaled) < 1e15)) return nullptr;
   const auto digits = static_cast<int64_t>(scaled + std::copysign(0.5, scaled));
-  if (digits == 0 || static_cast<double>(digits) / kScale != value) return false;
+  if (digits == 0 || static_cast<double>(digits) / kScale != value) return nullptr;
   const uint64_t magnitude = digits < 0 ? -static_cast<uint64_t>(digits) : digits;
-  std::array<char, 24> buffer;
-  char* at = buffer.data();
-  if (digits < 0) *at++ = '-';
-  at = std::to_chars(at, buffer.data() + buffer.size(), magnitude / kScale).ptr;
+  if (digits < 0) *to++ = '-';
+  to = std::to_chars(to, to + 20, magnitude / kScale).ptr;
   uint64_t fraction = magnitude % kScale;
   if (fraction != 0) {
     int places = 6;
     for (; fraction % 10 == 0; --places) fraction /= 10;
-    *at++ = '.';
-    for (int i = places; i-- > 0; fraction /= 10) at[i] = static_cast<char>('0' + fraction % 10);
-    at += places;
+    *to++ = '.';
+    for (int i = places; i-- > 0; fraction /= 10) to[i] = static_cast<char>('0' + fraction % 10);
+    to += places;
   }
-  out.append(buffer.data(), at);
-  return true;
+  return to;
+}
+
+char* WriteChars(double value, std::chars_format format, char* to) {
+  const auto [end, error] = std::to_chars(to, to + kFloatBytesMax, value, format);
+  INVARIANT(error == std::errc());
+  return end;
+}
+
+// From 2^53 on to_chars prints every digit of the exact value; Go prints the shortest digits that
+// read back and fills up with zeros.
+char* WriteLarge(double value, char* to) {
+  std::array<char, kFloatBytesMax> buffer;
+  const std::string_view text(
+      buffer.data(),
+      WriteChars(value, std::chars_format::scientific, buffer.data()) - buffer.data());
+  const size_t exponent_at = text.find('e');
+  int exponent = 0;
+  std::from_chars(text.data() + exponent_at + 2, text.data() + text.size(), exponent);
+  int digits = 0;
+  for (const char c : text.substr(0, exponent_at)) {
+    if (c == '.') continue;
+    *to++ = c;
+    if (c != '-') ++digits;
+  }
+  return std::fill_n(to, exponent + 1 - digits, '0');
+}
+
+char* WriteFloat(double value, char* to) {
+  if (std::isnan(value)) return Copy("NaN", to);
+  if (std::isinf(value)) return Copy(value > 0 ? "+Inf" : "-Inf", to);
+  if (char* const end = WriteFewDecimals(value, to); end != nullptr) return end;
+  const double magnitude = std::fabs(value);
+  if (magnitude >= kPlainDigitsBelow) return WriteLarge(value, to);
+  // The same text as below, in less than half the time.
+  if (magnitude >= kPlainInFmtFrom) return fmt::format_to(to, FMT_COMPILE("{}"), value);
+  return WriteChars(value, std::chars_format::fixed, to);
+}
+
+// Decimal form, but exponent form below `smallest_plain` and from 1e21 on.
+char* WriteWithExponent(double value, double smallest_plain, char* to) {
+  const double magnitude = std::fabs(value);
+  const bool plain = magnitude == 0 || (magnitude >= smallest_plain && magnitude < 1e21);
+  if (plain || !std::isfinite(value)) return WriteFloat(value, to);
+  return WriteChars(value, std::chars_format::scientific, to);
 }
 
 }  // namespace
@@ -116,37 +134,8 @@ std::optional<double> ParseFloat(std::string_view text) {
 }
 
 void AppendFloat(double value, std::string& out) {
-  if (AppendSpecial(value, out) || AppendFewDecimals(value, out)) return;
   std::array<char, kFloatBytesMax> buffer;
-  char* const begin = buffer.data();
-  const double magnitude = std::fabs(value);
-  if (magnitude < kPlainDigitsBelow) {
-    if (magnitude >= kPlainInFmtFrom) {  // The same text as below, in less than half the time.
-      out.append(begin, fmt::format_to(begin, FMT_COMPILE("{}"), value));
-      return;
-    }
-    const auto [end, error] =
-        std::to_chars(begin, begin + buffer.size(), value, std::chars_format::fixed);
-    INVARIANT(error == std::errc());
-    out.append(begin, end);
-    return;
-  }
-  // From 2^53 on to_chars prints every digit of the exact value; Go prints the shortest digits that
-  // read back and fills up with zeros.
-  const auto [end, error] =
-      std::to_chars(begin, begin + buffer.size(), value, std::chars_format::scientific);
-  INVARIANT(error == std::errc());
-  const std::string_view text(begin, end - begin);
-  const size_t exponent_at = text.find('e');
-  int exponent = 0;
-  std::from_chars(text.data() + exponent_at + 2, end, exponent);
-  int digits = 0;
-  for (const char c : text.substr(0, exponent_at)) {
-    if (c == '.') continue;
-    out.push_back(c);
-    if (c != '-') ++digits;
-  }
-  out.append(exponent + 1 - digits, '0');
+  out.append(buffer.data(), WriteFloat(value, buffer.data()));
 }
 
 std::string FormatFloat(double value) {
@@ -156,11 +145,15 @@ std::string FormatFloat(double value) {
 }
 
 std::string FormatShort(double value) {
-  std::string out;
-  AppendWithExponent(value, 1e-4, out);
-  return out;
+  std::array<char, kFloatBytesMax> buffer;
+  return std::string(buffer.data(), WriteWithExponent(value, 1e-4, buffer.data()));
 }
 
-void AppendJsonFloat(double value, std::string& out) { AppendWithExponent(value, 1e-6, out); }
+char* WriteJsonFloat(double value, char* to) { return WriteWithExponent(value, 1e-6, to); }
+
+void AppendJsonFloat(double value, std::string& out) {
+  std::array<char, kFloatBytesMax> buffer;
+  out.append(buffer.data(), WriteJsonFloat(value, buffer.data()));
+}
 
 }  // namespace varve
