@@ -338,13 +338,17 @@ double QuantileOfSorted(double quantile, absl::Span<const double> values) {
   if (values.empty() || std::isnan(quantile)) return NormalNan();
   if (quantile < 0) return -kInfinity;
   if (quantile > 1) return kInfinity;
-  const double count = static_cast<double>(values.size());
-  const double rank = quantile * (count - 1);
+  const QuantilePlace place = PlaceOfQuantile(quantile, values.size());
+  return place.Between(values[place.lower], values[place.upper]);
+}
+
+QuantilePlace PlaceOfQuantile(double quantile, size_t count) {
+  const double last = static_cast<double>(count) - 1;
+  const double rank = quantile * last;
   const double lower = std::max(0.0, std::floor(rank));
-  const double upper = std::min(count - 1, lower + 1);
-  const double weight = rank - std::floor(rank);
-  return values[static_cast<size_t>(lower)] * (1 - weight) +
-         values[static_cast<size_t>(upper)] * weight;
+  return {.lower = static_cast<size_t>(lower),
+          .upper = static_cast<size_t>(std::min(last, lower + 1)),
+          .weight = rank - std::floor(rank)};
 }
 
 void WarnInvalidQuantile(AnnotationCollector& annotations, double quantile, int position) {

@@ -103,7 +103,18 @@ double AverageOf(absl::Span<const double> values);
 // `values` is sorted in place, NaNs first. NaN for no values or a NaN quantile, infinite outside
 // [0, 1].
 double Quantile(double quantile, std::vector<double>& values);
-// The same of sorted values.
+// Which of sorted values a quantile lies between, and where.
+struct QuantilePlace {
+  size_t lower = 0;
+  size_t upper = 0;
+  double weight = 0;  // Of the upper one.
+  double Between(double at_lower, double at_upper) const {
+    return at_lower * (1 - weight) + at_upper * weight;
+  }
+};
+// REQUIRES: `quantile` is in [0, 1] and `count` is not 0.
+QuantilePlace PlaceOfQuantile(double quantile, size_t count);
+// Quantile() of sorted values.
 double QuantileOfSorted(double quantile, absl::Span<const double> values);
 // The warning for a quantile that is none; nothing if it is in [0, 1].
 void WarnInvalidQuantile(AnnotationCollector& annotations, double quantile, int position);

@@ -130,12 +130,19 @@ class RowWriter {
   RowWriter& operator=(const RowWriter&) = delete;
 
   void Set(size_t step, double value) {
-    if (step / 64 != word_) {
-      Flush();
-      word_ = step / 64;
-    }
+    Enter(step / 64);
     bits_ |= uint64_t{1} << (step % 64);
     values_[step] = value;
+  }
+  // Sets steps [first, first + count) to what their values are in the row already. count <= 64.
+  void SetRun(size_t first, size_t count) {
+    if (count == 0) return;
+    const uint64_t steps = ~uint64_t{0} >> (64 - count);
+    Enter(first / 64);
+    bits_ |= steps << (first % 64);
+    if (first % 64 + count <= 64) return;
+    Enter(first / 64 + 1);
+    bits_ |= steps >> (64 - first % 64);
   }
   // Makes what was set visible.
   void Flush() {
@@ -144,6 +151,12 @@ class RowWriter {
   }
 
  private:
+  void Enter(size_t word) {
+    if (word == word_) return;
+    Flush();
+    word_ = word;
+  }
+
   double* const values_;
   uint64_t* const present_;
   size_t word_ = 0;

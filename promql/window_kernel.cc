@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernels. A counter's increase needs the resets inside the window only; sums of integers are
-// differences of running sums; extremes come from a queue of candidates; quantiles from the window
-// kept sorted.
+// Most kernels. Sums of integers are differences of running sums; extremes come from those of the
+// runs between beginnings of windows.
 #include "promql/window_kernel.h"
 
 #include <algorithm>
@@ -48,124 +47,6 @@ void FloatWindows::Find(const RangeSpec& spec, const SeriesSamples& samples_read
 }
 
 namespace {
-
-// How far the increase between a window's samples is stretched. Windows over regular samples are
-// alike: the figures of the window before mostly serve again.
-class Extrapolation {
- public:
-  explicit Extrapolation(const RangeSpec& spec, bool per_second)
-      : range_ms_(spec.range),
-        range_(static_cast<double>(spec.range) / 1000),
-        per_second_(per_second) {}
-
-  // `to_start` and `to_end` in milliseconds, from the window's edges to its first and last sample;
-  // at least two samples.
-  void Look(DurationMs to_start, DurationMs to_end, size_t samples) {
-    if (to_start != to_start_ms_ || to_end != to_end_ms_ || samples != samples_) {
-      Work(to_start, to_end, samples);
-    }
-  }
-
-  double Factor() const { return factor_; }
-  // A counter cannot have been below zero: it does not reach further back than there.
-  double CounterFactor(double first, double increase) const {
-    if (!(increase > 0 && first >= 0)) return factor_;
-    if (first >= increase && sampled_ >= to_start_) return factor_;
-    const double to_zero = sampled_ * (first / increase);
-    return to_zero < to_start_ ? FactorFrom(to_zero) : factor_;
-  }
-
- private:
-  void Work(DurationMs to_start, DurationMs to_end, size_t samples) {
-    to_start_ms_ = to_start;
-    to_end_ms_ = to_end;
-    samples_ = samples;
-    sampled_ = static_cast<double>(range_ms_ - to_start - to_end) / 1000;
-    const double spacing = sampled_ / static_cast<double>(samples - 1);
-    const double threshold = spacing * 1.1;
-    to_start_ = static_cast<double>(to_start) / 1000;
-    to_end_ = static_cast<double>(to_end) / 1000;
-    if (to_end_ >= threshold) to_end_ = spacing / 2;
-    if (to_start_ >= threshold) to_start_ = spacing / 2;
-    factor_ = FactorFrom(to_start_);
-  }
-
-  double FactorFrom(double to_start) const {
-    const double factor = (sampled_ + to_start + to_end_) / sampled_;
-    return per_second_ ? factor / range_ : factor;
-  }
-
-  const DurationMs range_ms_;
-  const double range_;
-  const bool per_second_;
-  DurationMs to_start_ms_ = -1;
-  DurationMs to_end_ms_ = -1;
-  size_t samples_ = 0;
-  double to_start_ = 0;
-  double sampled_ = 0;
-  double to_end_ = 0;
-  double factor_ = 0;
-};
-
-// The samples that are below the one before, and one past all.
-std::vector<uint32_t> FindResets(absl::Span<const double> values) {
-  constexpr size_t kBlock = 32;  // Most have none.
-  const auto size = static_cast<uint32_t>(values.size());
-  std::vector<uint32_t> resets;
-  uint32_t i = 1;
-  const auto look_until = [&](uint32_t end) {
-    for (; i < end; ++i) {
-      if (values[i] < values[i - 1]) resets.push_back(i);
-    }
-  };
-  while (i + kBlock <= size) {
-    PairTest below{};
-    for (size_t pair = 0; pair < kBlock / 2; ++pair) {
-      const double* const at = values.data() + i + 2 * pair;
-      below |= LoadPair(at) < LoadPair(at - 1);
-    }
-    if ((below[0] | below[1]) == 0) {
-      i += kBlock;
-    } else {
-      look_until(i + kBlock);
-    }
-  }
-  look_until(size);
-  resets.push_back(std::numeric_limits<uint32_t>::max());
-  return resets;
-}
-
-template <bool kCounter, bool kPerSecond>
-void ExtrapolatedKernel(const FloatWindows& windows, RangeCall& call, Row& row) {
-  const double* const values = windows.values.data();
-  const TimestampMs* const times = windows.times.data();
-  const RangeSpec& spec = call.spec;
-  const std::vector<uint32_t> resets =
-      kCounter ? FindResets(windows.values)
-               : std::vector<uint32_t>{std::numeric_limits<uint32_t>::max()};
-  const uint32_t* reset = resets.data();
-  Extrapolation extrapolation(spec, kPerSecond);
-  RowWriter out(row);
-  const size_t steps = windows.steps();
-  const DurationMs advance = spec.fixed ? 0 : spec.grid.step;
-  TimestampMs window_end = spec.EndAt(0);
-  for (size_t step = 0; step < steps; ++step, window_end += advance) {
-    const uint32_t first = windows.begin[step];
-    const uint32_t end = windows.end[step];
-    if (end < first + 2) continue;
-    const uint32_t last = end - 1;
-    double increase = values[last] - values[first];
-    while (*reset <= first) ++reset;
-    for (const uint32_t* inside = reset; *inside <= last; ++inside) increase += values[*inside - 1];
-    extrapolation.Look(times[first] - (window_end - spec.range), window_end - times[last],
-                       end - first);
-    const double factor =
-        kCounter ? extrapolation.CounterFactor(values[first], increase) : extrapolation.Factor();
-    out.Set(step, increase * factor);
-  }
-  out.Flush();
-  if (kCounter && !row.Empty()) NotePossibleNonCounter(call);
-}
 
 // Running sums of values that add up without rounding: integers whose absolute values add up to at
 // most 2^53. Every order of additions then gives the same, and compensation is zero throughout.
@@ -331,78 +212,6 @@ void ExtremeKernel(const FloatWindows& windows, RangeCall&, Row& row) {
   }
 }
 
-// The values of a window in order, NaNs first.
-class SortedWindow {
- public:
-  void MoveTo(absl::Span<const double> values, uint32_t first, uint32_t end) {
-    const size_t changed = size_t{first} - first_ + (end - end_);
-    // Moving a value costs about as much as sorting a few.
-    if (first >= end_ || changed > (end - first) / 2) {
-      sorted_.assign(values.begin() + first, values.begin() + end);
-      std::sort(sorted_.begin(), sorted_.end(), Less);
-    } else {
-      uint32_t gone = first_;
-      uint32_t come = end_;
-      for (; gone < first && come < end; ++gone, ++come) Replace(values[gone], values[come]);
-      for (; gone < first; ++gone) sorted_.erase(sorted_.begin() + Place(values[gone]));
-      for (; come < end; ++come) {
-        sorted_.insert(sorted_.begin() + Place(values[come]), values[come]);
-      }
-    }
-    first_ = first;
-    end_ = end;
-  }
-  absl::Span<const double> values() const { return sorted_; }
-
- private:
-  static bool Less(double a, double b) { return std::isnan(a) ? !std::isnan(b) : a < b; }
-
-  // How many values come before `value`. Halves without branches: which half is anybody's guess.
-  ptrdiff_t Place(double value) const {
-    const double* at = sorted_.data();
-    size_t left = sorted_.size();
-    while (left > 0) {
-      const size_t half = left / 2;
-      // NaNs lie in front: nothing is less than they are, and they are less than any number.
-      const bool before = !(at[half] >= value) && value == value;
-      at = before ? at + half + 1 : at;
-      left = before ? left - half - 1 : half;
-    }
-    return at - sorted_.data();
-  }
-
-  // Moves only what lies between the two.
-  void Replace(double old_value, double new_value) {
-    const ptrdiff_t from = Place(old_value);
-    ptrdiff_t to = Place(new_value);
-    double* const at = sorted_.data();
-    if (to > from) {
-      --to;
-      std::memmove(at + from, at + from + 1, static_cast<size_t>(to - from) * sizeof(double));
-    } else {
-      std::memmove(at + to + 1, at + to, static_cast<size_t>(from - to) * sizeof(double));
-    }
-    at[to] = new_value;
-  }
-
-  std::vector<double> sorted_;
-  uint32_t first_ = 0;
-  uint32_t end_ = 0;
-};
-
-void QuantileKernel(const FloatWindows& windows, RangeCall& call, Row& row) {
-  SortedWindow window;
-  for (size_t step = 0; step < windows.steps(); ++step) {
-    const uint32_t first = windows.begin[step];
-    const uint32_t end = windows.end[step];
-    if (first == end) continue;
-    const double quantile = call.param_rows[0].value(step);
-    WarnInvalidQuantile(call.annotations, quantile, call.param_position);
-    window.MoveTo(windows.values, first, end);
-    row.SetFloat(step, QuantileOfSorted(quantile, window.values()));
-  }
-}
-
 // Pairs of neighbours for which `differs` holds, by how many lie up to each sample.
 template <typename Differs>
 void CountKernel(const FloatWindows& windows, Row& row, Differs differs) {
@@ -460,11 +269,11 @@ void LastKernel(const FloatWindows& windows, RangeCall&, Row& row) {
 FloatKernel FindFloatKernel(FunctionId id) {
   switch (id) {
     case FunctionId::kRate:
-      return ExtrapolatedKernel<true, true>;
+      return RateKernel;
     case FunctionId::kIncrease:
-      return ExtrapolatedKernel<true, false>;
+      return IncreaseKernel;
     case FunctionId::kDelta:
-      return ExtrapolatedKernel<false, false>;
+      return DeltaKernel;
     case FunctionId::kSumOverTime:
       return SumKernel<false>;
     case FunctionId::kAvgOverTime:

@@ -36,6 +36,12 @@ struct FloatWindows {
 // REQUIRES: start timestamps are not to be looked at.
 using FloatKernel = void (*)(const FloatWindows& windows, RangeCall& call, Row& row);
 
+// The kernels of quantile_over_time, rate, increase and delta.
+void QuantileKernel(const FloatWindows& windows, RangeCall& call, Row& row);
+void RateKernel(const FloatWindows& windows, RangeCall& call, Row& row);
+void IncreaseKernel(const FloatWindows& windows, RangeCall& call, Row& row);
+void DeltaKernel(const FloatWindows& windows, RangeCall& call, Row& row);
+
 // Null if the function has none.
 FloatKernel FindFloatKernel(FunctionId id);
 

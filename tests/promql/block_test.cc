@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is worked on in blocks of steps (windows of regular samples, extrapolation, sums, picks)
-// gives what one step alone gives, to the last digit: long ranges over regular series with what
-// breaks blocks up here and there.
+// What is worked on in blocks of steps (windows of regular samples, extrapolation, sums, picks) or
+// taken on from step to step (quantiles) gives what one step alone gives, to the last digit: long
+// ranges over regular series with what breaks blocks up here and there.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -78,11 +78,27 @@ TEST_CASE("engine: steps in blocks give what each gives alone") {
     SteadySeries(seed + static_cast<uint64_t>(round)).Fill(storage);
     for (const DurationMs step : {15 * kSecond, kMinute, 47 * kSecond}) {
       for (const std::string query :
-           {"x_total", "rate(x_total[5m])", "increase(x_total[1m])", "delta(x_total[2m])",
-            "sum by (kind) (rate(x_total[5m]))", "sum(x_total)", "avg(x_total)",
-            "avg by (inst) (x_total)", "avg_over_time(x_total[5m])", "sum_over_time(x_total[5m])",
-            "topk(3, x_total)", "bottomk by (kind) (2, x_total)", "topk(2, rate(x_total[5m]))",
-            "x_total offset 90s", "rate(x_total[5m] offset -30s)"}) {
+           {"x_total",
+            "rate(x_total[5m])",
+            "increase(x_total[1m])",
+            "delta(x_total[2m])",
+            "sum by (kind) (rate(x_total[5m]))",
+            "sum(x_total)",
+            "avg(x_total)",
+            "avg by (inst) (x_total)",
+            "avg_over_time(x_total[5m])",
+            "sum_over_time(x_total[5m])",
+            "topk(3, x_total)",
+            "bottomk by (kind) (2, x_total)",
+            "topk(2, rate(x_total[5m]))",
+            "x_total offset 90s",
+            "rate(x_total[5m] offset -30s)",
+            "quantile_over_time(0.95, x_total[1h])",
+            "quantile_over_time(0.5, x_total[30m])",
+            "quantile_over_time(0, x_total[40m])",
+            "quantile_over_time(1, x_total[40m])",
+            "quantile_over_time(0.01, x_total[2m])",
+            "quantile_over_time(scalar(count(x_total)) % 3 / 2, x_total[50m])"}) {
         CAPTURE(query);
         CAPTURE(step);
         const TimestampMs end = static_cast<TimestampMs>(kSteps - 1) * step;
