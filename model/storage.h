@@ -47,6 +47,8 @@ struct SelectHints {
   uint64_t limit = 0;  // Series wanted at most; 0 = all.
   // Of each series only the newest sample up to end_ms counts: older ones may be left out.
   bool newest_only = false;
+  // Only when there are samples counts: floats that are no staleness markers may come as others.
+  bool presence_only = false;
   // Told how many series match before their labels are made; its error ends the call. May be empty.
   std::function<absl::Status(uint64_t series)> found;
 };

@@ -20,6 +20,7 @@
 #include "promql/range_function.h"
 #include "promql/rewrite.h"
 #include "promql/selector.h"
+#include "promql/traced.h"
 #include "promql/vector_function.h"
 
 namespace varve::promql {
@@ -112,9 +113,12 @@ class CallPlanner {
           RETURN_IF_ERROR(CheckModifiers(*selector->selector));
           SelectorHints hints;
           hints.function = call_.function->name;
+          hints.presence_only =
+              id_ == FunctionId::kCountOverTime || id_ == FunctionId::kPresentOverTime;
           ASSIGN_OR_RETURN(arguments.source, MakeRangeSelector(context_, grid_, *selector, hints));
         } else {
-          ASSIGN_OR_RETURN(arguments.source, PlanRange(context_, grid_, inner));
+          ASSIGN_OR_RETURN(arguments.source,
+                           PlanRange(context_, grid_, inner, /*presence_only=*/false));
         }
         continue;
       }
@@ -234,7 +238,7 @@ class CallPlanner {
           OperatorPtr input,
           MakeSelector(context_, grid_, *selector,
                        start ? SelectedPart::kStartTimestamp : SelectedPart::kTimestamp,
-                       {std::string(call_.function->name), {}, false}));
+                       {.function = std::string(call_.function->name), .presence_only = true}));
       return MakeMerge(context_, MakeDropName(context_, std::move(input)));
     }
     ASSIGN_OR_RETURN(OperatorPtr input, Arg(0));
@@ -242,14 +246,24 @@ class CallPlanner {
     return MakeMerge(context_, MakeEvalTimestamp(context_, grid_, std::move(input)));
   }
 
+  absl::StatusOr<OperatorPtr> AbsentInput() const {
+    const auto* selector = TryAs<VectorSelector>(Unparen(ArgExpr(0)));
+    if (selector == nullptr) return Arg(0);
+    return PlanTraced(context_, *selector, [&] {
+      return MakeSelector(context_, grid_, *selector, SelectedPart::kValue,
+                          {.function = std::string(call_.function->name), .presence_only = true});
+    });
+  }
+
   absl::StatusOr<OperatorPtr> Other() const {
     switch (id_) {
       case FunctionId::kAbsent: {
-        ASSIGN_OR_RETURN(OperatorPtr input, Arg(0));
+        ASSIGN_OR_RETURN(OperatorPtr input, AbsentInput());
         return MakeAbsent(grid_, std::move(input), AbsentLabels(ArgExpr(0)));
       }
       case FunctionId::kAbsentOverTime: {
-        ASSIGN_OR_RETURN(RangeSourcePtr source, PlanRange(context_, grid_, ArgExpr(0)));
+        ASSIGN_OR_RETURN(RangeSourcePtr source,
+                         PlanRange(context_, grid_, ArgExpr(0), /*presence_only=*/true));
         return MakeAbsentOverTime(context_, std::move(source), AbsentLabels(ArgExpr(0)));
       }
       case FunctionId::kClamp: {

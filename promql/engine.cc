@@ -304,7 +304,8 @@ bool Truncate(std::vector<Series>& series, uint64_t limit) {
 
 absl::Status Engine::Impl::EvaluateRange(QueryContext& context, const Queryable& storage,
                                          const Expr& expr, const Grid& grid, QueryResult& result) {
-  ASSIGN_OR_RETURN(const RangeSourcePtr source, PlanRange(context, grid, expr));
+  ASSIGN_OR_RETURN(const RangeSourcePtr source,
+                   PlanRange(context, grid, expr, /*presence_only=*/false));
   RETURN_IF_ERROR(context.OpenStorage(storage));
   ASSIGN_OR_RETURN(std::vector<Labels> labels, source->Open());
   Matrix matrix;

@@ -73,6 +73,9 @@ absl::StatusOr<std::vector<Labels>> LeafRows::Open() {
       // What one of them will not look at the others may.
       hints.function.clear();
       hints.grouping.clear();
+      hints.presence_only =
+          std::all_of(group_->leaves.begin(), group_->leaves.end(),
+                      [](const LeafRows* leaf) { return leaf->plan_.hints.presence_only; });
       hints.newest_only =
           std::all_of(group_->leaves.begin(), group_->leaves.end(), [&](const LeafRows* leaf) {
             return leaf->plan_.hints.newest_only && leaf->plan_.hints.end_ms == hints.end_ms;

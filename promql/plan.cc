@@ -34,6 +34,8 @@ absl::StatusOr<OperatorPtr> PlanAggregate(QueryContext& context, const Grid& gri
     hints.function = AggregateOpText(aggregate.op);
     hints.grouping = aggregate.grouping;
     hints.grouping_by = !aggregate.without;
+    hints.presence_only =
+        aggregate.op == AggregateOp::kCount || aggregate.op == AggregateOp::kGroup;
     ASSIGN_OR_RETURN(input, PlanTraced(context, *selector, [&] {
                        return MakeSelector(context, grid, *selector, SelectedPart::kValue, hints);
                      }));
@@ -295,11 +297,11 @@ absl::StatusOr<OperatorPtr> Plan(QueryContext& context, const Grid& grid, const 
   return PlanPart(context, grid, inner);
 }
 
-absl::StatusOr<RangeSourcePtr> PlanRange(QueryContext& context, const Grid& grid,
-                                         const Expr& expr) {
+absl::StatusOr<RangeSourcePtr> PlanRange(QueryContext& context, const Grid& grid, const Expr& expr,
+                                         bool presence_only) {
   const Expr& inner = Unparen(expr);
   if (const auto* selector = TryAs<MatrixSelector>(inner)) {
-    return MakeRangeSelector(context, grid, *selector, {});
+    return MakeRangeSelector(context, grid, *selector, {.presence_only = presence_only});
   }
   const auto& subquery = As<Subquery>(inner);
   RangeSpec spec;

@@ -19,8 +19,10 @@ namespace varve::promql {
 // (a bad duration, an invalid label name).
 absl::StatusOr<OperatorPtr> Plan(QueryContext& context, const Grid& grid, const Expr& expr);
 
-// Plans a range vector. REQUIRES: expr.type is kMatrix.
-absl::StatusOr<RangeSourcePtr> PlanRange(QueryContext& context, const Grid& grid, const Expr& expr);
+// Plans a range vector; with `presence_only` its values will not be looked at.
+// REQUIRES: expr.type is kMatrix.
+absl::StatusOr<RangeSourcePtr> PlanRange(QueryContext& context, const Grid& grid, const Expr& expr,
+                                         bool presence_only);
 
 // The parts of `expr` that give the same at every step: all their selectors are fixed by `@` and
 // nothing in them looks at the evaluation time.

@@ -86,6 +86,7 @@ absl::StatusOr<RangeSourcePtr> MakeRangeSelector(QueryContext& context, const Gr
   select.function = hints.function;
   select.grouping = hints.grouping;
   select.grouping_by = hints.grouping_by;
+  select.presence_only = hints.presence_only && context.setup().engine.rewrites && !spec.smoothed;
   context.WillRead(select.start_ms, select.end_ms);
   return RangeSourcePtr(std::make_unique<RangeSelector>(
       context, spec, RangeSelection{*selector.selector, std::move(select)}));

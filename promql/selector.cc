@@ -104,8 +104,30 @@ class SelectorOperator : public Operator {
       const size_t even = cursor.MoveEvenly(
           spec_.At(step), spec_.grid.step,
           absl::MakeSpan(nexts).subspan(0, std::min(nexts.size(), StepsToFill() - step)));
-      for (size_t i = 0; i < even; ++i) fill(step++, nexts[i]);
+      if (FillRun(samples, absl::MakeConstSpan(nexts).subspan(0, even), step, row)) {
+        out.SetRun(step, even);
+        step += even;
+      } else {
+        for (size_t i = 0; i < even; ++i) fill(step++, nexts[i]);
+      }
     }
+  }
+
+  // Writes the values of the steps from `step` on, which see samples before `nexts` (not 0). False
+  // if one of them sees none: a sample that is too old or no number.
+  bool FillRun(const SeriesSamples& samples, absl::Span<const uint32_t> nexts, size_t step,
+               Row& row) const {
+    const TimestampMs* const times = samples.times.data();
+    double* const out = row.values().data() + step;
+    TimestampMs oldest = spec_.At(step) - spec_.lookback;
+    bool none = false;
+    for (size_t i = 0; i < nexts.size(); ++i, oldest += spec_.grid.step) {
+      const double value = samples.values[nexts[i] - 1];
+      none |= times[nexts[i] - 1] <= oldest;
+      none |= value != value;
+      out[i] = value;
+    }
+    return !none;
   }
 
   void Fill(const SeriesSamples& samples, Row& row) const {
@@ -285,6 +307,8 @@ absl::StatusOr<OperatorPtr> MakeSelector(QueryContext& context, const Grid& grid
   select.function = hints.function;
   select.grouping = hints.grouping;
   select.grouping_by = hints.grouping_by;
+  select.presence_only =
+      hints.presence_only && context.setup().engine.rewrites && !selector.smoothed;
   // What comes before a histogram tells whether it was reset.
   select.newest_only = context.setup().engine.rewrites && !context.counts_per_step() &&
                        !selector.smoothed && !context.NeedsResetHints(selector) &&

@@ -32,11 +32,12 @@ absl::StatusOr<ResolvedTime> ResolveTime(const TimeModifiers& modifiers,
 absl::StatusOr<DurationMs> ResolveDuration(const DurationExpr& expr, const QueryContext& context,
                                            DurationSign sign);
 
-// `function` and `grouping` of the enclosing call or aggregation, for the storage's hints.
+// What the enclosing call or aggregation does, for the storage's hints.
 struct SelectorHints {
   std::string function;
   std::vector<std::string> grouping;
   bool grouping_by = false;
+  bool presence_only = false;  // It does not look at values.
 };
 
 // REQUIRES: `selector` outlives the operator.

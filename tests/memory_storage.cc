@@ -17,6 +17,9 @@ using Series = std::map<Labels, std::shared_ptr<SeriesSamples>>;
 
 class MemorySeriesSet : public SeriesSet {
  public:
+  explicit MemorySeriesSet(const SelectHints& hints)
+      : newest_only_(hints.newest_only), presence_only_(hints.presence_only) {}
+
   void Add(const Labels& labels, std::shared_ptr<const SeriesSamples> samples) {
     series_.emplace_back(labels, std::move(samples));
   }
@@ -31,7 +34,8 @@ class MemorySeriesSet : public SeriesSet {
     for (size_t i = 0; i < all.times.size(); ++i) {
       if (all.times[i] < min || all.times[i] > max) continue;
       samples.times.push_back(all.times[i]);
-      samples.values.push_back(all.values[i]);
+      const bool any = presence_only_ && !IsStaleNan(all.values[i]);
+      samples.values.push_back(any ? -1e-7 : all.values[i]);
       if (!all.start_times.empty()) samples.start_times.push_back(all.start_times[i]);
     }
     for (size_t i = 0; i < all.histograms.size(); ++i) {
@@ -41,10 +45,27 @@ class MemorySeriesSet : public SeriesSet {
         samples.histogram_start_times.push_back(all.histogram_start_times[i]);
       }
     }
+    if (newest_only_) KeepNewest(samples);
     return absl::OkStatus();
   }
 
  private:
+  static void KeepNewest(SeriesSamples& samples) {
+    if (samples.times.size() > 1) {
+      samples.times = {samples.times.back()};
+      samples.values = {samples.values.back()};
+      if (!samples.start_times.empty()) samples.start_times = {samples.start_times.back()};
+    }
+    if (samples.histograms.size() > 1) {
+      samples.histograms = {samples.histograms.back()};
+      if (!samples.histogram_start_times.empty()) {
+        samples.histogram_start_times = {samples.histogram_start_times.back()};
+      }
+    }
+  }
+
+  const bool newest_only_;
+  const bool presence_only_;
   std::vector<std::pair<Labels, std::shared_ptr<const SeriesSamples>>> series_;
 };
 
@@ -65,7 +86,7 @@ class MemoryQuerier : public Querier {
 
   absl::StatusOr<std::unique_ptr<SeriesSet>> Select(const std::vector<Matcher>& matchers,
                                                     const SelectHints& hints) const override {
-    auto set = std::make_unique<MemorySeriesSet>();
+    auto set = std::make_unique<MemorySeriesSet>(hints);
     for (const auto& [labels, samples] : series_) {
       if (!MatchesAll(matchers, labels)) continue;
       if (!InRange(*samples, std::max(min_, hints.start_ms), std::min(max_, hints.end_ms))) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A storage in memory for tests: series in a sorted map, nothing durable, nothing fast.
+// A storage in memory for tests: series in a sorted map, nothing durable, nothing fast. What hints
+// allow to be left out or to be wrong is.
 #pragma once
 
 #include <map>

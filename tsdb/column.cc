@@ -98,14 +98,16 @@ bool ReadInts(ByteReader& reader, const std::optional<int64_t>& constant, size_t
   return column.has_value() && DecodeInts(*column, count, values);
 }
 
+using DoubleDecoder = bool (*)(const DoubleColumn& column, size_t count, double* values);
+
 bool ReadDoubles(ByteReader& reader, const std::optional<double>& constant, size_t count,
-                 double* values) {
+                 DoubleDecoder decode, double* values) {
   if (constant.has_value()) {
     std::fill_n(values, count, *constant);
     return true;
   }
   const std::optional<DoubleColumn> column = ReadDoubleColumn(reader, count);
-  return column.has_value() && DecodeDoubles(*column, count, values);
+  return column.has_value() && decode(*column, count, values);
 }
 
 // Appends start times beside `size` samples that are there already.
@@ -240,7 +242,9 @@ class RowReader {
   std::string_view ReadFloats(const ColumnSegment& segment, const ColumnBlock& block,
                               ByteReader& reader) {
     const std::optional<double>& constant = segment.constants[0];
-    if (!constant.has_value() && !ReadDoubles(reader, constant, block.samples, values_)) {
+    if (!constant.has_value() &&
+        !ReadDoubles(reader, constant, block.samples,
+                     options_.values ? DecodeDoubles : DecodePresence, values_)) {
       return "malformed values";
     }
     if (!reader.done()) return "bytes behind its columns";
@@ -266,7 +270,8 @@ class RowReader {
     }
     counts_.resize(segment.doubles * count);
     for (size_t column = 0; column < segment.doubles; ++column) {
-      if (!ReadDoubles(reader, segment.constants[column], count, counts_.data() + column * count)) {
+      if (!ReadDoubles(reader, segment.constants[column], count, DecodeDoubles,
+                       counts_.data() + column * count)) {
         return "malformed counts";
       }
     }

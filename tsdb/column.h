@@ -120,6 +120,8 @@ struct ColumnReadOptions {
   TimestampMs min = kMinTimestamp;     // Inclusive.
   TimestampMs max = kMaxTimestamp;     // Inclusive.
   const SharedTimes* times = nullptr;  // Needed if ColumnSummary::times is set.
+  // Without, values of floats are as DecodePresence() gives them.
+  bool values = true;
   // If set, damaged blocks are added here and passed over; otherwise the first one is DataLoss.
   std::vector<ColumnDamage>* damage = nullptr;
 };

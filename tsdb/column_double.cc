@@ -175,6 +175,16 @@ bool DecodeDoubles(const DoubleColumn& column, size_t count, double* values) {
   return false;
 }
 
+bool DecodePresence(const DoubleColumn& column, size_t count, double* values) {
+  // What an integer stands for in these forms is a number.
+  if (column.form != DoubleForm::kBinary && column.form != DoubleForm::kDecimal) {
+    return DecodeDoubles(column, count, values);
+  }
+  std::fill_n(values, count, 0);
+  PutExceptionsBack(column, values);
+  return true;
+}
+
 std::string EncodingName(const IntColumn& column) {
   constexpr std::string_view kOrders[] = {"plain", "delta", "delta-of-delta"};
   constexpr std::string_view kPackings[] = {"constant", "packed", "sparse", "zstd"};

@@ -74,6 +74,8 @@ void EncodeDoubles(absl::Span<const double> values, std::string& out);
 std::optional<DoubleColumn> ReadDoubleColumn(ByteReader& reader, size_t count);
 // Writes its `count` values. Returns false if the bytes hold something else.
 bool DecodeDoubles(const DoubleColumn& column, size_t count, double* values);
+// The same, but values that are no staleness markers may come out as others that are none.
+bool DecodePresence(const DoubleColumn& column, size_t count, double* values);
 
 // "decimal delta packed", ...: for statistics.
 std::string EncodingName(const IntColumn& column);

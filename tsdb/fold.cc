@@ -155,8 +155,8 @@ class MergeInput {
     std::vector<ColumnDamage> damage;
     RETURN_IF_ERROR(ReadLiving(Since(deleted.Of(*series_), generation_.info().sequence),
                                kWrittenInOrder, samples, [&](SeriesSamples& to) {
-                                 return generation_.Read(*columns_, /*near=*/false, *series_,
-                                                         kMinTimestamp, kMaxTimestamp, &damage, to);
+                                 return generation_.Read(*columns_, {}, *series_, kMinTimestamp,
+                                                         kMaxTimestamp, &damage, to);
                                }));
     for (const ColumnDamage& part : damage) damage_.Note(kColumnsFamily, part.what);
     // Reading has moved the columns behind the series.

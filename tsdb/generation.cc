@@ -406,13 +406,12 @@ absl::StatusOr<std::shared_ptr<const SharedTimes>> Generation::TimesOfRow(const 
   return std::shared_ptr<const SharedTimes>(std::move(times));
 }
 
-absl::Status Generation::ReadRow(std::string_view row, TimestampMs min, TimestampMs max,
-                                 std::vector<ColumnDamage>* damage, SeriesSamples& samples) const {
+absl::Status Generation::ReadRow(std::string_view row, ColumnReadOptions options,
+                                 SeriesSamples& samples) const {
   ASSIGN_OR_RETURN(const ColumnRow parsed, ParseColumnRow(row));
-  if (parsed.max < min || parsed.min > max) return absl::OkStatus();
+  if (parsed.max < options.min || parsed.min > options.max) return absl::OkStatus();
   ++samples.cost.chunks;
   samples.cost.bytes += row.size();
-  ColumnReadOptions options{.min = min, .max = max, .damage = damage};
   std::shared_ptr<const SharedTimes> times;
   if (parsed.times.has_value()) {
     ASSIGN_OR_RETURN(times, TimesOfRow(*parsed.times, samples.cost));
@@ -422,17 +421,17 @@ absl::Status Generation::ReadRow(std::string_view row, TimestampMs min, Timestam
                     [&](SeriesSamples& to) { return DecodeColumnRow(parsed, options, to); });
 }
 
-absl::Status Generation::Read(rocksdb::Iterator& it, bool near, uint64_t series, TimestampMs min,
-                              TimestampMs max, std::vector<ColumnDamage>* damage,
+absl::Status Generation::Read(rocksdb::Iterator& it, const Reading& reading, uint64_t series,
+                              TimestampMs min, TimestampMs max, std::vector<ColumnDamage>* damage,
                               SeriesSamples& samples) const {
   const std::string from = EncodeLabelKey(id_, series);  // The start of its column keys too.
   std::optional<ColumnKey> last;
   bool behind_damage = false;
-  for (uint64_t steps = 0; near && steps < kStepsBeforeSeek; ++steps) {
+  for (uint64_t steps = 0; reading.near && steps < kStepsBeforeSeek; ++steps) {
     if (!it.Valid() || ToView(it.key()) >= from) break;
     it.Next();
   }
-  if (!near || !it.Valid() || ToView(it.key()) < from) {
+  if (!reading.near || !it.Valid() || ToView(it.key()) < from) {
     if (it.status().IsCorruption()) ForgetBlock(it);
     it.Seek(from);
   }
@@ -461,7 +460,9 @@ absl::Status Generation::Read(rocksdb::Iterator& it, bool near, uint64_t series,
     if (std::exchange(behind_damage, false)) damage->back().max = key->first_time - 1;
     last = *key;
     if (key->kind == ColumnRowKind::kSamples) {
-      const absl::Status status = ReadRow(ToView(it.value()), min, max, damage, samples);
+      const absl::Status status =
+          ReadRow(ToView(it.value()),
+                  {.min = min, .max = max, .values = reading.values, .damage = damage}, samples);
       if (!absl::IsDataLoss(status) || damage == nullptr) {
         RETURN_IF_ERROR(status);
       } else {

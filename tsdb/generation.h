@@ -108,10 +108,13 @@ class Generation {
                                  std::set<std::string>& values) const;
 
   // Merges the samples of a series in [min, max] into `samples`; at equal times those that are
-  // there stay. `it` is an iterator over columns(); `near`: it was last used here, for a series
-  // shortly before this one. If `damage` is not null, what is damaged is added there and passed
-  // over; otherwise it is DataLoss.
-  absl::Status Read(rocksdb::Iterator& it, bool near, uint64_t series, TimestampMs min,
+  // there stay. `it` is an iterator over columns(). If `damage` is not null, what is damaged is
+  // added there and passed over; otherwise it is DataLoss.
+  struct Reading {
+    bool near = false;   // `it` was last used here, for a series shortly before this one.
+    bool values = true;  // As in ColumnReadOptions.
+  };
+  absl::Status Read(rocksdb::Iterator& it, const Reading& reading, uint64_t series, TimestampMs min,
                     TimestampMs max, std::vector<ColumnDamage>* damage,
                     SeriesSamples& samples) const;
 
@@ -132,8 +135,9 @@ class Generation {
   absl::StatusOr<std::vector<uint64_t>> Resolve(const Matcher& matcher, bool matching) const;
   absl::StatusOr<std::vector<uint64_t>> PostingsOf(std::string_view name,
                                                    std::string_view value) const;
-  absl::Status ReadRow(std::string_view row, TimestampMs min, TimestampMs max,
-                       std::vector<ColumnDamage>* damage, SeriesSamples& samples) const;
+  // Sets `options.times` if the row needs it.
+  absl::Status ReadRow(std::string_view row, ColumnReadOptions options,
+                       SeriesSamples& samples) const;
   absl::StatusOr<std::shared_ptr<const SharedTimes>> TimesOfRow(const TimesRef& ref,
                                                                 ReadCost& cost) const;
   std::unique_ptr<rocksdb::Iterator> NewIterator(const Family& family) const;

@@ -202,6 +202,9 @@ class Head {
   };
   OpenSamples CopyOpen(uint64_t id) const;
 
+  // The newest sample of a series, if it is a float of the open chunk without a start timestamp.
+  std::optional<FloatSample> NewestFloat(uint64_t id) const;
+
   HeadStats Stats() const;
 
   // An estimate of what the series in memory take: records and open chunks of a few thousand series

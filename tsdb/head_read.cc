@@ -94,6 +94,16 @@ Head::OpenSamples Head::CopyOpen(uint64_t id) const {
   return samples;
 }
 
+std::optional<FloatSample> Head::NewestFloat(uint64_t id) const {
+  const Shard& shard = shards_[ShardOf(id)];
+  MutexLock lock(shard.mutex);
+  const SeriesRecord* record = FindRecord(shard, id);
+  if (record == nullptr || record->chunk.count == 0 || record->chunk.has_starts) {
+    return std::nullopt;
+  }
+  return FloatSample{record->chunk.last_time, record->chunk.last_value};
+}
+
 uint64_t Head::MemoryBytes() {
   uint64_t seen = 0;
   uint64_t bytes = 0;

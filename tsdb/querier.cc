@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -124,7 +125,7 @@ class StoredSeriesSet : public SeriesSet {
       : engine_(std::move(engine)),
         damage_(std::move(damage)),
         newest_only_(hints.newest_only),
-        read_set_(std::move(selection.pinned), std::move(selection.stored)) {
+        read_set_(std::move(selection.pinned), std::move(selection.stored), !hints.presence_only) {
     std::vector<Source>& sources = selection.sources;
     std::vector<Labels>& labels = selection.labels;
     std::vector<uint32_t> order(sources.size());
@@ -179,6 +180,15 @@ class StoredSeriesSet : public SeriesSet {
     }
     max = std::min(max, source.last_time);
     if (min > max) return absl::OkStatus();
+    if (newest_only_) {
+      const std::optional<FloatSample> newest = engine_->head.NewestFloat(source.id);
+      if (newest.has_value() && newest->time >= min && newest->time <= max &&
+          engine_->write_path.tombstones()->Of(source.id).empty()) {
+        samples.times.push_back(newest->time);
+        samples.values.push_back(newest->value);
+        return absl::OkStatus();
+      }
+    }
     const Head::OpenSamples open = engine_->head.CopyOpen(source.id);
     const std::shared_ptr<const TombstoneSet> all_deleted = engine_->write_path.tombstones();
     const absl::Span<const Tombstone> deleted = all_deleted->Of(source.id);

@@ -204,7 +204,8 @@ absl::Status ReadSet::Read(uint64_t id, const std::shared_ptr<const HotSet>& now
           at.generation == it->get() && id > at.series && id - at.series <= kSeriesNear;
       RETURN_IF_ERROR(ReadLiving(
           Since(deleted, (*it)->info().sequence), kWrittenInOrder, samples, [&](SeriesSamples& to) {
-            return (*it)->Read(*at.iterator, near, id, min, max, &damage, to);
+            return (*it)->Read(*at.iterator, {.near = near, .values = values_}, id, min, max,
+                               &damage, to);
           }));
       at.generation = it->get();
       at.series = id;

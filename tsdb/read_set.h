@@ -63,8 +63,9 @@ class ReadSet {
   using SelectedIds = absl::flat_hash_map<const Generation*, std::vector<uint64_t>>;
 
   // `selected` has the generations that were asked which series they have; others are searched.
-  ReadSet(std::shared_ptr<const HotSet> pinned, SelectedIds selected)
-      : pinned_(std::move(pinned)), selected_(std::move(selected)) {}
+  // Without `values`, those of columns come as ColumnReadOptions says.
+  ReadSet(std::shared_ptr<const HotSet> pinned, SelectedIds selected, bool values)
+      : pinned_(std::move(pinned)), selected_(std::move(selected)), values_(values) {}
 
   // Merges the stored samples of series `id` in [min, max] into `samples`, at equal times leaving
   // what is there. `now` is the table of now, taken after what memory holds of the series was
@@ -81,6 +82,7 @@ class ReadSet {
 
   const std::shared_ptr<const HotSet> pinned_;
   const SelectedIds selected_;
+  const bool values_;
   mutable IteratorPool iterators_;
 
   mutable Mutex mutex_;

@@ -78,13 +78,16 @@ TEST_CASE("rewrites: a selector is read once, whatever its uses do") {
            "sum(rate(m_total[5m])) / count(rate(m_total[5m]))",
            "m_total offset 2m >= m_total{} offset 2m",
            "max_over_time(sum(m_total)[10m:1m]) - min_over_time(sum(m_total)[10m:1m])",
-           "sum(m_total @ 3000) + avg(m_total @ 3000)",
        }) {
     CAPTURE(query);
     const Read read = ReadBy(query);
     CHECK(read.rewritten > 0);
     CHECK(read.plain == 2 * read.rewritten);
   }
+  // Of the five minutes before, only the newest sample.
+  const Read fixed = ReadBy("sum(m_total @ 3000) + avg(m_total @ 3000)");
+  CHECK(fixed.plain == 2 * 10 * 5);
+  CHECK(fixed.rewritten == 10);
 }
 
 TEST_CASE("rewrites: windows that mostly overlap are read together, others are not") {
@@ -171,6 +174,74 @@ std::optional<double> Constant(std::string_view query) {
   const auto expr = Parse(query, {});
   REQUIRE(expr.ok());
   return ConstantValue(**expr);
+}
+
+// A storage that notes whether values were asked for.
+class NotingStorage : public Queryable {
+ public:
+  absl::StatusOr<std::unique_ptr<Querier>> OpenQuerier(TimestampMs min,
+                                                       TimestampMs max) const override {
+    ASSIGN_OR_RETURN(std::unique_ptr<Querier> querier, Minutes().OpenQuerier(min, max));
+    return std::make_unique<NotingQuerier>(std::move(querier), *this);
+  }
+  int with_values() const { return with_values_; }
+  int without_values() const { return without_values_; }
+
+ private:
+  class NotingQuerier : public Querier {
+   public:
+    NotingQuerier(std::unique_ptr<Querier> querier, const NotingStorage& storage)
+        : querier_(std::move(querier)), storage_(storage) {}
+    absl::StatusOr<std::unique_ptr<SeriesSet>> Select(const std::vector<Matcher>& matchers,
+                                                      const SelectHints& hints) const override {
+      ++(hints.presence_only ? storage_.without_values_ : storage_.with_values_);
+      return querier_->Select(matchers, hints);
+    }
+    absl::StatusOr<LabelTexts> LabelNames(const std::vector<std::vector<Matcher>>& sets,
+                                          uint64_t limit) const override {
+      return querier_->LabelNames(sets, limit);
+    }
+    absl::StatusOr<LabelTexts> LabelValues(std::string_view name,
+                                           const std::vector<std::vector<Matcher>>& sets,
+                                           uint64_t limit) const override {
+      return querier_->LabelValues(name, sets, limit);
+    }
+
+   private:
+    const std::unique_ptr<Querier> querier_;
+    const NotingStorage& storage_;
+  };
+
+  mutable int with_values_ = 0;
+  mutable int without_values_ = 0;
+};
+
+TEST_CASE("rewrites: values are not asked for where only presence counts") {
+  const auto selections = [](std::string_view query, bool rewrites) {
+    const NotingStorage storage;
+    Engine engine = NewEngine(rewrites);
+    const auto result = engine.Range(storage, query, 20 * kMinute, kEnd, kMinute);
+    REQUIRE(result.ok());
+    CHECK(AnswerText(*result) == AnswerText(Run(false, query)));
+    return std::pair(storage.with_values(), storage.without_values());
+  };
+  for (const std::string query :
+       {"count(n)", "count by (s) ((n))", "group(n)", "absent(n)", "absent(n{s=\"no\"})",
+        "absent_over_time(n[5m])", "count_over_time(n[5m])", "sum(count_over_time(n[5m]))",
+        "present_over_time(n[5m])", "timestamp(n)", "count(n) + count_over_time(n[5m])"}) {
+    CAPTURE(query);
+    CHECK(selections(query, true).first == 0);
+    CHECK(selections(query, true).second > 0);
+    CHECK(selections(query, false).second == 0);
+  }
+  for (const std::string query :
+       {"n", "sum(n)", "count_values(\"v\", n)", "count(n > 3)", "count(rate(n[5m]))",
+        "changes(n[5m])", "last_over_time(n[5m])", "count_over_time((n > 3)[5m:1m])",
+        "count(n) + sum(n)", "absent(n > 3)"}) {
+    CAPTURE(query);
+    CHECK(selections(query, true).first > 0);
+    CHECK(selections(query, true).second == 0);
+  }
 }
 
 TEST_CASE("rewrites: constants") {

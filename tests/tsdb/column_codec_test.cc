@@ -142,6 +142,11 @@ std::string CheckDoubles(const std::vector<double>& values, size_t bytes_max = S
   CHECK(reader.rest() == "after");
   CHECK(bytes.size() <= bytes_max);
   std::vector<double> again(values.size());
+  std::vector<double> present(values.size());
+  REQUIRE(DecodePresence(*column, present.size(), present.data()));
+  for (size_t i = 0; i < values.size(); ++i) {
+    REQUIRE(IsStaleNan(present[i]) == IsStaleNan(values[i]));
+  }
   REQUIRE(DecodeDoubles(*column, again.size(), again.data()));
   for (size_t i = 0; i < values.size(); ++i) REQUIRE(BitsOf(again[i]) == BitsOf(values[i]));
   for (size_t size = 0; size < bytes.size(); ++size) {

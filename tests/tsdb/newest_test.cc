@@ -85,6 +85,69 @@ TEST_CASE_FIXTURE(NewestFixture, "selection: the newest samples only") {
   }
 }
 
+TEST_CASE_FIXTURE(NewestFixture, "selection: the newest sample of all is known without its chunk") {
+  auto db = MustOpen(options, clock);
+  constexpr int kCount = 20;
+  const TimestampMs last = kBegin + (kCount - 1) * kStep;
+  for (int i = 0; i < kCount; ++i) MustAppend(*db, kSteady, kBegin + i * kStep, i);
+  const SeriesSamples samples = Read(*db, last - kMinute, last, true);
+  CHECK(samples.cost.chunks == 0);
+  REQUIRE(samples.times.size() == 1);
+  CHECK(samples.times[0] == last);
+  CHECK(samples.values[0] == kCount - 1);
+  CHECK(Read(*db, last - kMinute, last - 1, true).times.back() == last - kStep);
+  CHECK(Read(*db, last + 1, last + kMinute, true).times.empty());
+
+  // One that came after the selection is not in it.
+  const auto set =
+      (*db->OpenQuerier(last - kMinute, last + kMinute))
+          ->Select({Matcher::Equal("__name__", "steady")},
+                   {.start_ms = last - kMinute, .end_ms = last + kMinute, .newest_only = true});
+  REQUIRE(set.ok());
+  MustAppend(*db, kSteady, last + kStep, -1);
+  SeriesSamples earlier;
+  REQUIRE((*set)->Read(0, last - kMinute, last + kMinute, earlier).ok());
+  REQUIRE(!earlier.times.empty());
+  CHECK(earlier.times.back() == last);
+}
+
+// Open chunks, hot ones and columns, with numbers of every form and what is none.
+TEST_CASE_FIXTURE(NewestFixture, "selection: presence only") {
+  auto db = MustOpen(options, clock);
+  constexpr int kCount = 3'000;
+  const std::vector<double> odd = {StaleNan(), NormalNan(), INFINITY, -0.0, 1.0 / 3};
+  for (int i = 0; i < kCount; ++i) {
+    MustAppend(*db, kSteady, kBegin + i * kStep,
+               i % 100 == 7 ? odd[static_cast<size_t>(i / 100) % odd.size()] : i / 4.0);
+  }
+  const TimestampMs end = kBegin + kCount * kStep;
+  const auto compare = [&] {
+    const auto read = [&](bool presence_only) {
+      const auto set =
+          (*db->OpenQuerier(kBegin, end))
+              ->Select({Matcher::Equal("__name__", "steady")},
+                       {.start_ms = kBegin, .end_ms = end, .presence_only = presence_only});
+      REQUIRE(set.ok());
+      SeriesSamples samples;
+      REQUIRE((*set)->Read(0, kBegin, end, samples).ok());
+      return samples;
+    };
+    const SeriesSamples all = read(false);
+    const SeriesSamples present = read(true);
+    REQUIRE(all.times.size() == kCount);
+    CHECK(present.times == all.times);
+    int wrong = 0;
+    for (size_t i = 0; i < all.values.size(); ++i) {
+      REQUIRE(IsStaleNan(present.values[i]) == IsStaleNan(all.values[i]));
+      wrong += BitsOf(present.values[i]) != BitsOf(all.values[i]);
+    }
+    return wrong;
+  };
+  CHECK(compare() == 0);
+  REQUIRE(db->Seal().ok());
+  CHECK(compare() > kCount / 10);
+}
+
 // Without late samples, what an open chunk covers is read from it alone, also after a restart.
 TEST_CASE_FIXTURE(NewestFixture, "selection: late samples are remembered over restarts") {
   for (const bool clean : {true, false}) {
