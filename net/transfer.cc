@@ -334,8 +334,11 @@ absl::Status Transfer::ConfigureHeaders() {
                                  default_port ? host_ : fmt::format("{}:{}", host_, port_)));
   }
   curl_easy_setopt(easy_, CURLOPT_HTTPHEADER, header_list_);
-  for (const auto& [name, value] : credentials_.proxy_connect_headers) {
-    RETURN_IF_ERROR(AppendHeader(&proxy_header_list_, name, value));
+  // For a tunnel only: a proxy that is asked for the page itself would hand them on.
+  if (scheme_ == "https") {
+    for (const auto& [name, value] : credentials_.proxy_connect_headers) {
+      RETURN_IF_ERROR(AppendHeader(&proxy_header_list_, name, value));
+    }
   }
   curl_easy_setopt(easy_, CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));
   curl_easy_setopt(easy_, CURLOPT_PROXYHEADER, proxy_header_list_);

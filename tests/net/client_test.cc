@@ -566,5 +566,48 @@ TEST_CASE("client: proxies get the whole URL, exceptions and the environment do 
   CHECK(client->Fetch(request)->body == "direct");
 }
 
+TEST_CASE("client: a tunnel is asked for with the proxy's headers, the server gets none of them") {
+  TestRequest connect;
+  TestServer proxy([&](TestConnection& connection, const TestRequest& request) {
+    connect = request;
+    connection.Respond(407, "who are you");
+  });
+  auto client = OpenClient();
+  HttpClientConfig config;
+  config.proxy.proxy_url = fmt::format("http://me:pw@127.0.0.1:{}", proxy.port());
+  config.proxy.proxy_connect_headers = {{.name = "X-Tunnel", .secrets = {Secret("s")}}};
+  config.authorization = AuthorizationConfig{.credentials = Secret("token")};
+  ClientRequest request = Get("https://far.test/x");
+  request.config = std::make_shared<const HttpClientConfig>(config);
+  CHECK_FALSE(client->Fetch(request).ok());
+  CHECK(connect.method == "CONNECT");
+  CHECK(connect.target == "far.test:443");
+  CHECK(connect.Header("x-tunnel") == "s");
+  CHECK(connect.Header("proxy-authorization") == "Basic bWU6cHc=");
+  CHECK(connect.headers.count("authorization") == 0);
+  // Without a tunnel there is nobody to tell them to.
+  request.url = "http://far.test/x";
+  CHECK(client->Fetch(request)->status == 407);
+  CHECK(connect.headers.count("x-tunnel") == 0);
+  CHECK(connect.Header("authorization") == "Bearer token");
+}
+
+TEST_CASE("client: the environment's proxy counts when it is asked for") {
+  TestServer proxy([](TestConnection& connection, const TestRequest& request) {
+    connection.Respond(200, "proxied " + request.target);
+  });
+  auto client = OpenClient();
+  HttpClientConfig config;
+  config.proxy.proxy_from_environment = true;
+  ClientRequest request = Get("http://far.test/x");
+  request.config = std::make_shared<const HttpClientConfig>(config);
+  setenv("HTTP_PROXY", proxy.Url("").c_str(), 1);
+  CHECK(client->Fetch(request)->body == "proxied http://far.test/x");
+  setenv("NO_PROXY", "far.test", 1);
+  CHECK_FALSE(client->Fetch(request).ok());
+  unsetenv("NO_PROXY");
+  unsetenv("HTTP_PROXY");
+}
+
 }  // namespace
 }  // namespace varve

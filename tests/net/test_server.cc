@@ -91,6 +91,10 @@ SSL_CTX* NewServerContext(const TestServer::Options& options) {
   BIO_free(bio);
   INVARIANT(SSL_CTX_use_certificate(context, cert) == 1);
   INVARIANT(SSL_CTX_use_PrivateKey(context, key) == 1);
+  if (options.tls_version != 0) {
+    SSL_CTX_set_min_proto_version(context, options.tls_version);
+    SSL_CTX_set_max_proto_version(context, options.tls_version);
+  }
   X509_free(cert);
   EVP_PKEY_free(key);
   if (!options.client_ca_pem.empty()) {
@@ -212,7 +216,10 @@ TestAuthority::Identity TestAuthority::Issue(const std::string& common_name,
 TestServer::TestServer(Handler handler, Options options)
     : handler_(std::move(handler)), options_(std::move(options)) {
   signal(SIGPIPE, SIG_IGN);  // SSL_write has no MSG_NOSIGNAL.
-  if (!options_.identity.cert_pem.empty()) tls_ = NewServerContext(options_);
+  if (!options_.identity.cert_pem.empty()) {
+    tls_ = NewServerContext(options_);
+    SSL_CTX_set_alpn_select_cb(tls_, &TestServer::OnProtocols, this);
+  }
   if (options_.unix_socket.empty()) {
     listen_fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
@@ -253,6 +260,21 @@ TestServer::~TestServer() {
 
 std::string TestServer::Url(std::string_view path) const {
   return fmt::format("{}://127.0.0.1:{}{}", tls_ != nullptr ? "https" : "http", port_, path);
+}
+
+int TestServer::OnProtocols(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_bytes,
+                            const unsigned char* in, unsigned in_bytes, void* self) {
+  int result = SSL_TLSEXT_ERR_NOACK;
+  // Each name stands behind its length.
+  for (unsigned at = 0; at < in_bytes; at += 1 + in[at]) {
+    const std::string_view name(reinterpret_cast<const char*>(in) + at + 1, in[at]);
+    if (name == "h2") static_cast<TestServer*>(self)->offered_http2_ = true;
+    if (name != "http/1.1") continue;
+    *out = in + at + 1;
+    *out_bytes = in[at];
+    result = SSL_TLSEXT_ERR_OK;
+  }
+  return result;
 }
 
 void TestServer::AcceptLoop() {

@@ -86,6 +86,7 @@ class TestServer {
     std::string unix_socket;           // Listens there instead of on 127.0.0.1.
     TestAuthority::Identity identity;  // Non-empty: TLS.
     std::string client_ca_pem;         // Non-empty: a client certificate is required.
+    int tls_version = 0;               // The only one spoken, as OpenSSL numbers them; 0: any.
   };
 
   explicit TestServer(Handler handler) : TestServer(std::move(handler), Options()) {}
@@ -96,10 +97,14 @@ class TestServer {
   std::string Url(std::string_view path) const;
   int connections() const { return connections_.load(); }
   int requests() const { return requests_.load(); }
+  // Whether a client has said, in a TLS handshake, that it speaks HTTP/2. (This server does not.)
+  bool was_offered_http2() const { return offered_http2_.load(); }
 
  private:
   void AcceptLoop();
   void Serve(int fd);
+  static int OnProtocols(SSL* ssl, const unsigned char** out, unsigned char* out_bytes,
+                         const unsigned char* in, unsigned in_bytes, void* self);
 
   const Handler handler_;
   const Options options_;
@@ -109,6 +114,7 @@ class TestServer {
   std::atomic<bool> stopping_{false};
   std::atomic<int> connections_{0};
   std::atomic<int> requests_{0};
+  std::atomic<bool> offered_http2_{false};
   std::thread acceptor_;
 
   Mutex mutex_;

@@ -98,11 +98,55 @@ TEST_CASE_FIXTURE(Fixture, "tls: unusable material is an error, a plain server i
 }
 
 TEST_CASE_FIXTURE(Fixture, "tls: versions") {
-  TestServer server(Hello, {.identity = authority.Issue("s", "IP:127.0.0.1")});
-  CHECK(
-      Fetch(server.Url("/"), {.ca = authority.cert_pem(), .min_version = TlsVersion::kTls13}).ok());
-  CHECK(
-      Fetch(server.Url("/"), {.ca = authority.cert_pem(), .max_version = TlsVersion::kTls12}).ok());
+  TestServer old(Hello,
+                 {.identity = authority.Issue("s", "IP:127.0.0.1"), .tls_version = TLS1_2_VERSION});
+  TestServer current(
+      Hello, {.identity = authority.Issue("s", "IP:127.0.0.1"), .tls_version = TLS1_3_VERSION});
+  const auto reaches = [&](const TestServer& server, TlsVersion min, TlsVersion max) {
+    return Fetch(server.Url("/"),
+                 {.ca = authority.cert_pem(), .min_version = min, .max_version = max})
+        .ok();
+  };
+  CHECK(reaches(old, TlsVersion::kDefault, TlsVersion::kDefault));
+  CHECK(reaches(current, TlsVersion::kDefault, TlsVersion::kDefault));
+  CHECK(reaches(old, TlsVersion::kTls12, TlsVersion::kTls12));
+  CHECK(reaches(current, TlsVersion::kTls13, TlsVersion::kTls13));
+  CHECK_FALSE(reaches(old, TlsVersion::kTls13, TlsVersion::kDefault));
+  CHECK_FALSE(reaches(current, TlsVersion::kDefault, TlsVersion::kTls12));
+}
+
+TEST_CASE_FIXTURE(Fixture, "tls: HTTP/2 is offered unless it is turned off") {
+  const auto client = HttpClient::Open({}).value();
+  for (const bool enabled : {true, false}) {
+    TestServer server(Hello, {.identity = authority.Issue("s", "IP:127.0.0.1")});
+    HttpClientConfig config;
+    config.tls.ca = authority.cert_pem();
+    config.enable_http2 = enabled;
+    ClientRequest request;
+    request.url = server.Url("/");
+    request.config = std::make_shared<const HttpClientConfig>(config);
+    CHECK(client->Fetch(std::move(request)).ok());
+    CHECK(server.was_offered_http2() == enabled);
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture, "tls: a replaced client certificate takes effect on the next request") {
+  TestServer server(Hello, {.identity = authority.Issue("s", "IP:127.0.0.1"),
+                            .client_ca_pem = authority.cert_pem()});
+  testing::TempDir dir;
+  const auto write = [&dir](const TestAuthority::Identity& identity) {
+    dir.Write("cert", identity.cert_pem);
+    dir.Write("key", identity.key_pem);
+  };
+  const TlsConfig tls{.ca = authority.cert_pem(),
+                      .cert_file = dir.path() + "/cert",
+                      .key_file = dir.path() + "/key"};
+  write(stranger.Issue("c", "DNS:c"));
+  CHECK_FALSE(Fetch(server.Url("/"), tls).ok());
+  write(authority.Issue("c", "DNS:c"));
+  CHECK(Fetch(server.Url("/"), tls).ok());
+  write(stranger.Issue("c", "DNS:c"));
+  CHECK_FALSE(Fetch(server.Url("/"), tls).ok());
 }
 
 }  // namespace
