@@ -25,8 +25,8 @@ std::string MadeUpPage() {
                         metric);
     page += fmt::format("# TYPE {} counter\n", name);
     for (int cpu = 0; cpu < 8; ++cpu) {
-      page += fmt::format("{}{{cpu=\"{}\",mode=\"iowait\"}} {}.{}\n", name, cpu, metric * 7919 + cpu,
-                          (cpu * 37) % 100);
+      page += fmt::format("{}{{cpu=\"{}\",mode=\"iowait\"}} {}.{}\n", name, cpu,
+                          metric * 7919 + cpu, (cpu * 37) % 100);
     }
   }
   return page;
