@@ -17,10 +17,10 @@ import harness
 import remote_write
 
 SERIES = 25
-STEP_MS = 900_000
+STEP_MS = 300_000
 DAY_MS = 86_400_000
-RETENTION_MS = 2 * DAY_MS
-FLAGS = ("--web.enable-remote-write-receiver", "--web.enable-admin-api", "--storage.tsdb.retention.time=2d")
+RETENTION_MS = DAY_MS
+FLAGS = ("--web.enable-remote-write-receiver", "--web.enable-admin-api", "--storage.tsdb.retention.time=1d")
 ADMIN = "/api/v1/admin/tsdb/"
 
 
@@ -123,9 +123,13 @@ class Round:
         load, number = self.load, len(self.load.doomed)
         step = max(load.step() - 1, 0)
         load.doomed[number] = (step, "sent")
-        must(remote_write.push(self.varve.url, [
+        answer = remote_write.push(self.varve.url, [
             ({"__name__": "doomed", "number": str(number), "part": part}, [(load.time_ms(step), number)])
-            for part in "xyz"]))
+            for part in "xyz"])
+        if answer.status == 400 and "out of bounds" in answer.text:  # The writers were an hour ahead by then.
+            load.doomed[number] = (step, "deleted")
+            return
+        must(answer)
         load.doomed[number] = (step, "written")
         if number % 3 == 0:
             return
