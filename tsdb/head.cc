@@ -183,38 +183,44 @@ uint64_t Head::RetireAfter(TimestampMs limit, TimestampMs now) {
   return retired;
 }
 
-Head::SweepResult Head::Sweep(size_t shard_number, const IdleLimits& idle, uint32_t oldest_epoch) {
+void Head::SweepShard(Shard& shard, const IdleLimits& idle, uint32_t oldest_epoch,
+                      SweepResult& result) {
+  std::vector<uint64_t> empty_blocks;
+  for (auto& [number, slot] : shard.blocks) {
+    for (uint64_t i = 0; i < kBlockSeries; ++i) {
+      SeriesRecord& record = (*slot.records)[i];
+      if (!record.present || record.pending.load(std::memory_order_relaxed) > 0) continue;
+      const bool is_idle = record.retired || IsIdle(record, idle);
+      // Samples may come in order, but all of them late: that is no reason to close a chunk.
+      const bool was_quiet = record.quiet;
+      record.quiet = !is_idle && IsQuiet(record, idle.now);
+      if (!is_idle && !(record.quiet && was_quiet)) continue;
+      const uint64_t id = number * kBlockSeries + i;
+      CloseChunk(shard, record, id);
+      CloseLateOf(shard, id);
+      if (!is_idle || shard.closed.contains(id) || shard.late_closed.contains(id) ||
+          (record.hot_epoch != 0 && record.hot_epoch >= oldest_epoch)) {
+        continue;
+      }
+      result.removed.push_back(id);
+      if (record.saved) result.removed_saved.push_back(id);
+      std::destroy_at(&record);
+      std::construct_at(&record);
+      MarkDirty(id);
+      if (--slot.used == 0) empty_blocks.push_back(number);
+    }
+  }
+  for (const uint64_t number : empty_blocks) shard.blocks.erase(number);
+}
+
+Head::SweepResult Head::Sweep(size_t first_shard, size_t shards, const IdleLimits& idle,
+                              uint32_t oldest_epoch) {
   SweepResult result;
   MutexLock create_lock(create_mutex_);
-  {
-    Shard& shard = shards_[shard_number];
+  for (size_t i = first_shard; i < first_shard + shards; ++i) {
+    Shard& shard = shards_[i];
     MutexLock lock(shard.mutex);
-    std::vector<uint64_t> empty_blocks;
-    for (auto& [number, slot] : shard.blocks) {
-      for (uint64_t i = 0; i < kBlockSeries; ++i) {
-        SeriesRecord& record = (*slot.records)[i];
-        if (!record.present || record.pending.load(std::memory_order_relaxed) > 0) continue;
-        const bool is_idle = record.retired || IsIdle(record, idle);
-        // Samples may come in order, but all of them late: that is no reason to close a chunk.
-        const bool was_quiet = record.quiet;
-        record.quiet = !is_idle && IsQuiet(record, idle.now);
-        if (!is_idle && !(record.quiet && was_quiet)) continue;
-        const uint64_t id = number * kBlockSeries + i;
-        CloseChunk(shard, record, id);
-        CloseLateOf(shard, id);
-        if (!is_idle || shard.closed.contains(id) || shard.late_closed.contains(id) ||
-            (record.hot_epoch != 0 && record.hot_epoch >= oldest_epoch)) {
-          continue;
-        }
-        result.removed.push_back(id);
-        if (record.saved) result.removed_saved.push_back(id);
-        std::destroy_at(&record);
-        std::construct_at(&record);
-        MarkDirty(id);
-        if (--slot.used == 0) empty_blocks.push_back(number);
-      }
-    }
-    for (const uint64_t number : empty_blocks) shard.blocks.erase(number);
+    SweepShard(shard, idle, oldest_epoch, result);
   }
   std::sort(result.removed.begin(), result.removed.end());
   if (!result.removed.empty()) index_.Remove(result.removed);

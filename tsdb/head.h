@@ -162,15 +162,16 @@ class Head {
     TimestampMs silent_before = kMinTimestamp;
     TimestampMs now = kMinTimestamp;  // What quiet series are judged by; IsQuiet().
   };
-  // WRITER: closes the chunks of idle series of `shard`, and of those that are quiet and have got
-  // no sample since the sweep before; removes the idle series without any data: no open chunk and
-  // none in a hot family from `oldest_epoch` on. Returns the ids removed, and whether each had a
-  // row in `series`.
+  // WRITER: closes the chunks of idle series of some shards, and of those that are quiet and have
+  // got no sample since the sweep before; removes the idle series without any data: no open chunk
+  // and none in a hot family from `oldest_epoch` on. Returns the ids removed, and whether each had
+  // a row in `series`.
   struct SweepResult {
     std::vector<uint64_t> removed;
     std::vector<uint64_t> removed_saved;
   };
-  SweepResult Sweep(size_t shard, const IdleLimits& idle, uint32_t oldest_epoch);
+  SweepResult Sweep(size_t first_shard, size_t shards, const IdleLimits& idle,
+                    uint32_t oldest_epoch);
   static bool IsIdle(const SeriesRecord& record, const IdleLimits& idle);
   // Whether several samples of an open chunk are missing: unless they come late, the series has
   // ended, most likely, and what is closed now is folded by the time it is idle.
@@ -256,6 +257,9 @@ class Head {
     Shard* held_ = nullptr;
   };
   static SeriesRecord* FindRecord(const Shard& shard, uint64_t id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+  // Sweep() but for the index.
+  void SweepShard(Shard& shard, const IdleLimits& idle, uint32_t oldest_epoch, SweepResult& result)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
   static SeriesRecord& InsertRecord(Shard& shard, uint64_t id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);

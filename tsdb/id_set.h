@@ -90,7 +90,7 @@ class IdSet {
     }
   }
 
-  // Removes the ids for which `gone` says so.
+  // Removes the ids for which `gone`, asked once for each, in order, says so.
   template <typename Predicate>
   void RemoveIf(Predicate gone) {
     std::vector<uint64_t> ids;

@@ -132,12 +132,12 @@ absl::Status WritePath::DropRetired() {
 
 absl::Status WritePath::CloseAll() {
   if (head_.max_time() == kMinTimestamp) return absl::OkStatus();
-  for (size_t shard = 0; shard < Head::kShards; ++shard) {
+  for (size_t first = 0; first < Head::kShards; first += kShardsSwept) {
     MutexLock lock(commit_mutex_);
     // Those with samples stay, however old: they may be about to go on.
-    RETURN_IF_ERROR(SweepShard(shard,
-                               {.ended_before = kMaxTimestamp, .silent_before = kMaxTimestamp},
-                               /*oldest_epoch=*/0));
+    RETURN_IF_ERROR(SweepShards(first,
+                                {.ended_before = kMaxTimestamp, .silent_before = kMaxTimestamp},
+                                /*oldest_epoch=*/0));
   }
   {
     MutexLock lock(commit_mutex_);

@@ -306,7 +306,13 @@ void SeriesIndex::Remove(absl::Span<const uint64_t> ids) {
     Name& name = names_[pair >> 32];
     const auto number = static_cast<uint32_t>(pair);
     Value& value = name.values[number];
-    value.ids.RemoveIf([&](uint64_t id) { return std::binary_search(ids.begin(), ids.end(), id); });
+    auto next = ids.begin();
+    value.ids.RemoveIf([&](uint64_t id) {
+      // Large sets have most of `ids`, small ones few.
+      if (next != ids.end() && *next < id) ++next;
+      if (next != ids.end() && *next < id) next = std::lower_bound(next, ids.end(), id);
+      return next != ids.end() && *next == id;
+    });
     if (!value.ids.empty()) continue;
     name.by_text.erase(value.text);
     value = Value();

@@ -58,7 +58,8 @@ class SeriesIndex {
   };
   // The same for each.
   void AddAll(absl::Span<const NewSeries> series) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Ids that are not there are passed over. `ids` are sorted.
+  // Ids that are not there are passed over. `ids` are sorted. Costs as much as the sets of all
+  // their label pairs are large: better many at a time.
   void Remove(absl::Span<const uint64_t> ids) ABSL_LOCKS_EXCLUDED(mutex_);
 
   bool Has(uint64_t id) const ABSL_LOCKS_EXCLUDED(mutex_);

@@ -467,9 +467,9 @@ absl::Status WritePath::CheckpointIfDue() {
 
 // ------------------------------------------------------------------------------------------- sweep
 
-absl::Status WritePath::SweepShard(size_t shard, const Head::IdleLimits& idle,
-                                   uint32_t oldest_epoch) {
-  const Head::SweepResult swept = head_.Sweep(shard, idle, oldest_epoch);
+absl::Status WritePath::SweepShards(size_t first, const Head::IdleLimits& idle,
+                                    uint32_t oldest_epoch) {
+  const Head::SweepResult swept = head_.Sweep(first, kShardsSwept, idle, oldest_epoch);
   RETURN_IF_ERROR(WriteClosed());
   counters_.series_removed += swept.removed.size();
   if (swept.removed_saved.empty()) return absl::OkStatus();
@@ -507,10 +507,10 @@ absl::Status WritePath::Sweep() {
   const Head::IdleLimits idle{.ended_before = head_.max_time() - kEndedChunkAge,
                               .silent_before = head_.max_time() - kChunkSpanMax,
                               .now = head_.max_time()};
-  for (size_t shard = 0; shard < Head::kShards; ++shard) {
+  for (size_t first = 0; first < Head::kShards; first += kShardsSwept) {
     MutexLock lock(commit_mutex_);
     const auto oldest_epoch = static_cast<uint32_t>(hot_.front()->number);
-    RETURN_IF_ERROR(SweepShard(shard, idle, oldest_epoch));
+    RETURN_IF_ERROR(SweepShards(first, idle, oldest_epoch));
   }
   return absl::OkStatus();
 }

@@ -147,6 +147,8 @@ class WritePath {
   uint64_t log_bytes() const { return log_bytes_.load(std::memory_order_relaxed); }
 
  private:
+  // At a time: more would keep commits waiting, fewer take the index longer.
+  static constexpr size_t kShardsSwept = Head::kShards / 8;
   void RetireFuture() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status RecoverMeta() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status RecoverHotFamilies() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
@@ -173,9 +175,8 @@ class WritePath {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status SaveRow(uint64_t row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   void PutNewestLate(rocksdb::WriteBatch& batch) const;
-  // Closes idle chunks of the shard, and removes its series without data: no open chunk and none
-  // in a hot family from `oldest_epoch` on.
-  absl::Status SweepShard(size_t shard, const Head::IdleLimits& idle, uint32_t oldest_epoch)
+  // Head::Sweep() of kShardsSwept shards, written.
+  absl::Status SweepShards(size_t first, const Head::IdleLimits& idle, uint32_t oldest_epoch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status CheckpointLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(checkpoint_mutex_)
       ABSL_LOCKS_EXCLUDED(commit_mutex_);
