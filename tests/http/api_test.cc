@@ -389,7 +389,7 @@ TEST_CASE("api: targets and metadata") {
   CHECK(fixture.Post("/api/v1/targets/scrape?scrapePool=node&scrapeUrl=u&limit=1", "").body ==
         R"({"status":"success","data":{"error":"u","duration":0,"bodyBytes":0,"contentType":"",)"
         R"("samplesScraped":0,"samplesAfterRelabelling":0,"duplicateSamples":0,"truncated":true,)"
-        R"("samples":[{"metric":{"__name__":"up"},"value":[1.5,"1"]}]}})");
+        R"("samples":[{"metric":{"__name__":"up"},"value":[1.500,"1"]}]}})");
   CHECK(fixture.Post("/api/v1/targets/scrape?scrapePool=nope&scrapeUrl=u", "").status == 400);
   CHECK(fixture.Post("/api/v1/targets/scrape?scrapePool=node&limit=100001", "").status == 400);
   CHECK(fixture.Post("/api/v1/targets/scrape?scrapePool=node&limit=100000", "").status == 200);
