@@ -473,17 +473,25 @@ class DbImpl : public Db {
       state = RetentionClock::StateOf(engine_->head.max_time(), clock_.Now());
     }
     MutexLock lock(maintenance_mutex_);
-    retention_clock_.emplace(*state, clock_.MonotonicNanos() / kNanosPerMs);
+    const int64_t now_ms = clock_.MonotonicNanos() / kNanosPerMs;
+    retention_clock_.emplace(*state, now_ms);
+    // Also for a run that ends before the first Expire(), which tries again if this fails.
+    StoreRetentionClock(now_ms).IgnoreError();
+  }
+
+  absl::Status StoreRetentionClock(int64_t now_ms)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mutex_) {
+    rocksdb::WriteBatch batch;
+    batch.Put(engine_->store->meta().handle(), ToSlice(kRetentionClockKey),
+              retention_clock_->Encode(now_ms));
+    return engine_->store->Write(batch, "recording the time");
   }
 
   absl::Status Expire(DurationMs retention) ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mutex_) {
     TimestampMs newest = engine_->head.max_time();
     const int64_t now_ms = clock_.MonotonicNanos() / kNanosPerMs;
     const TimestampMs now = retention_clock_->Now(clock_.Now(), now_ms);
-    rocksdb::WriteBatch batch;
-    batch.Put(engine_->store->meta().handle(), ToSlice(kRetentionClockKey),
-              retention_clock_->Encode(now_ms));
-    RETURN_IF_ERROR(engine_->store->Write(batch, "recording the time"));
+    RETURN_IF_ERROR(StoreRetentionClock(now_ms));
     if (newest == kMinTimestamp || retention <= 0) return absl::OkStatus();
     if (options_.lookahead_limit > 0) newest = std::min(newest, now + options_.lookahead_limit);
     return engine_->write_path.Expire(newest - retention);

@@ -54,6 +54,10 @@ ACCEPTED = {
     "/api/v1/targets": {
         "data.droppedTargetCounts": "newer than 2.42",
         "data.droppedTargets[].scrapePool": "newer than 2.42",
+        **{f"data.{kind}[].discoveredLabels.{label}": "newer than 2.42"
+           for kind in ("activeTargets", "droppedTargets")
+           for label in ("__scrape_native_histograms__", "__convert_classic_histograms_to_nhcb__",
+                         "__always_scrape_classic_histograms__")},
     },
 }
 

@@ -170,6 +170,27 @@ TEST_CASE_FIXTURE(ClockFixture, "a clock that is wrong for a while deletes nothi
   CHECK(ReadAll(*db, kMinTimestamp, clock.Now() - kDay).empty());
 }
 
+TEST_CASE_FIXTURE(ClockFixture, "old samples of a short run say nothing of the clock") {
+  options.retention = kDay;
+  options.hot_epoch = kHour;
+  const Labels labels = Series(1);
+  const auto append = [&](Db& db, TimestampMs time) {
+    const auto appender = db.NewAppender();
+    REQUIRE(appender->Append(kNoSeries, labels, time, 1).ok());
+    REQUIRE(appender->Commit().ok());
+  };
+  TimestampMs time = kBegin - kYear;
+  append(*MustOpen(options, clock), time);  // Ends before any maintenance.
+  const auto db = MustOpen(options, clock);
+  for (int i = 0; i < 24 * 5; ++i) {
+    time += kHour / 2;
+    append(*db, time);
+    clock.Advance(10 * kSecond);
+    REQUIRE(db->Maintain().ok());
+  }
+  CHECK(db->Counters().buckets_dropped_by_retention > 0);
+}
+
 struct WrongAtRestartFixture : ClockFixture {
   TimestampMs before = 0;  // When the clock was set wrong.
   std::unique_ptr<Db> db;
