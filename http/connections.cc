@@ -127,11 +127,14 @@ void Connections::Watch() {
 }
 
 void Connections::Accept(int listener) {
-  while (true) {
+  // The first one waits; of others there will be another event.
+  for (bool waits = true;; waits = false) {
     {
       MutexLock lock(mutex_);
       if (stopping_) return;
-      if (entries_.size() >= options_.connections_max && !CloseLongestIdle()) {
+      const bool full = entries_.size() >= options_.connections_max;
+      if (full && !waits) return;
+      if (full && !CloseLongestIdle()) {
         ListenAgain(false);  // Until a connection closes; the backlog holds the clients.
         return;
       }
