@@ -46,17 +46,7 @@ void WriteVector(JsonWriter& json, const Vector& vector) {
   json.BeginArray();
   for (const promql::VectorSample& sample : vector) {
     if (!json.alive()) break;
-    json.BeginObject();
-    json.Key("metric");
-    json.LabelSet(sample.labels);
-    if (sample.histogram != nullptr) {
-      json.Key("histogram");
-      json.HistogramPair(sample.time, *sample.histogram);
-    } else {
-      json.Key("value");
-      json.FloatPair(sample.time, sample.value);
-    }
-    json.EndObject();
+    json.InstantSample(sample.labels, sample.time, sample.value, sample.histogram.get());
   }
   json.EndArray();
 }

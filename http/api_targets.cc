@@ -230,17 +230,8 @@ void WritePreview(JsonWriter& json, const ScrapePreview& preview) {
   json.Key("samples");
   json.BeginArray();
   for (const PreviewSample& sample : preview.samples) {
-    json.BeginObject();
-    json.Key("metric");
-    json.LabelSet(sample.labels);
-    if (sample.histogram.has_value()) {
-      json.Key("histogram");
-      json.HistogramPair(sample.time, *sample.histogram);
-    } else {
-      json.Key("value");
-      json.FloatPair(sample.time, sample.value);
-    }
-    json.EndObject();
+    json.InstantSample(sample.labels, sample.time, sample.value,
+                       sample.histogram.has_value() ? &*sample.histogram : nullptr);
   }
   json.EndArray();
   json.EndObject();

@@ -303,4 +303,19 @@ void JsonWriter::HistogramPair(TimestampMs time, const Histogram& histogram) {
   EndArray();
 }
 
+void JsonWriter::InstantSample(const Labels& labels, TimestampMs time, double value,
+                               const Histogram* histogram) {
+  BeginObject();
+  Key("metric");
+  LabelSet(labels);
+  if (histogram != nullptr) {
+    Key("histogram");
+    HistogramPair(time, *histogram);
+  } else {
+    Key("value");
+    FloatPair(time, value);
+  }
+  EndObject();
+}
+
 }  // namespace varve

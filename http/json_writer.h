@@ -68,6 +68,10 @@ class JsonWriter {
   // `[[t,"v"],...]`, times rising. Series after series at the same times: their texts are kept.
   void FloatPairs(absl::Span<const FloatSample> samples);
   void HistogramPair(TimestampMs time, const Histogram& histogram);
+  // `{"metric":{...},"value":[t,"v"]}`; with a histogram that, instead of the value, as
+  // "histogram".
+  void InstantSample(const Labels& labels, TimestampMs time, double value,
+                     const Histogram* histogram);
 
   // False once the sink reported that the client is gone; further output is dropped.
   bool alive() const { return alive_; }

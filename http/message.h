@@ -40,8 +40,6 @@ bool ParseUrlEncoded(std::string_view text, HttpParams& params);
 // malformed.
 enum class PlusSign { kLiteral, kBlank };
 bool UrlDecode(std::string_view text, PlusSign plus, std::string& out);
-// Escapes everything but letters, digits and "-_.~".
-std::string UrlEncode(std::string_view text);
 
 struct HttpRequest {
   std::string method;

@@ -11,6 +11,7 @@
 
 #include "model/labels.h"
 #include "model/log_line.h"
+#include "model/percent_encoding.h"
 #include "model/status_macros.h"
 
 namespace varve {
@@ -19,21 +20,6 @@ namespace {
 // Beyond the time the server was asked to keep a watch open.
 constexpr std::chrono::seconds kWatchGrace{30};
 constexpr std::chrono::seconds kListIdleTimeout{60};
-
-std::string PercentEncoded(std::string_view text) {
-  constexpr std::string_view kUnreserved = "-._~";
-  std::string out;
-  for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       kUnreserved.find(c) != std::string_view::npos;
-    if (plain) {
-      out += c;
-    } else {
-      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
-    }
-  }
-  return out;
-}
 
 absl::Status StatusError(const KubeStatus& status) {
   const std::string text =

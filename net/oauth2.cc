@@ -11,6 +11,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "model/percent_encoding.h"
 #include "model/status_macros.h"
 
 namespace varve {
@@ -19,29 +20,12 @@ namespace {
 constexpr int64_t kNanosPerSecondOfToken = 1'000'000'000;
 constexpr double kTokenSecondsMax = 1e9;
 
-// As Go's url.QueryEscape: letters, digits and `-_.~` stay, a blank becomes `+`.
-std::string QueryEscape(std::string_view text) {
-  std::string out;
-  for (const char raw : text) {
-    const auto c = static_cast<unsigned char>(raw);
-    const bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-                       c == '-' || c == '_' || c == '.' || c == '~';
-    if (plain) {
-      out += raw;
-    } else if (c == ' ') {
-      out += '+';
-    } else {
-      out += fmt::format("%{:02X}", c);
-    }
-  }
-  return out;
-}
-
 std::string FormText(std::vector<std::pair<std::string, std::string>> fields) {
   std::sort(fields.begin(), fields.end());
   std::string form;
   for (const auto& [name, value] : fields) {
-    form += fmt::format("{}{}={}", form.empty() ? "" : "&", QueryEscape(name), QueryEscape(value));
+    form +=
+        fmt::format("{}{}={}", form.empty() ? "" : "&", QueryEncoded(name), QueryEncoded(value));
   }
   return form;
 }
@@ -119,7 +103,7 @@ ClientRequest TokenRequest(const OAuth2Config& config, const std::string& secret
     if (!secret.empty()) form.emplace_back("client_secret", secret);
   } else {
     const std::string pair =
-        fmt::format("{}:{}", QueryEscape(config.client_id), QueryEscape(secret));
+        fmt::format("{}:{}", QueryEncoded(config.client_id), QueryEncoded(secret));
     request.headers.push_back({"Authorization", "Basic " + absl::Base64Escape(pair)});
   }
   request.body = FormText(std::move(form));

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "model/clock.h"
+#include "model/percent_encoding.h"
 #include "model/relabel.h"
 #include "model/status_macros.h"
 
@@ -28,31 +29,6 @@ uint64_t Fnv64a(std::string_view text, uint64_t hash = kFnvOffset) {
   return hash;
 }
 
-bool IsUnreserved(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-         c == '_' || c == '.' || c == '~';
-}
-
-void AppendEscaped(std::string_view text, std::string_view kept, std::string& out) {
-  for (const char c : text) {
-    if (IsUnreserved(c) || kept.find(c) != std::string_view::npos) {
-      out += c;
-    } else {
-      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
-    }
-  }
-}
-
-void AppendQueryEscaped(std::string_view text, std::string& out) {
-  for (const char c : text) {
-    if (c == ' ') {
-      out += '+';
-    } else {
-      AppendEscaped(std::string_view(&c, 1), "", out);
-    }
-  }
-}
-
 std::string TargetUrl(const ScrapeConfig& config, const Labels& labels) {
   std::map<std::string, std::vector<std::string>> params;
   for (const auto& [name, values] : config.params) params[name] = values;
@@ -65,15 +41,15 @@ std::string TargetUrl(const ScrapeConfig& config, const Labels& labels) {
   std::string url = fmt::format("{}://{}", labels.Get(kSchemeLabel), labels.Get(kAddressLabel));
   const std::string_view path = labels.Get(kMetricsPathLabel);
   if (!path.starts_with('/')) url += '/';
-  AppendEscaped(path, "/$&+,:;=@", url);
+  url += PercentEncoded(path, "/$&+,:;=@");
   char separator = '?';
   for (const auto& [name, values] : params) {
     for (const std::string& value : values) {
       url += separator;
       separator = '&';
-      AppendQueryEscaped(name, url);
+      url += QueryEncoded(name);
       url += '=';
-      AppendQueryEscaped(value, url);
+      url += QueryEncoded(value);
     }
   }
   return url;

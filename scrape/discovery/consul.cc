@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "model/mutex.h"
+#include "model/percent_encoding.h"
 #include "model/status_macros.h"
 #include "scrape/discovery/json_view.h"
 #include "scrape/discovery/target_labels.h"
@@ -27,17 +28,6 @@ namespace {
 constexpr std::string_view kConsulPrefix = "__meta_consul_";
 constexpr std::string_view kNodeMaintenance = "_node_maintenance";
 constexpr std::string_view kServiceMaintenance = "_service_maintenance:";
-
-std::string ConsulEscaped(std::string_view text) {
-  std::string out;
-  for (const char raw : text) {
-    const auto c = static_cast<unsigned char>(raw);
-    const bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-                       c == '-' || c == '_' || c == '.' || c == '~';
-    out += plain ? std::string(1, raw) : fmt::format("%{:02X}", c);
-  }
-  return out;
-}
 
 // The worst of an instance's checks: "maintenance", "critical", "warning", "passing", or "" for a
 // status that is none of these.
@@ -166,7 +156,7 @@ class ConsulWatcher : public std::enable_shared_from_this<ConsulWatcher> {
     if (key.first == What::kAgent) return BaseUrl() + "/v1/agent/self";
     std::string query;
     const auto add = [&query](std::string_view name, std::string_view value) {
-      query += fmt::format("{}{}={}", query.empty() ? "?" : "&", name, ConsulEscaped(value));
+      query += fmt::format("{}{}={}", query.empty() ? "?" : "&", name, PercentEncoded(value));
     };
     const auto add_any = [&add](std::string_view name, const std::string& value) {
       if (!value.empty()) add(name, value);
@@ -184,7 +174,7 @@ class ConsulWatcher : public std::enable_shared_from_this<ConsulWatcher> {
     }
     for (const std::string& tag : config_.tags) add("tag", tag);
     add_any("filter", config_.health_filter);
-    return fmt::format("{}/v1/health/service/{}{}", BaseUrl(), ConsulEscaped(key.second), query);
+    return fmt::format("{}/v1/health/service/{}{}", BaseUrl(), PercentEncoded(key.second), query);
   }
 
   void Ask(const Key& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "model/percent_encoding.h"
 #include "model/status_macros.h"
 #include "net/credentials.h"
 #include "scrape/discovery/docker_api.h"
@@ -32,17 +33,6 @@ std::string EscapedJson(std::string_view text) {
     } else {
       out += c;
     }
-  }
-  return out;
-}
-
-std::string PercentEncoded(std::string_view text) {
-  std::string out;
-  for (const char raw : text) {
-    const auto c = static_cast<unsigned char>(raw);
-    const bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-                       c == '-' || c == '_' || c == '.' || c == '~';
-    out += plain ? std::string(1, raw) : fmt::format("%{:02X}", c);
   }
   return out;
 }

@@ -8,6 +8,7 @@
 
 #include "http/message.h"
 #include "model/check.h"
+#include "model/percent_encoding.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
@@ -16,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string again;
   for (const auto& [name, value] : params.pairs()) {
     if (!again.empty()) again += "&";
-    again += varve::UrlEncode(name) + "=" + varve::UrlEncode(value);
+    again += varve::PercentEncoded(name) + "=" + varve::PercentEncoded(value);
   }
   varve::HttpParams reread;
   INVARIANT(varve::ParseUrlEncoded(again, reread));

@@ -14,6 +14,7 @@
 
 #include "http/message.h"
 #include "http/server.h"
+#include "model/percent_encoding.h"
 #include "remote/write.h"
 #include "rules/manager.h"
 #include "scrape/manager.h"
@@ -295,7 +296,8 @@ TEST_CASE("api: a query of 100 kB by POST") {
   std::string query = "up{instance=~\"a";
   for (int i = 0; query.size() < 100'000; ++i) query += fmt::format("|instance-{}", i);
   query += "\"}";
-  const TestResponse response = fixture.Post("/api/v1/query", "time=12&query=" + UrlEncode(query));
+  const TestResponse response =
+      fixture.Post("/api/v1/query", "time=12&query=" + PercentEncoded(query));
   CHECK(response.body ==
         R"({"status":"success","data":{"resultType":"vector","result":[)"
         R"({"metric":{"__name__":"up","instance":"a","job":"node"},"value":[12,"1"]}]}})");
@@ -497,7 +499,7 @@ TEST_CASE("api: formatted and parsed queries") {
 TEST_CASE("api: every kind of node of a parsed query") {
   ApiFixture fixture;
   const auto parsed = [&](std::string_view query) {
-    const std::string body = fixture.Get("/api/v1/parse_query?query=" + UrlEncode(query)).body;
+    const std::string body = fixture.Get("/api/v1/parse_query?query=" + PercentEncoded(query)).body;
     constexpr std::string_view kBefore = R"({"status":"success","data":)";
     REQUIRE(body.starts_with(kBefore));
     return body.substr(kBefore.size(), body.size() - kBefore.size() - 1);
