@@ -195,11 +195,13 @@ std::string BuiltinConfigYaml(std::string_view listen_address,
   return yaml;
 }
 
-absl::StatusOr<Config> BuiltinConfig(std::string_view listen_address) {
+absl::StatusOr<Config> BuiltinConfig(std::string_view listen_address,
+                                     const ConfigOptions& options) {
   const BuiltinSurroundings surroundings = {.node_exporter = AnswersLocally(kNodeExporterPort),
                                             .in_cluster = IsInKubernetes(),
                                             .account_dir = ServiceAccountDir()};
-  return ParseConfig(BuiltinConfigYaml(listen_address, surroundings), "built-in configuration");
+  return ParseConfig(BuiltinConfigYaml(listen_address, surroundings), "built-in configuration",
+                     options);
 }
 
 }  // namespace varve

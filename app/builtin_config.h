@@ -28,6 +28,7 @@ std::string BuiltinConfigYaml(std::string_view listen_address,
                               const BuiltinSurroundings& surroundings);
 
 // Looks around and returns the configuration for what it finds.
-absl::StatusOr<Config> BuiltinConfig(std::string_view listen_address);
+absl::StatusOr<Config> BuiltinConfig(std::string_view listen_address,
+                                     const ConfigOptions& options = {});
 
 }  // namespace varve

@@ -95,8 +95,8 @@ absl::StatusOr<Config> ReadConfig(YamlDocument& document, const ConfigOptions& o
   FieldReader fields(RootOf(document), "config.Config");
   // First of all, since the others inherit from it.
   const YAML::Node nothing;
-  config.global =
-      ReadGlobal(fields.Find("global").value_or(YamlValue(document, nothing, "global", 0)));
+  config.global = ReadGlobal(
+      fields.Find("global").value_or(YamlValue(document, nothing, "global", 0)), options);
   const bool legacy_names = config.global.scrape_defaults.legacy_names;
   if (const auto field = fields.Find("runtime")) CheckRuntime(*field);
   if (const auto field = fields.Find("rule_files")) {

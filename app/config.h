@@ -79,6 +79,9 @@ struct Config {
 
 struct ConfigOptions {
   bool agent_mode = false;
+  // Start times are read: without scrape_protocols, targets are asked for protobuf first.
+  bool start_times = false;
+  bool extra_scrape_metrics = false;  // What jobs that do not say have.
 };
 
 // Reads and checks a file and the scrape_config_files it names; relative paths in them are against

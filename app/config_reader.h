@@ -39,7 +39,7 @@ DiscoveryConfigs ReadDiscovery(FieldReader& fields, bool check_addresses);
 
 // Fields that are the same in `global` and in a scrape_config, on top of what `config` holds.
 void ReadScrapeDefaults(FieldReader& fields, ScrapeConfig& config);
-GlobalConfig ReadGlobal(const YamlValue& value);
+GlobalConfig ReadGlobal(const YamlValue& value, const ConfigOptions& options);
 ScrapeConfig ReadScrapeConfig(const YamlValue& value, const ScrapeConfig& defaults);
 // Checks that no two have the same name; `values` are those they were read from.
 void CheckJobNames(const std::vector<ScrapeConfig>& configs, const std::vector<YamlValue>& values);

@@ -250,11 +250,13 @@ void ReadScrapeDefaults(FieldReader& fields, ScrapeConfig& config) {
   set(config.limits.keep_dropped_targets, limits.keep_dropped_targets);
 }
 
-GlobalConfig ReadGlobal(const YamlValue& value) {
+GlobalConfig ReadGlobal(const YamlValue& value, const ConfigOptions& options) {
   FieldReader fields(value, "config.GlobalConfig");
   GlobalConfig config;
   ScrapeConfig& defaults = config.scrape_defaults;
   defaults.protocols = kDefaultProtocols;
+  defaults.start_times = options.start_times;
+  defaults.extra_scrape_metrics = options.extra_scrape_metrics;
   defaults.scrape_interval = 0;
   defaults.scrape_timeout = 0;
   fields.Duration("scrape_interval", defaults.scrape_interval);
@@ -272,7 +274,7 @@ GlobalConfig ReadGlobal(const YamlValue& value) {
   fields.Path("query_log_file", config.query_log_file);
   const bool own_protocols = fields.Has("scrape_protocols");
   ReadScrapeDefaults(fields, defaults);
-  if (!own_protocols && defaults.histograms.native) {
+  if (!own_protocols && (defaults.histograms.native || options.start_times)) {
     defaults.protocols.assign(kProtocols.begin(), kProtocols.end());
   }
   config.scrape_failure_log_file = defaults.scrape_failure_log_file;
@@ -292,7 +294,8 @@ ScrapeConfig ReadScrapeConfig(const YamlValue& value, const ScrapeConfig& defaul
   CheckTimes(fields, config, defaults);
   const bool own_protocols = fields.Has("scrape_protocols");
   ReadScrapeDefaults(fields, config);
-  if (!own_protocols && config.histograms.native && !defaults.histograms.native) {
+  if (!own_protocols && config.histograms.native && !defaults.histograms.native &&
+      config.protocols.front() != ScrapeProtocol::kPrometheusProto) {
     config.protocols.insert(config.protocols.begin(), ScrapeProtocol::kPrometheusProto);
   }
   ReadFallback(fields, config);

@@ -317,6 +317,7 @@ FlagsResult ParseFlags(int argc, const char* const* argv) {
       result.flags.config_file_given = !given[i].texts.empty();
     }
   }
+  if (result.flags.HasFeature("auto-reload-config")) result.flags.config_auto_reload = true;
   if (result.flags.values["agent"] == "true") return Error("agent mode is not available");
   return result;
 }

@@ -208,9 +208,9 @@ class Server {
 
 absl::StatusOr<Config> Server::ReadConfig() const {
   if (!flags_.config_file_given && !std::filesystem::exists(flags_.config_file)) {
-    return BuiltinConfig(flags_.web_listen_addresses.front());
+    return BuiltinConfig(flags_.web_listen_addresses.front(), ConfigOptionsOf(flags_));
   }
-  return LoadConfig(flags_.config_file);
+  return LoadConfig(flags_.config_file, ConfigOptionsOf(flags_));
 }
 
 DurationMs Server::RetentionOf(const Config& config) const {
@@ -289,6 +289,8 @@ absl::Status Server::OpenLayers(const Config& config) {
   db_options.size_retention = SizeRetentionOf(config);
   db_options.out_of_order_window = config.storage.out_of_order_time_window;
   db_options.exemplars_max = config.storage.exemplars_max;
+  db_options.store_start_times = StoresStartTimes(flags_);
+  db_options.zero_at_start_time = StartsWithZeros(flags_);
   db_options.memory = &memory_;
   SizeByMemory(memory_.limit(), db_options);
   db_options.reserve_bytes = kReserveBytes;
@@ -525,6 +527,7 @@ int RunServer(const Flags& flags) {
   for (const std::string& flag : flags.without_effect) {
     spdlog::warn(LogLine("This flag has no effect in Varve", {{"flag", "--" + flag}}));
   }
+  LogFeatures(flags);
   auto server = std::make_unique<Server>(flags);
   const int open_code = server->Open();
   if (open_code == 0) WaitForEnd(*server, flags);

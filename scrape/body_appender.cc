@@ -109,15 +109,18 @@ absl::Status BodyAppender::AppendBody(std::string_view body, ExpositionFormat fo
     reader =
         &proto.emplace(body, ProtoParserOptions{histograms_.native, histograms_.always_classic});
   } else {
-    reader =
-        &text.emplace(body, format == ExpositionFormat::kOpenMetricsText ? TextFormat::kOpenMetrics
-                                                                         : TextFormat::kPrometheus);
+    reader = &text.emplace(body,
+                           format == ExpositionFormat::kOpenMetricsText ? TextFormat::kOpenMetrics
+                                                                        : TextFormat::kPrometheus,
+                           TextParserOptions{.start_times = config_.start_times});
   }
   if (histograms_.convert_classic) {
     reader = &converter.emplace(*reader, histograms_.always_classic);
   }
   const bool by_text = text.has_value() && !converter.has_value();
-  Scrape scrape{*reader, by_text ? &*text : nullptr, appender, scrape_time, counts};
+  const bool expects_lines =
+      by_text && !(config_.start_times && format == ExpositionFormat::kOpenMetricsText);
+  Scrape scrape{*reader, by_text ? &*text : nullptr, expects_lines, appender, scrape_time, counts};
   cache_.Begin();
   RETURN_IF_ERROR(AppendEntries(scrape));
   if (counts.sample_limit_exceeded) {
@@ -158,7 +161,7 @@ absl::Status BodyAppender::AppendEntries(Scrape& scrape) {
 }
 
 bool BodyAppender::AppendExpectedLine(Scrape& scrape, absl::Status& status) {
-  if (scrape.text == nullptr) return false;
+  if (!scrape.expects_lines) return false;
   SeriesCache::Entry* const entry = cache_.Expected();
   if (entry == nullptr) return false;
   if (entry->kind <= SeriesCache::kDropped) {
@@ -229,7 +232,7 @@ absl::Status BodyAppender::AppendSample(Scrape& scrape, SeriesCache::Entry& entr
     return absl::OkStatus();
   }
   if (scrape.text != nullptr && entry.ref != 0 && !own_time && !reader.has_exemplars()) {
-    known_.push_back({SeriesRef{entry.ref}, scrape.time, reader.value(), 0});
+    known_.push_back({SeriesRef{entry.ref}, scrape.time, reader.value(), reader.start_time()});
     known_lines_.push_back({scrape.text->text(), cache_.IndexOf(entry), reader.type()});
     return absl::OkStatus();
   }
@@ -269,11 +272,12 @@ absl::StatusOr<bool> BodyAppender::Store(Scrape& scrape, SeriesCache::Entry& ent
 
 absl::StatusOr<SeriesRef> BodyAppender::StoreValue(Scrape& scrape, const Histogram* histogram,
                                                    SeriesRef ref, const Labels& labels,
-                                                   TimestampMs time) {
+                                                   TimestampMs time) const {
+  const TimestampMs start_time = config_.start_times ? scrape.reader.start_time() : 0;
   if (histogram == nullptr) {
-    return scrape.appender.Append(ref, labels, time, scrape.reader.value());
+    return scrape.appender.Append(ref, labels, time, scrape.reader.value(), start_time);
   }
-  return scrape.appender.AppendHistogram(ref, labels, time, *histogram);
+  return scrape.appender.AppendHistogram(ref, labels, time, *histogram, start_time);
 }
 
 absl::Status BodyAppender::StoreKnown(Scrape& scrape) {
@@ -297,8 +301,8 @@ absl::Status BodyAppender::StoreForgotten(Scrape& scrape, const KnownSample& sam
   TextParser reader = *scrape.text;
   reader.Return(line.text, line.type);
   ASSIGN_OR_RETURN(const Labels labels, BuildLabels(reader, scrape.counts));
-  ASSIGN_OR_RETURN(const SeriesRef ref,
-                   scrape.appender.Append(kNoSeries, labels, sample.time, sample.value));
+  ASSIGN_OR_RETURN(const SeriesRef ref, scrape.appender.Append(kNoSeries, labels, sample.time,
+                                                               sample.value, sample.start_time));
   cache_.At(line.entry).ref = static_cast<uint64_t>(ref);
   return absl::OkStatus();
 }

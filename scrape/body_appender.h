@@ -62,7 +62,8 @@ class BodyAppender {
  private:
   struct Scrape {
     ExpositionReader& reader;
-    TextParser* text;  // The same reader, if lines can be known by their text.
+    TextParser* text;    // The same reader, if lines can be known by their text.
+    bool expects_lines;  // Whether known lines may be read without looking at their labels.
     Appender& appender;
     TimestampMs time;
     AppendCounts& counts;
@@ -81,9 +82,8 @@ class BodyAppender {
   // The sample goes to the storage; false if it was refused without failing the scrape.
   absl::StatusOr<bool> Store(Scrape& scrape, SeriesCache::Entry& entry, const Labels& labels,
                              TimestampMs time);
-  static absl::StatusOr<SeriesRef> StoreValue(Scrape& scrape, const Histogram* histogram,
-                                              SeriesRef ref, const Labels& labels,
-                                              TimestampMs time);
+  absl::StatusOr<SeriesRef> StoreValue(Scrape& scrape, const Histogram* histogram, SeriesRef ref,
+                                       const Labels& labels, TimestampMs time) const;
   absl::Status StoreExemplars(Scrape& scrape, const SeriesCache::Entry& entry);
   // Samples whose series are known wait for one another, so that storage takes them at once.
   absl::Status StoreKnown(Scrape& scrape);

@@ -206,6 +206,8 @@ struct ScrapeConfig {
   std::vector<RelabelRule> relabel_rules;
   std::vector<RelabelRule> metric_relabel_rules;
   DiscoveryConfigs discovery;
+  // Not from the file, the same in all: whether start times are read and stored.
+  bool start_times = false;
 
   friend bool operator==(const ScrapeConfig&, const ScrapeConfig&) = default;
 };

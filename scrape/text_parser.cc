@@ -80,6 +80,15 @@ constexpr std::array<TypeName, 9> kTypeNames = {{
     {"unknown", MetricType::kUnknown, true},
 }};
 
+constexpr std::string_view kCreatedSuffix = "_created";
+constexpr double kStartSecondsMax = 9.2e15;  // More milliseconds than a timestamp holds.
+
+// Whether metrics of this type count from a moment on.
+bool HasStart(MetricType type) {
+  return type == MetricType::kCounter || type == MetricType::kHistogram ||
+         type == MetricType::kSummary;
+}
+
 bool IsBound(MetricType type, std::string_view label) {
   return (label == kBucketLabel && type == MetricType::kHistogram) ||
          (label == "quantile" && type == MetricType::kSummary);
@@ -87,8 +96,12 @@ bool IsBound(MetricType type, std::string_view label) {
 
 }  // namespace
 
-TextParser::TextParser(std::string_view body, TextFormat format)
-    : begin_(body.data()), end_(body.data() + body.size()), format_(format), position_(begin_) {}
+TextParser::TextParser(std::string_view body, TextFormat format, TextParserOptions options)
+    : begin_(body.data()),
+      end_(body.data() + body.size()),
+      format_(format),
+      start_times_(options.start_times && format == TextFormat::kOpenMetrics),
+      position_(begin_) {}
 
 uint64_t TextParser::KeyHash() const { return HashText(text_); }
 
@@ -164,9 +177,16 @@ absl::StatusOr<LineKind> TextParser::Next() {
     }
     if (saw_eof_) return ErrorAt(position_, "unexpected data after # EOF");
     RETURN_IF_ERROR(CheckLength(position_));
-    if (*position_ != '#') return ReadSeries();
+    if (*position_ != '#') {
+      if (!start_times_) return ReadSeries();
+      RETURN_IF_ERROR(ReadSeries().status());
+      if (IsCreated()) continue;
+      start_time_ = FindStartTime();
+      return LineKind::kSeries;
+    }
     LineKind kind = LineKind::kEnd;
     ASSIGN_OR_RETURN(const bool is_metadata, ReadComment(kind));
+    starts_read_ = false;
     if (is_metadata) return kind;
   }
 }
@@ -219,6 +239,55 @@ absl::StatusOr<LineKind> TextParser::ReadSeries() {
   if (!ReadTail(p, &error)) return error;
   spans_valid_ = true;
   return LineKind::kSeries;
+}
+
+std::string_view TextParser::SeriesName() const {
+  for (const LabelSpan& span : spans_) {
+    if (span.name.empty()) return span.value;
+  }
+  return {};
+}
+
+bool TextParser::IsCreated() const {
+  return HasStart(type_) && SeriesName().ends_with(kCreatedSuffix);
+}
+
+// The labels in any order, without those that tell the series of one metric apart.
+uint64_t TextParser::IdentityHash() const {
+  uint64_t hash = 0;
+  for (const LabelSpan& span : spans_) {
+    if (span.name.empty() || IsBound(type_, span.name)) continue;
+    hash += XXH3_64bits_withSeed(span.value.data(), span.value.size(), HashText(span.name));
+  }
+  return hash;
+}
+
+// They may stand before or behind the series they belong to. What is malformed is left to Next().
+void TextParser::ReadStartTimes() {
+  starts_read_ = true;
+  starts_.clear();
+  const std::string created = metric_ + std::string(kCreatedSuffix);
+  const char* next = nullptr;
+  for (const char* line = line_; line < end_ && *line != '#'; line = next) {
+    const char* const stop = LineEnd(line);
+    next = std::min(stop + 1, end_);
+    const std::string_view text(line, stop - line);
+    if (text.size() > kExpositionLineBytesMax || text.find(kCreatedSuffix) == text.npos) continue;
+    TextParser one(std::string_view(line, next - line), format_);
+    one.line_ = line;
+    one.type_ = type_;
+    if (!one.ReadSeries().ok() || one.SeriesName() != created) continue;
+    if (!(std::fabs(one.value_) < kStartSecondsMax)) continue;
+    starts_.try_emplace(one.IdentityHash(), static_cast<TimestampMs>(one.value_ * kSecond));
+  }
+}
+
+TimestampMs TextParser::FindStartTime() {
+  if (!HasStart(type_) || !SeriesName().starts_with(metric_)) return 0;
+  if (!starts_read_) ReadStartTimes();
+  if (starts_.empty()) return 0;
+  const auto start = starts_.find(IdentityHash());
+  return start == starts_.end() ? 0 : start->second;
 }
 
 // Reads up to the byte behind the closing brace.

@@ -8,6 +8,7 @@
 // is left. Errors are InvalidArgument, worded as Prometheus words them, with the line's number.
 #pragma once
 
+#include <absl/container/flat_hash_map.h>
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
@@ -30,10 +31,17 @@ inline constexpr size_t kExpositionErrorBytesMax = 128;
 
 enum class TextFormat { kPrometheus, kOpenMetrics };
 
+struct TextParserOptions {
+  // Whether the `_created` samples of OpenMetrics' counters, histograms and summaries are no
+  // entries but start times: those of the series of their metric with their labels. Lines are then
+  // to be read with Next() alone.
+  bool start_times = false;
+};
+
 // Views handed out point into the body.
 class TextParser final : public ExpositionReader {
  public:
-  TextParser(std::string_view body, TextFormat format);
+  TextParser(std::string_view body, TextFormat format, TextParserOptions options = {});
 
   // Reads the next line that says something; blank lines and other comments are skipped.
   absl::StatusOr<LineKind> Next() override;
@@ -75,6 +83,13 @@ class TextParser final : public ExpositionReader {
   absl::Status CheckLength(const char* line) const;
 
   absl::StatusOr<LineKind> ReadSeries();
+  // Of start times. Whether the current series is one, and what it and its metric's series share.
+  bool IsCreated() const;
+  std::string_view SeriesName() const;
+  uint64_t IdentityHash() const;
+  // Reads those in the lines up to the next metric.
+  void ReadStartTimes();
+  TimestampMs FindStartTime();
   absl::StatusOr<const char*> ScanLabels(const char* p);
   absl::StatusOr<const char*> ScanLabel(const char* p);
   absl::StatusOr<const char*> ScanQuoted(const char* p, std::string_view& text, bool& escaped,
@@ -99,6 +114,7 @@ class TextParser final : public ExpositionReader {
   const char* const begin_;
   const char* const end_;
   const TextFormat format_;
+  const bool start_times_;
   const char* position_;        // Start of what is not read yet.
   const char* line_ = nullptr;  // Start of the current line.
   bool saw_eof_ = false;        // OpenMetrics' `# EOF`.
@@ -108,6 +124,9 @@ class TextParser final : public ExpositionReader {
   bool spans_valid_ = false;              // Whether spans_ are those of text_.
   const char* exemplar_begin_ = nullptr;  // At its `{`.
   const char* exemplar_end_ = nullptr;
+  // Of the current metric by IdentityHash(), from the first of its series on.
+  absl::flat_hash_map<uint64_t, TimestampMs> starts_;
+  bool starts_read_ = false;
 };
 
 // Reads a sample's value as Go's ParseFloat does, without hexadecimal and underscores. Returns the

@@ -23,6 +23,7 @@ class HeadAppender : public Appender {
         write_path_(engine.write_path),
         exemplars_(engine.exemplars),
         counters_(*engine.counters),
+        options_(engine.options),
         window_(window),
         buffers_(write_path_.TakeBuffers()),
         batch_(buffers_->batch) {
@@ -41,6 +42,7 @@ class HeadAppender : public Appender {
     AppendError error = AppendError::kNone;
     ASSIGN_OR_RETURN(
         const SeriesRef found, WithSeries(ref, labels, [&](uint64_t id, SeriesRecord& record) {
+          if (start_time != 0) AcceptZero(id, labels, record, time, start_time, nullptr);
           const LastSample last = LastOf(record);
           if (IsStaleNan(value) && last.exists && last.is_histogram) {
             // The end of a histogram series is a stale histogram, so that it stays one.
@@ -81,6 +83,7 @@ class HeadAppender : public Appender {
     AppendError error = AppendError::kNone;
     ASSIGN_OR_RETURN(
         const SeriesRef found, WithSeries(ref, labels, [&](uint64_t id, SeriesRecord& record) {
+          if (start_time != 0) AcceptZero(id, labels, record, time, start_time, &histogram);
           error = AcceptHistogram(id, labels, record, LastOf(record), time, histogram, start_time);
         }));
     return Result(found, error);
@@ -212,7 +215,8 @@ class HeadAppender : public Appender {
     if (!record.logged || !record.has_samples || tails_.has_value() || window_.late_window != 0 ||
         record.pending.load(std::memory_order_relaxed) != 0 || record.last_is_histogram ||
         sample.time <= record.chunk.last_time || sample.time < window_.min ||
-        sample.time > window_.max || sample.time > kStoredTimeMax) {
+        sample.time > window_.max || sample.time > kStoredTimeMax ||
+        (sample.start_time != 0 && options_.zero_at_start_time)) {
       return false;
     }
     record.AddPending(1);
@@ -238,14 +242,39 @@ class HeadAppender : public Appender {
     return error;
   }
 
+  // A zero where the sample at `time` starts, unless the series has something at or after that
+  // place; nobody is told if there is no room for one.
+  void AcceptZero(uint64_t id, const Labels& labels, SeriesRecord& record, TimestampMs time,
+                  TimestampMs start_time, const Histogram* histogram) {
+    if (!options_.zero_at_start_time || start_time >= time || time < -kStoredTimeMax) return;
+    NoteFirst(time);
+    // Before the head has a time, the sample's own bounds it.
+    const TimestampMs min =
+        window_.min == kMinTimestamp ? time - options_.head_window : window_.min;
+    const LastSample last = LastOf(record);
+    if (start_time < min || (last.exists && start_time <= last.time)) return;
+    if (histogram == nullptr) {
+      AcceptFloat(id, labels, record, last, start_time, 0, 0);
+      return;
+    }
+    Histogram zero;
+    zero.integer_counts = histogram->integer_counts;
+    zero.reset_hint = ResetHint::kReset;
+    zero.schema = histogram->schema;
+    zero.zero_threshold = histogram->zero_threshold;
+    zero.custom_bounds = histogram->custom_bounds;
+    AcceptHistogram(id, labels, record, last, start_time, zero, 0);
+  }
+
   // In an empty head the first sample says where late ones begin.
   void NoteFirst(TimestampMs time) {
     if (window_.late_window == 0 || time > window_.max || time < -kStoredTimeMax) return;
     window_.late_min = batch_.late_min = time - std::exchange(window_.late_window, 0);
   }
 
-  static TimestampMs KnownStart(TimestampMs start_time) {
-    return start_time > kStoredTimeMax || start_time < -kStoredTimeMax ? 0 : start_time;
+  TimestampMs KnownStart(TimestampMs start_time) const {
+    const bool known = start_time <= kStoredTimeMax && start_time >= -kStoredTimeMax;
+    return known && options_.store_start_times ? start_time : 0;
   }
 
   // Keeps the record from leaving, and has the log name its series if none did.
@@ -259,6 +288,7 @@ class HeadAppender : public Appender {
   WritePath& write_path_;
   ExemplarStore& exemplars_;
   AtomicCounters& counters_;
+  const DbOptions& options_;
   AppendWindow window_;
   std::unique_ptr<AppendBuffers> buffers_;
   Batch& batch_;

@@ -65,6 +65,12 @@ struct DbOptions {
   // than this; 0 = none are.
   DurationMs out_of_order_window = 0;
 
+  // Whether the start times samples come with are kept.
+  bool store_start_times = true;
+  // Whether a series gets a zero at its samples' start time (of a histogram, one without
+  // observations): what it was before its first increment. Only where that is in order.
+  bool zero_at_start_time = false;
+
   // A log epoch ends at this size or age; a head checkpoint then makes the epochs before it
   // superfluous, so these bound what a restart replays.
   uint64_t log_epoch_bytes = 64 << 20;

@@ -55,6 +55,11 @@ TEST_CASE("flags: both spellings of values, repetition, negation") {
   CHECK(flags.values.at("web.enable-lifecycle") == "true");
 }
 
+TEST_CASE("flags: reloading of itself was a feature once") {
+  CHECK_FALSE(Parse({"--enable-feature=a"}).flags.config_auto_reload);
+  CHECK(Parse({"--enable-feature=a,auto-reload-config"}).flags.config_auto_reload);
+}
+
 TEST_CASE("flags: what has no effect is named, not refused") {
   const FlagsResult result =
       Parse({"--storage.tsdb.wal-compression", "--auto-gomemlimit.ratio=0.8"});

@@ -77,6 +77,35 @@ scrape_configs:
   CHECK(b.discovery.static_configs[0].labels == Labels::Of({{"team", "t"}}));
 }
 
+TEST_CASE("config: with start times targets are asked for protobuf first") {
+  const std::string yaml =
+      "scrape_configs: [{job_name: a}, {job_name: b, scrape_protocols: [PrometheusText0.0.4]}, "
+      "{job_name: c, scrape_native_histograms: true}]\n";
+  const auto config = ParseConfig(yaml, "p.yml", {.start_times = true});
+  REQUIRE(config.ok());
+  for (const size_t job : {0, 2}) {
+    const ScrapeConfig& scrape = config->scrape_configs[job];
+    CHECK(scrape.start_times);
+    CHECK(scrape.protocols.size() == 5);
+    CHECK(scrape.protocols[0] == ScrapeProtocol::kPrometheusProto);
+  }
+  CHECK(config->scrape_configs[1].protocols == std::vector{ScrapeProtocol::kPrometheusText0_0_4});
+  const auto global = ParseConfig("global: {scrape_protocols: [PrometheusText0.0.4]}\n" + yaml,
+                                  "p.yml", {.start_times = true});
+  REQUIRE(global.ok());
+  CHECK(global->scrape_configs[0].protocols == std::vector{ScrapeProtocol::kPrometheusText0_0_4});
+  CHECK_FALSE(Parsed(yaml).scrape_configs[0].start_times);
+}
+
+TEST_CASE("config: a feature turns extra metrics on where a job does not say") {
+  const auto config =
+      ParseConfig("scrape_configs: [{job_name: a}, {job_name: b, extra_scrape_metrics: false}]\n",
+                  "p.yml", {.extra_scrape_metrics = true});
+  REQUIRE(config.ok());
+  CHECK(config->scrape_configs[0].extra_scrape_metrics);
+  CHECK_FALSE(config->scrape_configs[1].extra_scrape_metrics);
+}
+
 TEST_CASE("config: external labels expand the environment") {
   setenv("VARVE_TEST_VALUE", "home", 1);
   const Config config = Parsed(R"(

@@ -39,11 +39,20 @@ void Read(std::string_view body, varve::TextFormat format) {
   }
 }
 
+void ReadStartTimes(std::string_view body) {
+  varve::TextParser parser(body, varve::TextFormat::kOpenMetrics, {.start_times = true});
+  for (;;) {
+    const absl::StatusOr<varve::LineKind> kind = parser.Next();
+    if (!kind.ok() || *kind == varve::LineKind::kEnd) return;
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
   const std::string_view body(reinterpret_cast<const char*>(data), bytes);
   Read(body, varve::TextFormat::kPrometheus);
   Read(body, varve::TextFormat::kOpenMetrics);
+  ReadStartTimes(body);
   return 0;
 }

@@ -371,6 +371,48 @@ TEST_CASE("body appender: classic histograms are converted, steady and gone") {
   CHECK(scraper.Scrape(body(2), 5000)[0] == "error: histogram bucket limit exceeded");
 }
 
+TEST_CASE("body appender: start times of OpenMetrics text") {
+  ScrapeConfig config;
+  Scraper scraper(config);
+  scraper.format = ExpositionFormat::kOpenMetricsText;
+  const std::string body =
+      "# TYPE c counter\nc_total{a=\"1\"} 3\nc_created{a=\"1\"} 0.5\n# TYPE g gauge\ng 2\n# EOF\n";
+  const std::string total = R"(c_total{a="1", instance="i", job="j"} 3@)";
+  const std::string created = R"(c_created{a="1", instance="i", job="j"} 0.5@)";
+  CHECK(scraper.Scrape(body, 1000) == Texts{total + "1000", created + "1000", S("g") + " 2@1000"});
+  scraper.config_.start_times = true;
+  CHECK(scraper.Scrape(body, 2000) ==
+        Texts{total + "2000 since 500", S("g") + " 2@2000",
+              created.substr(0, created.find(' ')) + R"( instance="i", job="j"} stale@2000)"});
+  CHECK(scraper.counts.scraped == 2);
+  const uint64_t built = scraper.storage.label_appends();
+  CHECK(scraper.Scrape(body, 3000) == Texts{total + "3000 since 500", S("g") + " 2@3000"});
+  CHECK(scraper.storage.label_appends() == built);
+  scraper.storage.ForgetSeries();
+  CHECK(scraper.Scrape(body, 4000) == Texts{total + "4000 since 500", S("g") + " 2@4000"});
+  scraper.config_.histograms.convert_classic = true;
+  const Texts converted = scraper.Scrape(
+      "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\nh_created 4\n# EOF\n",
+      5000);
+  CHECK(converted[0] == S("h") + " {count:1, sum:1, [-Inf,+Inf]:1}i-53@5000 since 4000");
+}
+
+TEST_CASE("body appender: start times of protobuf") {
+  std::string counter;
+  {
+    protozero::pbf_writer out(counter);
+    out.add_double(1, 3);
+    out.add_message(3, testing::ProtoTimestamp(500));
+  }
+  const std::string body =
+      testing::ProtoBody({testing::ProtoFamily("c", 0, {testing::ProtoMetric({}, 3, counter)})});
+  Scraper scraper;
+  scraper.format = ExpositionFormat::kProtobuf;
+  CHECK(scraper.Scrape(body, 1000) == Texts{S("c") + " 3@1000"});
+  scraper.config_.start_times = true;
+  CHECK(scraper.Scrape(body, 2000) == Texts{S("c") + " 3@2000 since 500"});
+}
+
 TEST_CASE("body appender: storage forgets some of the series that wait for one another") {
   Scraper scraper;
   const std::string body = "# TYPE s summary\ns{quantile=\"1\"} 1\na 1\nb 1\n";

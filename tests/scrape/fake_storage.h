@@ -29,12 +29,14 @@ class FakeStorage : public Appendable {
     TimestampMs time = 0;
     double value = 0;
     std::string histogram;  // As text; empty for a float.
+    TimestampMs start_time = 0;
   };
 
   std::unique_ptr<Appender> NewAppender() override { return std::make_unique<FakeAppender>(*this); }
 
   // `series value@time` of each committed sample since the last call, without those whose series
-  // name starts with `without`. A staleness marker prints as `stale`.
+  // name starts with `without`. A staleness marker prints as `stale`, a start time as ` since
+  // TIME`.
   std::vector<std::string> TakeTexts(std::string_view without = "scrape_") {
     MutexLock lock(mutex_);
     std::vector<std::string> texts;
@@ -44,6 +46,7 @@ class FakeStorage : public Appendable {
                                 : IsStaleNan(sample.value) ? "stale"
                                                            : FormatFloat(sample.value);
       texts.push_back(fmt::format("{} {}@{}", sample.series, value, sample.time));
+      if (sample.start_time != 0) texts.back() += fmt::format(" since {}", sample.start_time);
     }
     committed_.clear();
     return texts;
@@ -86,7 +89,7 @@ class FakeStorage : public Appendable {
     explicit FakeAppender(FakeStorage& storage) : storage_(storage) {}
 
     absl::StatusOr<SeriesRef> Append(SeriesRef ref, const Labels& labels, TimestampMs time,
-                                     double value, TimestampMs) override {
+                                     double value, TimestampMs start_time) override {
       MutexLock lock(storage_.mutex_);
       ASSIGN_OR_RETURN(ref, FindOrMake(ref, labels));
       const std::string& series = storage_.labels_[ref];
@@ -98,18 +101,20 @@ class FakeStorage : public Appendable {
           std::bit_cast<uint64_t>(value) != std::bit_cast<uint64_t>(last->second.value)) {
         return AppendErrorStatus(AppendError::kDuplicateTimestamp);
       }
-      pending_.push_back({series, time, value, ""});
+      pending_.push_back({series, time, value, "", start_time});
       return ref;
     }
     absl::StatusOr<SeriesRef> AppendHistogram(SeriesRef ref, const Labels& labels, TimestampMs time,
-                                              const Histogram& histogram, TimestampMs) override {
+                                              const Histogram& histogram,
+                                              TimestampMs start_time) override {
       MutexLock lock(storage_.mutex_);
       const absl::Status valid = histogram.Validate();
       if (!valid.ok()) return AppendErrorStatus(AppendError::kInvalidHistogram, MessageOf(valid));
       ASSIGN_OR_RETURN(ref, FindOrMake(ref, labels));
       pending_.push_back({storage_.labels_[ref], time, 0,
                           fmt::format("{}{}{}", histogram.ToString(),
-                                      histogram.integer_counts ? "i" : "f", histogram.schema)});
+                                      histogram.integer_counts ? "i" : "f", histogram.schema),
+                          start_time});
       return ref;
     }
     absl::Status AppendExemplar(SeriesRef ref, const Labels&, const Exemplar& exemplar) override {

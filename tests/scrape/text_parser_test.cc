@@ -20,8 +20,9 @@ namespace varve {
 namespace {
 
 // One text per entry: `labels value@time #exemplar`, `HELP metric text`, or the error.
-std::vector<std::string> Dump(std::string_view body, TextFormat format = TextFormat::kPrometheus) {
-  TextParser parser(body, format);
+std::vector<std::string> Dump(std::string_view body, TextFormat format = TextFormat::kPrometheus,
+                              TextParserOptions options = {}) {
+  TextParser parser(body, format, options);
   std::vector<std::string> entries;
   for (;;) {
     const absl::StatusOr<LineKind> kind = parser.Next();
@@ -52,6 +53,7 @@ std::vector<std::string> Dump(std::string_view body, TextFormat format = TextFor
         std::string entry =
             fmt::format("{} {}", Labels::FromPairs(pairs).ToString(), FormatFloat(parser.value()));
         if (parser.has_time()) entry += fmt::format("@{}", parser.time());
+        if (parser.start_time() != 0) entry += fmt::format(" since {}", parser.start_time());
         if (parser.has_exemplars()) {
           const auto exemplar = parser.ReadExemplar();
           entry += exemplar.ok() ? fmt::format(" #{} {}@{}", exemplar->labels.ToString(),
@@ -229,6 +231,60 @@ TEST_CASE("text parser: malformed lines are named") {
     CAPTURE(one.first);
     CHECK(Dump(one.first).back() == one.second);
   }
+}
+
+// Entries but for metadata, with start times.
+Entries Started(std::string_view body, TextFormat format = TextFormat::kOpenMetrics) {
+  Entries entries = Dump(body, format, {.start_times = true});
+  std::erase_if(entries, [](const std::string& entry) { return entry.starts_with("TYPE "); });
+  return entries;
+}
+
+TEST_CASE("text parser: created samples are the start times of their metric's series") {
+  const std::string counters =
+      "# TYPE c counter\n"
+      "c_total{a=\"1\",b=\"x\"} 5 9\nc_created{b=\"x\",a=\"1\"} 1.5\n"
+      "c_created{a=\"2\"} 2 # {id=\"x\"} 1\nc_total{a=\"2\"} 6 # {id=\"x\"} 1\n"
+      "c_total{a=\"3\"} 7\n";
+  CHECK(Started(counters + "# EOF\n") == Entries{R"(c_total{a="1", b="x"} 5@9000 since 1500)",
+                                                 R"(c_total{a="2"} 6 since 2000 #{id="x"} 1@0)",
+                                                 R"(c_total{a="3"} 7)"});
+  CHECK(Dump(counters + "# EOF\n", TextFormat::kOpenMetrics).size() == 6);
+  CHECK(Started("# TYPE h histogram\n"
+                "h_bucket{a=\"1\",le=\"1.0\"} 1\nh_bucket{a=\"1\",le=\"+Inf\"} 2\n"
+                "h_count{a=\"1\"} 2\nh_sum{a=\"1\"} 3\nh_created{a=\"1\"} 1700000000.123\n"
+                "# TYPE s summary\n"
+                "s{quantile=\"0.5\"} 1\ns_count 2\ns_created 3\n# EOF\n") ==
+        Entries{R"(h_bucket{a="1", le="1.0"} 1 since 1700000000123)",
+                R"(h_bucket{a="1", le="+Inf"} 2 since 1700000000123)",
+                R"(h_count{a="1"} 2 since 1700000000123)", R"(h_sum{a="1"} 3 since 1700000000123)",
+                R"(s{quantile="0.5"} 1 since 3000)", "s_count 2 since 3000"});
+  CHECK(Started("# TYPE \"a.b\" counter\n{\"a.b_total\",x=\"1\"} 1\n"
+                "{\"a.b_created\",x=\"1\"} 5\n# EOF\n") ==
+        Entries{R"({"a.b_total", x="1"} 1 since 5000)"});
+}
+
+TEST_CASE("text parser: what is no start time") {
+  // Of other types and in the other format it is a series like others.
+  CHECK(Started("# TYPE g gauge\ng 1\ng_created 5\n# EOF\n") == Entries{"g 1", "g_created 5"});
+  CHECK(Started("c_total 1\nc_created 5\n# EOF\n") == Entries{"c_total 1", "c_created 5"});
+  CHECK(Started("# TYPE c counter\nc_total 1\nc_created 5\n", TextFormat::kPrometheus) ==
+        Entries{"c_total 1", "c_created 5"});
+  // Behind the next metric, of another metric, without a time: none.
+  CHECK(Started("# TYPE c counter\nc_total 1\n# TYPE d counter\nd_total 2\nc_created 5\n"
+                "d_created 1e17\n# EOF\n") == Entries{"c_total 1", "d_total 2"});
+  CHECK(Started("# TYPE c counter\nc_total 1\nc_created NaN\n# EOF\n") == Entries{"c_total 1"});
+  CHECK(Started("# TYPE c counter\nc_total 1\nc_total{a=\"c_created 5\"} 2\n# EOF\n") ==
+        Entries{"c_total 1", R"(c_total{a="c_created 5"} 2)"});
+  // The last metric's do not stay.
+  CHECK(Started("# TYPE c counter\nc_total 1\nc_created 5\n# TYPE c_d counter\nc_d_total 1\n"
+                "# TYPE g gauge\ng 1\n# EOF\n") ==
+        Entries{"c_total 1 since 5000", "c_d_total 1", "g 1"});
+  // Malformed ones are refused where they stand.
+  CHECK(Started("# TYPE c counter\nc_total 1\nc_created x\n# EOF\n").back().find("(line 3)") !=
+        std::string::npos);
+  CHECK(Started("# TYPE c counter\nc_total 1\nc_created 5").back().find("(line 3)") !=
+        std::string::npos);
 }
 
 TEST_CASE("text parser: hostile bodies are refused or read, never more") {

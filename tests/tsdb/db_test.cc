@@ -256,6 +256,95 @@ TEST_CASE_FIXTURE(DbFixture, "histograms: stored, validated, ended by a stale hi
   CHECK(ReadAll(*db) == expected);
 }
 
+TEST_CASE_FIXTURE(DbFixture, "start times: kept or not") {
+  for (const bool kept : {true, false}) {
+    CAPTURE(kept);
+    options.path = dir.path() + (kept ? "/kept" : "/dropped");
+    options.store_start_times = kept;
+    const auto db = MustOpen(options, clock);
+    const auto appender = db->NewAppender();
+    const absl::StatusOr<SeriesRef> up = appender->Append(kNoSeries, kUp, kBegin, 5, kBegin - 10);
+    REQUIRE(up.ok());
+    REQUIRE(appender->AppendHistogram(kNoSeries, kDown, kBegin, Histogram(), kBegin - 10).ok());
+    REQUIRE(appender->Commit().ok());
+    const auto second = db->NewAppender();
+    const std::vector<KnownSample> known = {{*up, kBegin + 1, 6, kBegin - 10}};
+    absl::Status refused;
+    REQUIRE(second->AppendKnown(known, refused) == 1);
+    REQUIRE(second->Commit().ok());
+    const TimestampMs start = kept ? kBegin - 10 : 0;
+    CHECK(
+        ReadAll(*db) ==
+        Contents{{kUp.ToString(), {SampleText(kBegin, 5, start), SampleText(kBegin + 1, 6, start)}},
+                 {kDown.ToString(), {SampleText(kBegin, Histogram(), start)}}});
+  }
+}
+
+// Goal: what counted from a start time begins with a zero there, once, and only in order.
+TEST_CASE_FIXTURE(DbFixture, "start times: a zero where a series starts") {
+  options.store_start_times = false;
+  options.zero_at_start_time = true;
+  options.out_of_order_window = kHour;  // Does not let late zeros in.
+  const auto db = MustOpen(options, clock);
+  const auto append = [&](const Labels& labels, TimestampMs time, double value, TimestampMs start) {
+    const auto appender = db->NewAppender();
+    const absl::StatusOr<SeriesRef> ref = appender->Append(kNoSeries, labels, time, value, start);
+    REQUIRE(ref.ok());
+    REQUIRE(appender->Commit().ok());
+    return *ref;
+  };
+  const TimestampMs edge = kBegin - options.head_window;
+  append(kUp, kBegin, 5, edge);  // The first sample: nothing says how old the head is but it.
+  append(kDown, kBegin, 5, edge - 1);
+  const SeriesRef up = append(kUp, kBegin + 1000, 6, edge);  // Not again.
+  append(kDown, kBegin + 1000, 1, kBegin);                   // A sample is there.
+  append(kDown, kBegin + 3000, 2, kBegin + 1001);            // It started anew.
+  append(kDown, kBegin + 4000, 3, kBegin + 4000);            // Starts with its sample,
+  append(kDown, kBegin + 5000, 4, kBegin + 6000);            // or after it.
+  CHECK(db->Counters().duplicate_samples == 0);
+  CHECK(db->Counters().out_of_order_samples_appended == 0);
+  // The quick way takes it into account, too.
+  const auto appender = db->NewAppender();
+  const std::vector<KnownSample> known = {{up, kBegin + 8000, 7, edge},
+                                          {up, kBegin + 9000, 1, kBegin + 8500}};
+  absl::Status refused;
+  REQUIRE(appender->AppendKnown(known, refused) == 2);
+  REQUIRE(appender->Commit().ok());
+  CHECK(ReadAll(*db) ==
+        Contents{{kUp.ToString(),
+                  {SampleText(edge, 0, 0), SampleText(kBegin, 5, 0),
+                   SampleText(kBegin + 1000, 6, 0), SampleText(kBegin + 8000, 7, 0),
+                   SampleText(kBegin + 8500, 0, 0), SampleText(kBegin + 9000, 1, 0)}},
+                 {kDown.ToString(),
+                  {SampleText(kBegin, 5, 0), SampleText(kBegin + 1000, 1, 0),
+                   SampleText(kBegin + 1001, 0, 0), SampleText(kBegin + 3000, 2, 0),
+                   SampleText(kBegin + 4000, 3, 0), SampleText(kBegin + 5000, 4, 0)}}});
+}
+
+TEST_CASE_FIXTURE(DbFixture, "start times: a histogram without observations") {
+  options.zero_at_start_time = true;
+  const auto db = MustOpen(options, clock);
+  std::mt19937_64 random(7);
+  for (const bool custom : {false, true}) {
+    CAPTURE(custom);
+    Histogram histogram = RandomHistogram(random);
+    while (histogram.HasCustomBuckets() != custom) histogram = RandomHistogram(random);
+    const Labels labels = Labels::Of({{"__name__", custom ? "custom" : "exponential"}});
+    const auto appender = db->NewAppender();
+    REQUIRE(appender->AppendHistogram(kNoSeries, labels, kBegin, histogram, kBegin - 5).ok());
+    REQUIRE(appender->Commit().ok());
+    Histogram zero;
+    zero.integer_counts = histogram.integer_counts;
+    zero.reset_hint = ResetHint::kReset;
+    zero.schema = histogram.schema;
+    zero.zero_threshold = histogram.zero_threshold;
+    zero.custom_bounds = histogram.custom_bounds;
+    CHECK(ReadAll(*db)[labels.ToString()] ==
+          std::vector<std::string>{SampleText(kBegin - 5, zero, 0),
+                                   SampleText(kBegin, histogram, kBegin - 5)});
+  }
+}
+
 TEST_CASE_FIXTURE(DbFixture, "a day of samples: chunks are cut and everything reads back") {
   options.log_epoch_bytes = 1 << 20;
   auto db = MustOpen(options, clock);
