@@ -5,8 +5,9 @@
 // Target i is http://127.0.0.1:PORT/t/i ; OUT_FILE_SD is a Prometheus file_sd JSON naming them all.
 // All targets serve the same pages (the instance label tells them apart); the page moves on every
 // step_s seconds through 720 pre-rendered states: counters, gauges, a classic histogram, constants.
-// With interval_s, that of the scraper, it prints every interval how late the requests were:
-// against the earliest that a request for the same target has been, intervals apart.
+// With interval_s, that of the scraper, it prints every interval how late the requests were,
+// against the earliest that a request for the same target has been, intervals apart, and how many
+// were missing before them; once, when the last target was first asked for (CLOCK_MONOTONIC).
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -85,6 +86,9 @@ static double now_s() {
 struct Punctuality {
   double interval = 0;
   std::vector<double> expected;  // By target; 0 = not seen yet.
+  std::vector<double> last;
+  size_t seen = 0;
+  size_t missed = 0;  // Of the current interval, as late_ms.
   std::vector<double> late_ms;   // Of the current interval.
   double printed = 0;
 
@@ -97,11 +101,17 @@ struct Punctuality {
     double& due = expected[target];
     if (due == 0) {
       due = now;
+      if (++seen == expected.size()) {
+        printf("farm: last target first seen at %.3f\n", now);
+        fflush(stdout);
+      }
     } else {
+      missed += size_t(std::max(0.0, std::round((now - last[target]) / interval) - 1));
       const double off = now - due - interval * std::round((now - due) / interval);
       if (off < 0) due += off;
       late_ms.push_back(1000 * std::max(0.0, off));
     }
+    last[target] = now;
     if (printed == 0) printed = now;
     if (now - printed < interval || late_ms.empty()) return;
     printed = now;
@@ -109,10 +119,11 @@ struct Punctuality {
     const auto at_share = [&](double share) {
       return late_ms[size_t(share * double(late_ms.size() - 1))];
     };
-    printf("farm: %zu requests, late by ms: median %.1f, 99%% %.1f, most %.1f\n", late_ms.size(),
-           at_share(0.5), at_share(0.99), late_ms.back());
+    printf("farm: %zu requests, late by ms: median %.1f, 99%% %.1f, most %.1f; %zu missing\n",
+           late_ms.size(), at_share(0.5), at_share(0.99), late_ms.back(), missed);
     fflush(stdout);
     late_ms.clear();
+    missed = 0;
   }
 };
 
@@ -126,6 +137,7 @@ int main(int argc, char** argv) {
   Punctuality punctuality;
   punctuality.interval = argc > 6 ? atof(argv[6]) : 0;
   punctuality.expected.resize(targets);
+  punctuality.last.resize(targets);
   FILE* f = fopen(argv[4], "w");
   fprintf(f, "[");
   for (int i = 0; i < targets; i++)

@@ -2,7 +2,7 @@
 """Whole-server benchmarks: Varve beside Debian's Prometheus and VictoriaMetrics, same load, same run.
 
 usage: run.py NAME [--targets N] [--hours H | --minutes M] [--seconds S]
-              [--servers varve,prometheus,victoria] [--data DIR]
+              [--servers varve,prometheus,victoria] [--data DIR] [--reload]
 
 --data keeps the servers' data of `query` below DIR; the next run with as many targets and hours does
 not send the load again.
@@ -14,10 +14,12 @@ Figures are those of one run on one machine: compare the ratios. `./dev bench` l
 # bench crash: kill -9 under load, --rounds times: everything acknowledged is there
 # bench query: the queries of querybench.py over remote-written data
 # bench scrape: 1,000 scrape targets: CPU a sample and memory
+# bench scrape --reload: 10,000 targets in ten jobs: the first scrapes, and reloads that change one job
 
 import argparse
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -57,7 +59,7 @@ class Server:
         binary = peers.path("prometheus") if self.name == "prometheus" else harness.BINARY
         return [binary, f"--config.file={self.config}", f"--storage.tsdb.path={self.data}",
                 "--storage.tsdb.retention.time=3650d", f"--web.listen-address=127.0.0.1:{self.port}",
-                "--web.enable-remote-write-receiver"]
+                "--web.enable-remote-write-receiver", "--web.enable-lifecycle"]
 
     def start(self) -> float:
         """Starts it and returns the seconds until it answers a query."""
@@ -216,6 +218,56 @@ def bench_scrape(options) -> None:
     table(rows)
 
 
+def jobs_config(port: int, targets: int, limit: int) -> str:
+    """Ten jobs with a tenth of the farm's targets each; `limit` is the first one's sample_limit."""
+    jobs = []
+    for job in range(10):
+        names = ", ".join(f"t-{i}" for i in range(job, targets, 10))
+        jobs.append(f"""- job_name: job-{job}
+  sample_limit: {limit if job == 0 else 0}
+  static_configs: [{{targets: [{names}]}}]
+  relabel_configs:
+  - {{source_labels: [__address__], target_label: instance}}
+  - {{source_labels: [__address__], regex: t-(.*), target_label: __metrics_path__, replacement: /t/$1}}
+  - {{target_label: __address__, replacement: "127.0.0.1:{port}"}}
+""")
+    return "global: {scrape_interval: 15s}\nscrape_configs:\n" + "".join(jobs)
+
+
+def bench_reload(options) -> None:
+    interval, reloads = 15, 5
+    rows = [["server", "last first scrape, s after the launch", "and after it was ready",
+             "reloads, ms", "latest request, ms", "missing requests"], ["---"] * 6]
+    for name in options.servers:
+        if name == "victoria":
+            continue
+        port = harness.free_port()
+        farm = harness.Process("farm", [BUILD / "bench" / "farm", port, options.targets, 100,
+                                        harness.temp_dir("farm") / "targets.json", interval, interval])
+        harness.wait_until(lambda: "farm:" in farm.log(), 120, "the farm serves")
+        server = Server(name, jobs_config(port, options.targets, 1000))
+        launch = time.monotonic()
+        ready = server.start()
+        harness.wait_until(lambda: "first seen" in farm.log(), 120, "every target is asked", 0.5)
+        first = float(re.search(r"first seen at (.*)", farm.log())[1]) - launch
+        time.sleep(2 * interval)  # What is new is over.
+        before, took = farm.log().count("late by"), []
+        for turn in range(reloads):
+            server.config.write_text(jobs_config(port, options.targets, 1001 + turn))
+            begin = time.monotonic()
+            assert harness.http("POST", server.url + "/-/reload").status == 200
+            took.append(1000 * (time.monotonic() - begin))
+            time.sleep(7)  # Longer than changes of targets wait for one another.
+        time.sleep(2 * interval)
+        lines = re.findall(r"most (.*); (.*) missing", farm.log())[before:]
+        rows.append([name, f"{first:.1f}", f"{first - ready:.1f}", " ".join(f"{ms:.0f}" for ms in took),
+                     f"{max(float(late) for late, _missing in lines):.1f}",
+                     str(sum(int(missing) for _late, missing in lines))])
+        server.stop()
+        harness.cleanup()
+    table(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1])
     parser.add_argument("name", choices=["storage", "churn", "crash", "query", "scrape"])
@@ -227,15 +279,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--servers", default="varve,prometheus,victoria")
     parser.add_argument("--data", type=pathlib.Path)
+    parser.add_argument("--reload", action="store_true")
     options = parser.parse_args()
     options.servers = options.servers.split(",")
     if options.minutes is not None:
         options.hours = options.minutes / 60
-    options.targets = options.targets or {"scrape": 1000, "churn": 100}.get(options.name, 10)
+    if options.reload:
+        options.name = "reload"
+    options.targets = options.targets or {"scrape": 1000, "churn": 100, "reload": 10000}.get(options.name, 10)
     options.step = options.step or (300 if options.name == "churn" else STEP)
     subprocess.run(["ninja", "-C", BUILD, "pushgen", "farm", "churn"], check=True, stdout=subprocess.DEVNULL)
     {"storage": bench_storage, "churn": bench_churn, "crash": bench_crash, "query": bench_query,
-     "scrape": bench_scrape}[options.name](options)
+     "scrape": bench_scrape, "reload": bench_reload}[options.name](options)
 
 
 if __name__ == "__main__":
