@@ -113,7 +113,9 @@ void Reflector::Succeed() {
 
 // ------------------------------------------------------------------------------------------ list
 
-void Reflector::List() {
+void Reflector::List() { streams_ ? ListStream() : ListPages(); }
+
+void Reflector::ListPages() {
   listing_ = Listing();
   if (!resource_version_unknown_) {
     listing_.resource_version = resource_version_.empty() ? "0" : resource_version_;
@@ -178,7 +180,7 @@ void Reflector::OnListRefused(const ClientResponse& response) {
   const bool unknown = status.IsExpired() || status.resource_version_too_large;
   if (unknown && !resource_version_unknown_) {
     resource_version_unknown_ = true;
-    return List();
+    return ListPages();
   }
   Fail("list", StatusError(status));
   const auto retry_after = response.RetryAfter(client_.clock().Now());
@@ -187,22 +189,124 @@ void Reflector::OnListRefused(const ClientResponse& response) {
         &Reflector::List);
 }
 
+// ------------------------------------------------------------------------------- streaming list
+
+void Reflector::ListStream() {
+  std::string parameters =
+      "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=";
+  if (!resource_version_unknown_) parameters += PercentEncoded(resource_version_);
+  OpenWatch(parameters, /*listing=*/true);
+  CheckStreamLater();
+}
+
+// A server that ignores what it was asked for sends events, but never the end of the list.
+void Reflector::CheckStreamLater() {
+  timer_ = client_.http().loop().RunAfter(kKubeStreamStall, [self = self_] {
+    if (*self != nullptr) (*self)->CheckStream();
+  });
+}
+
+void Reflector::CheckStream() {
+  if (watching_ == nullptr || !watching_->listing) return;
+  // A plugin may still be waited for.
+  if (transfer_ == kNoTransfer || watching_->events != watching_->events_at_check) {
+    watching_->events_at_check = watching_->events;
+    return CheckStreamLater();
+  }
+  watching_->stalled = true;
+  client_.http().Cancel(transfer_);
+}
+
+absl::Status Reflector::OnListEvent(KubeWatchEvent event) {
+  switch (event.type) {
+    case KubeWatchEvent::Type::kAdded:
+    case KubeWatchEvent::Type::kModified: {
+      const std::string key = event.object->Key();
+      watching_->objects.insert_or_assign(key, std::move(event.object));
+      if (watching_->objects.size() <= kKubeListItemsMax) return absl::OkStatus();
+      return absl::ResourceExhaustedError(fmt::format("more than {} objects", kKubeListItemsMax));
+    }
+    case KubeWatchEvent::Type::kDeleted:
+      watching_->objects.erase(event.object->Key());
+      return absl::OkStatus();
+    case KubeWatchEvent::Type::kBookmark:
+    case KubeWatchEvent::Type::kError:
+      break;
+  }
+  if (!event.initial_events_end) return absl::OkStatus();
+  client_.http().loop().Cancel(timer_);
+  timer_ = kNoTimer;
+  watching_->listing = false;
+  resource_version_ = event.object->metadata.resource_version;
+  resource_version_unknown_ = false;
+  std::vector<KubeObjectPtr> objects;
+  objects.reserve(watching_->objects.size());
+  for (auto& [key, object] : watching_->objects) objects.push_back(std::move(object));
+  watching_->objects = {};
+  Succeed();
+  sink_.Replace(std::move(objects));
+  return absl::OkStatus();
+}
+
+// Before its bookmark came: nothing of it counts. The next list comes in pages, so that there is
+// progress whatever it is that streams do not survive.
+void Reflector::OnListStreamEnd(const Watching& watch,
+                                const absl::StatusOr<ClientResponse>& response) {
+  if (watch.refused) return OnListStreamRefused(*watch.refused, {});
+  absl::Status status = watch.broken;
+  if (status.ok() && watch.stalled) {
+    status = absl::DeadlineExceededError("the server does not end the streaming list");
+  }
+  if (status.ok()) {
+    if (absl::IsCancelled(response.status())) return;  // The client is being stopped.
+    if (response.ok() && !watch.accepted) {
+      const auto retry_after = response->RetryAfter(client_.clock().Now());
+      return OnListStreamRefused(ParseKubeStatus(response->status, response->body),
+                                 retry_after.value_or(std::chrono::seconds(0)));
+    }
+    status = response.ok()
+                 ? absl::UnavailableError("the streaming list ended before it was complete")
+                 : response.status();
+  }
+  Fail("list", status);
+  After({}, IsConnectionRefused(status) ? &Reflector::List : &Reflector::ListPages);
+}
+
+void Reflector::OnListStreamRefused(const KubeStatus& status,
+                                    std::chrono::nanoseconds retry_after) {
+  if (status.code == 422) {
+    streams_ = false;
+    return ListPages();
+  }
+  if ((status.IsExpired() || status.resource_version_too_large) && !resource_version_unknown_) {
+    resource_version_unknown_ = true;
+    return ListStream();
+  }
+  Fail("list", StatusError(status));
+  After(std::min<std::chrono::nanoseconds>(retry_after, kKubeRetryAfterMax),
+        status.code == 429 ? &Reflector::List : &Reflector::ListPages);
+}
+
 // ----------------------------------------------------------------------------------------- watch
 
 void Reflector::Watch() {
+  OpenWatch(fmt::format("watch=1&resourceVersion={}", PercentEncoded(resource_version_)),
+            /*listing=*/false);
+}
+
+void Reflector::OpenWatch(const std::string& parameters, bool listing) {
   const auto range = static_cast<uint64_t>((kKubeWatchSecondsMax - kKubeWatchSecondsMin).count());
   const std::chrono::seconds seconds =
       kKubeWatchSecondsMin + std::chrono::seconds(random_() % (range + 1));
-  watching_ = std::make_unique<Watching>(client_.clock().MonotonicNanos());
+  watching_ = std::make_unique<Watching>(client_.clock().MonotonicNanos(), listing);
   ClientRequest request;
-  request.url =
-      Path(fmt::format("watch=1&resourceVersion={}&allowWatchBookmarks=true&timeoutSeconds={}",
-                       PercentEncoded(resource_version_), seconds.count()));
+  request.url = Path(
+      fmt::format("{}&allowWatchBookmarks=true&timeoutSeconds={}", parameters, seconds.count()));
   request.timeout = seconds + kWatchGrace;
   request.on_headers = [self = self_](const ClientResponse& response) {
     if (*self == nullptr || response.status != 200) return;
     (*self)->watching_->accepted = true;
-    (*self)->Succeed();
+    if (!(*self)->watching_->listing) (*self)->Succeed();
   };
   request.on_data = [self = self_](std::string_view bytes) -> absl::Status {
     if (*self == nullptr) return absl::CancelledError();
@@ -223,6 +327,7 @@ absl::Status Reflector::OnWatchEvent(std::string_view json) {
     return absl::AbortedError("the server ended the watch");
   }
   ++watching_->events;
+  if (watching_->listing) return OnListEvent(*std::move(event));
   const std::string& version = event->object->metadata.resource_version;
   if (!version.empty()) resource_version_ = version;
   switch (event->type) {
@@ -242,6 +347,11 @@ absl::Status Reflector::OnWatchEvent(std::string_view json) {
 
 void Reflector::OnWatchEnd(absl::StatusOr<ClientResponse> response) {
   const std::unique_ptr<Watching> watch = std::move(watching_);
+  if (watch->listing) {
+    client_.http().loop().Cancel(timer_);
+    timer_ = kNoTimer;
+    return OnListStreamEnd(*watch, response);
+  }
   if (watch->refused) return OnWatchRefused(*watch->refused, {});
   if (!watch->broken.ok()) {
     Fail("watch", watch->broken);

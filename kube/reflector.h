@@ -19,6 +19,7 @@
 #include "kube/decoder.h"
 #include "kube/informer.h"
 #include "kube/objects.h"
+#include "model/string_map.h"
 
 namespace varve {
 
@@ -31,6 +32,8 @@ inline constexpr std::chrono::seconds kKubeWatchSecondsMax{600};
 // A watch that the server ends sooner without an event is a failure.
 inline constexpr std::chrono::seconds kKubeShortWatch{1};
 inline constexpr size_t kKubeListItemsMax = 2'000'000;
+// Without anything new for so long, a streaming list is given up.
+inline constexpr std::chrono::seconds kKubeStreamStall{60};
 
 // Growing, jittered waits. A pause of kKubeBackoffReset between failures starts it afresh.
 class KubeBackoff {
@@ -81,20 +84,35 @@ class Reflector {
   };
   // A watch under way.
   struct Watching {
-    explicit Watching(int64_t nanos) : framer(kKubeWatchEventBytesMax), start_nanos(nanos) {}
+    Watching(int64_t nanos, bool listing)
+        : framer(kKubeWatchEventBytesMax), start_nanos(nanos), listing(listing) {}
     WatchFramer framer;
     int64_t start_nanos;
     uint64_t events = 0;
+    // A streaming list: what has come so far is not told before the bookmark that ends it.
+    bool listing;
+    StringMap<KubeObjectPtr> objects;
+    uint64_t events_at_check = 0;  // When it was last looked at.
+    bool stalled = false;
     bool accepted = false;              // The server answered 200.
     std::optional<KubeStatus> refused;  // An ERROR event.
     absl::Status broken;                // An event that is none.
   };
 
   void List();
+  void ListPages();
   void RequestPage();
   void OnPage(absl::StatusOr<ClientResponse> response);
   void OnListRefused(const ClientResponse& response);
+  void ListStream();
+  void CheckStreamLater();
+  void CheckStream();
+  absl::Status OnListEvent(KubeWatchEvent event);
+  void OnListStreamEnd(const Watching& watch, const absl::StatusOr<ClientResponse>& response);
+  void OnListStreamRefused(const KubeStatus& status, std::chrono::nanoseconds retry_after);
+
   void Watch();
+  void OpenWatch(const std::string& parameters, bool listing);
   absl::Status OnWatchEvent(std::string_view json);
   void OnWatchEnd(absl::StatusOr<ClientResponse> response);
   void OnWatchRefused(const KubeStatus& status, std::chrono::nanoseconds retry_after);
@@ -119,6 +137,7 @@ class Reflector {
 
   std::string resource_version_;           // Of the last list or event; "" before the first list.
   bool resource_version_unknown_ = false;  // The server does not serve it: list the newest.
+  bool streams_ = true;                    // Until the server says that it knows no such lists.
   Listing listing_;
   std::unique_ptr<Watching> watching_;
   TransferId transfer_ = kNoTransfer;

@@ -298,16 +298,39 @@ class InClusterTest(ClusterCase):
         self.assertEqual(varve.stop(), 0)
 
     def test_what_is_asked_of_the_api_server(self):
+        for i in range(10):
+            self.add(f"p-{i}")
+        varve = self.varve(config=None)
+        self.wait_pods(varve, {f"p-{i}" for i in range(10)})
+        requests = list(self.server.requests)
+        self.assertEqual({(r.verb, r.status) for r in requests if r.status}, {("watch", 200)})
+        self.assertEqual({r.user for r in requests}, {"system:serviceaccount:monitoring:varve"})
+        for request in requests:
+            self.assertEqual(request.query["sendInitialEvents"], "true")
+            self.assertEqual(request.query["resourceVersionMatch"], "NotOlderThan")
+            self.assertIn(request.query.get("allowWatchBookmarks"), ("true", "1"))
+        # The list goes on as the watch.
+        self.add("more")
+        self.wait_pods(varve, {"more", *[f"p-{i}" for i in range(10)]})
+        self.assertEqual(len(self.server.seen("watch", "pods")),
+                         len({str(r.query.get("fieldSelector")) for r in self.server.seen("watch", "pods")}))
+        self.assertEqual(varve.stop(), 0)
+
+    def test_what_is_asked_of_a_server_without_streaming_lists(self):
+        self.server.options.streaming_list = False
         self.server.options.page_items_max = 3
         for i in range(10):
             self.add(f"p-{i}")
         varve = self.varve(config=None)
         self.wait_pods(varve, {f"p-{i}" for i in range(10)})
         harness.wait_until(lambda: self.server.watches("pods"), SOON, "a watch")
-        requests = list(self.server.requests)
+        refused = [r for r in self.server.requests if r.status == 422]
+        requests = [r for r in self.server.requests if r.status != 422]
+        self.assertEqual({"sendInitialEvents" in r.query for r in refused}, {True})
         self.assertEqual({r.status for r in requests}, {200})
         self.assertEqual({r.user for r in requests}, {"system:serviceaccount:monitoring:varve"})
         for request in requests:
+            self.assertNotIn("sendInitialEvents", request.query)
             if "continue" in request.query:
                 self.assertNotIn("resourceVersion", request.query)
             if request.verb == "watch":
@@ -340,8 +363,8 @@ class InClusterTest(ClusterCase):
         harness.wait_until(lambda: targets() == expected, SOON, "targets of the cluster's own")
         # The deployed role is enough for all that is asked, and pods are listed once.
         self.assertEqual({r.status for r in self.server.requests if r.resource}, {200})
-        lists = [r.query.get("fieldSelector") for r in self.server.requests
-                 if r.resource == "pods" and r.verb == "list"]
+        lists = [r.query.get("fieldSelector") for r in self.server.seen("watch", "pods")
+                 if "sendInitialEvents" in r.query]
         self.assertEqual(sorted(lists, key=str), [None, "metadata.name=kubernetes"])
 
     def test_outside_a_cluster_nothing_is_asked(self):
@@ -388,6 +411,7 @@ class ProtocolTest(ClusterCase):
                 self.wait_pods(varve, {"a", "b"}, AFTER_RETRIES)
 
     def test_a_page_expires_in_the_middle_of_a_list(self):
+        self.server.options.streaming_list = False
         self.server.options.page_items_max = 2
         self.server.inject(Fault("list", "pods", status=410, page=2))
         self.started(*[f"p-{i}" for i in range(7)])
@@ -420,6 +444,7 @@ class ProtocolTest(ClusterCase):
                 harness.wait_until(lambda: self.server.watches("pods") == 1, AFTER_RETRIES, "a watch again")
 
     def test_refusals_at_first(self):
+        self.server.options.streaming_list = False
         faults = [Fault("list", "pods", status=429, retry_after=1), Fault("list", "pods", status=500),
                   Fault("list", "pods"), Fault("list", "pods", status=504, reason="Timeout", causes=[
                       {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}])]
@@ -430,6 +455,20 @@ class ProtocolTest(ClusterCase):
         self.wait_pods(varve, {"a"}, AFTER_RETRIES)
         self.assertEqual(len(self.server.seen("list", "pods", 429)), 1)
         self.assertGreaterEqual(len(self.server.seen("list", "pods")), 5)
+
+    def test_refusals_of_streaming_lists(self):
+        """Lists in pages take over; later lists are streams again."""
+        self.server.inject(Fault("watch", "pods", status=429, retry_after=1))
+        self.server.inject(Fault("watch", "pods", status=500))
+        varve = self.started("a")
+        self.assertEqual(len(self.server.seen("watch", "pods", 429)), 1)
+        self.assertGreaterEqual(len(self.server.seen("list", "pods", 200)), 1)
+        lists = len(self.server.seen("list", "pods"))
+        self.server.end_watches("expired")
+        self.add("b")
+        self.wait_pods(varve, {"a", "b"}, AFTER_RETRIES)
+        self.assertEqual(self.server.seen("watch", "pods")[-1].query.get("sendInitialEvents"), "true")
+        self.assertEqual(len(self.server.seen("list", "pods")), lists)
 
     def test_a_watch_resumes_at_a_bookmark(self):
         self.started("a")
@@ -456,12 +495,24 @@ class ProtocolTest(ClusterCase):
             self.add(f"more-{i}")
         self.wait_pods(varve, {"a", "b", *[f"more-{i}" for i in range(20)]})
 
-    def test_many_pods_in_pages(self):
-        self.server.options.page_items_max = 70
-        for i in range(600):
-            self.add(f"p-{i:03}", annotations=SCRAPE if i % 10 == 0 else {})
+    def test_5000_pods(self):
+        """As a stream and in pages; one in a hundred is a target. Then every pod of a node goes."""
+        for i in range(5000):
+            self.add(f"p-{i:04}", annotations=SCRAPE if i % 100 == 0 else {}, node=f"node-{i % 50}")
+        wanted = {f"p-{i:04}" for i in range(0, 5000, 100)}
+        for streaming in (True, False):
+            with self.subTest(streaming=streaming):
+                self.server.options.streaming_list = streaming
+                varve = self.varve()
+                self.wait_pods(varve, wanted)
+                self.assertEqual(varve.stop(), 0)
+        self.assertEqual(len(self.server.seen("list", "pods")), 10)
+        self.server.options.streaming_list = True
         varve = self.varve()
-        self.wait_pods(varve, {f"p-{i:03}" for i in range(0, 600, 10)})
+        self.wait_pods(varve, wanted)
+        for i in range(0, 5000, 50):
+            self.store.delete("Pod", f"p-{i:04}")
+        self.wait_pods(varve, set())
 
     def test_forbidden_is_said_and_heals(self):
         granted, self.server.rbac = self.server.rbac, Rbac([])
@@ -496,9 +547,9 @@ class ProtocolTest(ClusterCase):
         self.assertEqual(shown(varve.targets()), [])
 
     def test_a_silent_server_does_not_hold_up_the_stop(self):
-        self.server.inject(Fault("list", "pods", hang_seconds=120))
+        self.server.inject(Fault("watch", "pods", hang_seconds=120))
         varve = self.varve()
-        harness.wait_until(lambda: self.server.seen("list", "pods"), SOON, "the list asked for")
+        harness.wait_until(lambda: self.server.seen("watch", "pods"), SOON, "the list asked for")
         self.assertEqual(varve.get("/-/healthy").status, 200)
         self.assertEqual(varve.stop(20), 0)
 

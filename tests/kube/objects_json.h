@@ -50,6 +50,14 @@ inline std::string BookmarkJson(std::string_view version) {
                      version);
 }
 
+// The bookmark that ends a streaming list.
+inline std::string ListEndJson(std::string_view version) {
+  return fmt::format(R"({{"type":"BOOKMARK","object":{{"kind":"Pod","apiVersion":"v1","metadata":)"
+                     R"({{"resourceVersion":"{}","creationTimestamp":null,"annotations":)"
+                     R"({{"k8s.io/initial-events-end":"true"}}}}}}}})",
+                     version);
+}
+
 inline std::string ListJson(std::string_view version, const std::vector<std::string>& items,
                             std::string_view next = "") {
   return fmt::format(
