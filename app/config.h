@@ -81,6 +81,7 @@ struct ConfigOptions {
   bool agent_mode = false;
   // Start times are read: without scrape_protocols, targets are asked for protobuf first.
   bool start_times = false;
+  bool type_and_unit_labels = false;
   bool extra_scrape_metrics = false;  // What jobs that do not say have.
 };
 

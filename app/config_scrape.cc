@@ -256,6 +256,7 @@ GlobalConfig ReadGlobal(const YamlValue& value, const ConfigOptions& options) {
   ScrapeConfig& defaults = config.scrape_defaults;
   defaults.protocols = kDefaultProtocols;
   defaults.start_times = options.start_times;
+  defaults.type_and_unit_labels = options.type_and_unit_labels;
   defaults.extra_scrape_metrics = options.extra_scrape_metrics;
   defaults.scrape_interval = 0;
   defaults.scrape_timeout = 0;

@@ -81,6 +81,7 @@ bool StartsWithZeros(const Flags& flags) {
 
 ConfigOptions ConfigOptionsOf(const Flags& flags) {
   return {.start_times = StoresStartTimes(flags) || StartsWithZeros(flags),
+          .type_and_unit_labels = flags.HasFeature("type-and-unit-labels"),
           .extra_scrape_metrics = flags.HasFeature("extra-scrape-metrics")};
 }
 

@@ -106,18 +106,19 @@ absl::Status BodyAppender::AppendBody(std::string_view body, ExpositionFormat fo
   std::optional<ClassicHistogramReader> converter;
   ExpositionReader* reader = nullptr;
   if (format == ExpositionFormat::kProtobuf) {
-    reader =
-        &proto.emplace(body, ProtoParserOptions{histograms_.native, histograms_.always_classic});
+    reader = &proto.emplace(body, ProtoParserOptions{histograms_.native, histograms_.always_classic,
+                                                     config_.type_and_unit_labels});
   } else {
     reader = &text.emplace(body,
                            format == ExpositionFormat::kOpenMetricsText ? TextFormat::kOpenMetrics
                                                                         : TextFormat::kPrometheus,
-                           TextParserOptions{.start_times = config_.start_times});
+                           TextParserOptions{.start_times = config_.start_times,
+                                             .metadata_labels = config_.type_and_unit_labels});
   }
   if (histograms_.convert_classic) {
     reader = &converter.emplace(*reader, histograms_.always_classic);
   }
-  const bool by_text = text.has_value() && !converter.has_value();
+  const bool by_text = text.has_value() && !converter.has_value() && !config_.type_and_unit_labels;
   const bool expects_lines =
       by_text && !(config_.start_times && format == ExpositionFormat::kOpenMetricsText);
   Scrape scrape{*reader, by_text ? &*text : nullptr, expects_lines, appender, scrape_time, counts};

@@ -206,8 +206,9 @@ struct ScrapeConfig {
   std::vector<RelabelRule> relabel_rules;
   std::vector<RelabelRule> metric_relabel_rules;
   DiscoveryConfigs discovery;
-  // Not from the file, the same in all: whether start times are read and stored.
+  // Not from the file, the same in all: whether start times are read.
   bool start_times = false;
+  bool type_and_unit_labels = false;  // Whether series get __type__ and __unit__.
 
   friend bool operator==(const ScrapeConfig&, const ScrapeConfig&) = default;
 };

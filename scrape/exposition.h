@@ -75,6 +75,9 @@ class ExpositionReader {
   MetricType type_ = MetricType::kUnknown;
 };
 
+// Adds __type__ and __unit__, in place of exposed ones; an unknown type and no unit add nothing.
+void SetMetadataLabels(MetricType type, std::string_view unit, LabelPairs& pairs);
+
 // A float as OpenMetrics writes bounds and quantiles: `1.0`, `0.5`, `1e+06`, `+Inf`.
 std::string OpenMetricsFloat(double value);
 

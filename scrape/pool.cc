@@ -16,11 +16,6 @@
 #include "model/status_macros.h"
 
 namespace varve {
-namespace {
-
-constexpr double kNanosPerSecond = 1e9;
-
-}  // namespace
 
 ScrapePool::ScrapePool(std::shared_ptr<ScrapeContext> context, std::string job)
     : context_(std::move(context)),
@@ -121,7 +116,8 @@ void ScrapePool::Sync() {
   UpdateTargetLimit();
   last_sync_nanos_ = context_->clock.MonotonicNanos();
   metrics_->syncs.Increment();
-  metrics_->sync_seconds.Observe(static_cast<double>(last_sync_nanos_ - start) / kNanosPerSecond);
+  metrics_->sync_seconds.Observe(static_cast<double>(last_sync_nanos_ - start) /
+                                 (kNanosPerMs * kSecond));
 }
 
 void ScrapePool::RelabelGroup(GroupState& state,

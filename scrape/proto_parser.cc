@@ -337,7 +337,8 @@ absl::Status ProtoParser::ReadFamily(std::string_view bytes) {
           : type_ == MetricType::kHistogram || type_ == MetricType::kGaugeHistogram
               ? Kind::kHistogram
               : Kind::kValue;
-  family_hash_ = HashOf(metric_);
+  family_hash_ =
+      options_.metadata_labels ? HashOf(metric_, HashOf(unit_, wire_type_ + 1)) : HashOf(metric_);
   said_ = 0;
   return absl::OkStatus();
 }
@@ -628,6 +629,7 @@ absl::Status ProtoParser::ReadLabels(LabelPairs& pairs) {
   if (bound_ != nullptr) {
     pairs.emplace_back(std::string(bound_label_), OpenMetricsFloat(bound_->bound));
   }
+  if (options_.metadata_labels) SetMetadataLabels(type_, unit_, pairs);
   return absl::OkStatus();
 }
 

@@ -25,6 +25,7 @@ namespace varve {
 struct ProtoParserOptions {
   bool native_histograms = true;           // Otherwise only their classic buckets are read.
   bool always_classic_histograms = false;  // Classic buckets of native histograms, too.
+  bool metadata_labels = false;            // Series have the labels __type__ and __unit__.
 };
 
 class ProtoParser final : public ExpositionReader {

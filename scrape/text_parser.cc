@@ -89,6 +89,15 @@ bool HasStart(MetricType type) {
          type == MetricType::kSummary;
 }
 
+// Whether a series of this name is one of the metric.
+bool BelongsTo(std::string_view name, std::string_view metric) {
+  if (!name.starts_with(metric)) return false;
+  name.remove_prefix(metric.size());
+  constexpr std::string_view kSuffixes[] = {"",      "_total",   "_bucket", "_sum",   "_count",
+                                            "_info", "_created", "_gsum",   "_gcount"};
+  return std::find(std::begin(kSuffixes), std::end(kSuffixes), name) != std::end(kSuffixes);
+}
+
 bool IsBound(MetricType type, std::string_view label) {
   return (label == kBucketLabel && type == MetricType::kHistogram) ||
          (label == "quantile" && type == MetricType::kSummary);
@@ -101,9 +110,10 @@ TextParser::TextParser(std::string_view body, TextFormat format, TextParserOptio
       end_(body.data() + body.size()),
       format_(format),
       start_times_(options.start_times && format == TextFormat::kOpenMetrics),
+      metadata_labels_(options.metadata_labels),
       position_(begin_) {}
 
-uint64_t TextParser::KeyHash() const { return HashText(text_); }
+uint64_t TextParser::KeyHash() const { return HashText(text_) ^ metadata_hash_; }
 
 void TextParser::Return(std::string_view text, MetricType type) {
   text_ = text;
@@ -283,7 +293,7 @@ void TextParser::ReadStartTimes() {
 }
 
 TimestampMs TextParser::FindStartTime() {
-  if (!HasStart(type_) || !SeriesName().starts_with(metric_)) return 0;
+  if (!HasStart(type_) || !BelongsTo(SeriesName(), metric_)) return 0;
   if (!starts_read_) ReadStartTimes();
   if (starts_.empty()) return 0;
   const auto start = starts_.find(IdentityHash());
@@ -513,6 +523,9 @@ absl::Status TextParser::ReadLabels(LabelPairs& pairs) {
     }
     pairs.emplace_back(std::move(name), std::move(value));
   }
+  if (metadata_labels_ && BelongsTo(SeriesName(), metric_)) {
+    SetMetadataLabels(metric_type_, metric_unit_, pairs);
+  }
   return absl::OkStatus();
 }
 
@@ -555,6 +568,7 @@ absl::StatusOr<bool> TextParser::ReadOpenMetricsComment(LineKind& kind) {
 
 absl::StatusOr<bool> TextParser::ReadMetadata(const char* p, LineKind& kind) {
   const char* const stop = LineEnd(p);
+  const std::string metric_before = metadata_labels_ ? metric_ : std::string();
   ASSIGN_OR_RETURN(p, ReadMetricName(p));
   // One blank stands between the name and the text, further ones belong to the text.
   const std::string_view text = p < stop ? std::string_view(p + 1, stop - p - 1) : "";
@@ -569,6 +583,7 @@ absl::StatusOr<bool> TextParser::ReadMetadata(const char* p, LineKind& kind) {
       RETURN_IF_ERROR(ReadUnit(text));
       break;
   }
+  if (metadata_labels_) NoteMetadata(kind, metric_ == metric_before);
   text_ = std::string_view(line_, stop - line_);
   position_ = std::min(stop + 1, end_);
   return true;
@@ -614,6 +629,17 @@ absl::Status TextParser::ReadType(std::string_view text) {
                                     Quoted(text.substr(0, kExpositionErrorBytesMax))));
 }
 
+void TextParser::NoteMetadata(LineKind kind, bool same_metric) {
+  if (!same_metric) {
+    metric_type_ = MetricType::kUnknown;
+    metric_unit_ = {};
+  }
+  if (kind == LineKind::kType) metric_type_ = type_;
+  if (kind == LineKind::kUnit) metric_unit_ = unit_text_;
+  const uint64_t said = HashText(metric_unit_) + static_cast<uint64_t>(metric_type_);
+  metadata_hash_ = XXH3_64bits_withSeed(metric_.data(), metric_.size(), said);
+}
+
 absl::Status TextParser::ReadUnit(std::string_view text) {
   const bool suffix = text.empty() || (metric_.size() > text.size() + 1 &&
                                        std::string_view(metric_).ends_with(text) &&
@@ -624,6 +650,7 @@ absl::Status TextParser::ReadUnit(std::string_view text) {
                                Quoted(text.substr(0, kExpositionErrorBytesMax)), Quoted(metric_)));
   }
   help_ = std::string(text);
+  unit_text_ = text;
   return absl::OkStatus();
 }
 

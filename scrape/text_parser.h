@@ -36,6 +36,9 @@ struct TextParserOptions {
   // entries but start times: those of the series of their metric with their labels. Lines are then
   // to be read with Next() alone.
   bool start_times = false;
+  // Whether series have the labels __type__ and __unit__, as said of their metric. This holds for
+  // lines read with Next() that ReadLabels() is called for at once.
+  bool metadata_labels = false;
 };
 
 // Views handed out point into the body.
@@ -107,6 +110,7 @@ class TextParser final : public ExpositionReader {
   absl::Status ReadHelp(std::string_view text);
   absl::Status ReadType(std::string_view text);
   absl::Status ReadUnit(std::string_view text);
+  void NoteMetadata(LineKind kind, bool same_metric);
 
   absl::Status ErrorAt(const char* at, std::string_view message) const;
   absl::Status Unexpected(const char* at, std::string_view expected) const;
@@ -115,6 +119,7 @@ class TextParser final : public ExpositionReader {
   const char* const end_;
   const TextFormat format_;
   const bool start_times_;
+  const bool metadata_labels_;
   const char* position_;        // Start of what is not read yet.
   const char* line_ = nullptr;  // Start of the current line.
   bool saw_eof_ = false;        // OpenMetrics' `# EOF`.
@@ -127,6 +132,11 @@ class TextParser final : public ExpositionReader {
   // Of the current metric by IdentityHash(), from the first of its series on.
   absl::flat_hash_map<uint64_t, TimestampMs> starts_;
   bool starts_read_ = false;
+  // What was said of metric_, and all of it hashed. With metadata_labels_ only.
+  MetricType metric_type_ = MetricType::kUnknown;
+  std::string_view unit_text_;
+  std::string_view metric_unit_;
+  uint64_t metadata_hash_ = 0;
 };
 
 // Reads a sample's value as Go's ParseFloat does, without hexadecimal and underscores. Returns the

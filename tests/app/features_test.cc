@@ -30,6 +30,9 @@ TEST_CASE("features: start times are read for either use of them") {
   CHECK(ConfigOptionsOf(flags).start_times);
   CHECK_FALSE(StoresStartTimes(flags));
   CHECK(StartsWithZeros(flags));
+  flags.features = {"type-and-unit-labels"};
+  CHECK(ConfigOptionsOf(flags).type_and_unit_labels);
+  CHECK_FALSE(ConfigOptionsOf(flags).start_times);
   flags.features = {"extra-scrape-metrics"};
   CHECK(ConfigOptionsOf(flags).extra_scrape_metrics);
   CHECK_FALSE(ConfigOptionsOf(flags).start_times);

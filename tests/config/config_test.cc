@@ -97,6 +97,14 @@ TEST_CASE("config: with start times targets are asked for protobuf first") {
   CHECK_FALSE(Parsed(yaml).scrape_configs[0].start_times);
 }
 
+TEST_CASE("config: types and units as labels are for all jobs or none") {
+  const auto config =
+      ParseConfig("scrape_configs: [{job_name: a}]\n", "p.yml", {.type_and_unit_labels = true});
+  REQUIRE(config.ok());
+  CHECK(config->scrape_configs[0].type_and_unit_labels);
+  CHECK_FALSE(Parsed("scrape_configs: [{job_name: a}]\n").scrape_configs[0].type_and_unit_labels);
+}
+
 TEST_CASE("config: a feature turns extra metrics on where a job does not say") {
   const auto config =
       ParseConfig("scrape_configs: [{job_name: a}, {job_name: b, extra_scrape_metrics: false}]\n",

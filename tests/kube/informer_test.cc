@@ -543,7 +543,8 @@ TEST_CASE_FIXTURE(Fixture, "informer: hostile streams are failures, and listed a
 }
 
 TEST_CASE_FIXTURE(Fixture, "informer: refused, broken and malformed lists are tried again") {
-  // First, as libcurl tries again by itself when a connection it had kept turns out to be broken.
+  // On a connection of its own, as libcurl tries again by itself when one it had kept breaks.
+  server->OnStream(Answer(StatusJson(422, "Invalid", "unknown"), 422, "Connection: close\r\n"));
   server->OnList([](TestConnection& connection, const TestRequest&) { connection.Reset(); });
   server->OnList(
       Answer(StatusJson(403, "Forbidden", "pods is forbidden: User x cannot list"), 403));
@@ -627,9 +628,9 @@ TEST_CASE("informer: a token swap is survived") {
       }
     }
     ++accepted;
-    if (request.Query("watch") != "1") return connection.Respond(200, ListJson("10", {}));
     connection.BeginStream();
-    connection.Write(BookmarkJson("11"));
+    connection.Write(request.Query("sendInitialEvents").empty() ? BookmarkJson("11")
+                                                                : ListEndJson("10"));
   });
   ManualClock clock(0);
   HttpClient::Options options;
@@ -643,7 +644,10 @@ TEST_CASE("informer: a token swap is survived") {
   auto informers = InformerSet::Create(client, {});
   Recorder recorder;
   const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  REQUIRE(testing::Eventually([&] { return accepted.load() >= 2; }));
+  REQUIRE(testing::Eventually([&] {
+    clock.Advance(100);
+    return accepted.load() >= 2;
+  }));
   dir.Write("token", "two");
   {
     MutexLock lock(mutex);

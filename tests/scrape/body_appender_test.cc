@@ -413,6 +413,30 @@ TEST_CASE("body appender: start times of protobuf") {
   CHECK(scraper.Scrape(body, 2000) == Texts{S("c") + " 3@2000 since 500"});
 }
 
+TEST_CASE("body appender: a series whose type changes is another with types as labels") {
+  ScrapeConfig config;
+  config.type_and_unit_labels = true;
+  Scraper scraper(config);
+  const std::string typed = R"(a{__type__="TYPE", instance="i", job="j"} )";
+  const auto of = [&](std::string_view type) {
+    return std::string(typed).replace(typed.find("TYPE"), 4, type);
+  };
+  CHECK(scraper.Scrape("# TYPE a counter\na 1\nb 2\n", 1000) ==
+        Texts{of("counter") + "1@1000", S("b") + " 2@1000"});
+  const uint64_t built = scraper.storage.label_appends();
+  CHECK(scraper.Scrape("# TYPE a counter\na 2\nb 2\n", 2000) ==
+        Texts{of("counter") + "2@2000", S("b") + " 2@2000"});
+  CHECK(scraper.storage.label_appends() == built);
+  CHECK(scraper.Scrape("# TYPE a gauge\na 2\nb 2\n", 3000) ==
+        Texts{of("gauge") + "2@3000", S("b") + " 2@3000", of("counter") + "stale@3000"});
+  scraper.storage.ForgetSeries();
+  CHECK(scraper.Scrape("# TYPE a gauge\na 3\nb 2\n", 4000) ==
+        Texts{of("gauge") + "3@4000", S("b") + " 2@4000"});
+  scraper.config_.histograms.convert_classic = true;
+  CHECK(scraper.Scrape("# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n", 5000)[0]
+            .starts_with(R"(h{__type__="histogram", instance="i", job="j"} {count:1)"));
+}
+
 TEST_CASE("body appender: storage forgets some of the series that wait for one another") {
   Scraper scraper;
   const std::string body = "# TYPE s summary\ns{quantile=\"1\"} 1\na 1\nb 1\n";

@@ -81,7 +81,7 @@ Entries ProtoDump(std::string_view body, ProtoParserOptions options = {}) {
 Entries ProtoSeries(std::string_view body, ProtoParserOptions options = {}) {
   Entries entries = ProtoDump(body, options);
   std::erase_if(entries, [](const std::string& entry) {
-    return entry.starts_with("HELP ") || entry.starts_with("TYPE ");
+    return entry.starts_with("HELP ") || entry.starts_with("TYPE ") || entry.starts_with("UNIT ");
   });
   return entries;
 }
@@ -225,6 +225,29 @@ TEST_CASE("proto parser: native histograms, integer and float, packed or not") {
   while (kind.ok() && *kind != LineKind::kSeries) kind = parser.Next();
   REQUIRE(kind.ok());
   CHECK(parser.histogram()->reset_hint == ResetHint::kGauge);
+}
+
+TEST_CASE("proto parser: type and unit as labels") {
+  const auto body = [](int type, uint32_t field, std::string_view unit) {
+    return ProtoBody({ProtoFamily("m_bytes", type,
+                                  {ProtoMetric({{"__type__", "x"}}, field, Number(1))}, "", unit)});
+  };
+  const ProtoParserOptions options = {.metadata_labels = true};
+  CHECK(ProtoSeries(body(1, 2, "bytes"), options) ==
+        Entries{R"(m_bytes{__type__="gauge", __unit__="bytes"} 1)"});
+  CHECK(ProtoSeries(body(1, 2, ""), options) == Entries{R"(m_bytes{__type__="gauge"} 1)"});
+  CHECK(ProtoSeries(body(3, 5, ""), options) == Entries{R"(m_bytes{__type__="x"} 1)"});
+  CHECK(ProtoSeries(body(1, 2, "bytes")) == Entries{R"(m_bytes{__type__="x"} 1)"});
+  // Another type is another series.
+  const auto key = [&](const std::string& one) {
+    ProtoParser parser(one, options);
+    absl::StatusOr<LineKind> kind = parser.Next();
+    while (kind.ok() && *kind != LineKind::kSeries) kind = parser.Next();
+    return parser.KeyHash();
+  };
+  CHECK(key(body(1, 2, "bytes")) == key(body(1, 2, "bytes")));
+  CHECK(key(body(1, 2, "bytes")) != key(body(1, 2, "")));
+  CHECK(key(body(1, 2, "")) != key(body(3, 5, "")));
 }
 
 TEST_CASE("proto parser: what is refused") {

@@ -261,7 +261,7 @@ TEST_CASE("text parser: created samples are the start times of their metric's se
                 R"(s{quantile="0.5"} 1 since 3000)", "s_count 2 since 3000"});
   CHECK(Started("# TYPE \"a.b\" counter\n{\"a.b_total\",x=\"1\"} 1\n"
                 "{\"a.b_created\",x=\"1\"} 5\n# EOF\n") ==
-        Entries{R"({"a.b_total", x="1"} 1 since 5000)"});
+        Entries{R"({__name__="a.b_total", x="1"} 1 since 5000)"});
 }
 
 TEST_CASE("text parser: what is no start time") {
@@ -280,11 +280,37 @@ TEST_CASE("text parser: what is no start time") {
   CHECK(Started("# TYPE c counter\nc_total 1\nc_created 5\n# TYPE c_d counter\nc_d_total 1\n"
                 "# TYPE g gauge\ng 1\n# EOF\n") ==
         Entries{"c_total 1 since 5000", "c_d_total 1", "g 1"});
+  CHECK(Started("# TYPE c counter\nc_d_total 1\nc_created 5\n# EOF\n") == Entries{"c_d_total 1"});
   // Malformed ones are refused where they stand.
   CHECK(Started("# TYPE c counter\nc_total 1\nc_created x\n# EOF\n").back().find("(line 3)") !=
         std::string::npos);
   CHECK(Started("# TYPE c counter\nc_total 1\nc_created 5").back().find("(line 3)") !=
         std::string::npos);
+}
+
+TEST_CASE("text parser: type and unit as labels of their metric's series") {
+  const auto labelled = [](std::string_view body, TextFormat format = TextFormat::kOpenMetrics) {
+    Entries entries = Dump(body, format, {.metadata_labels = true});
+    std::erase_if(entries, [](const std::string& entry) {
+      return entry.starts_with("TYPE ") || entry.starts_with("UNIT ") || entry.starts_with("HELP ");
+    });
+    return entries;
+  };
+  CHECK(labelled("# TYPE c_bytes counter\n# UNIT c_bytes bytes\nc_bytes_total{a=\"1\"} 1\n"
+                 "c_bytes_created{a=\"1\"} 1\n# HELP d x\nd 2\n# TYPE e unknown\ne 3\n"
+                 "# TYPE s_seconds gauge\n# UNIT s_seconds seconds\ns_seconds 4\n"
+                 "# TYPE t gauge\nt 5\nt_x 6\ntt 7\n# EOF\n") ==
+        Entries{R"(c_bytes_total{__type__="counter", __unit__="bytes", a="1"} 1)",
+                R"(c_bytes_created{__type__="counter", __unit__="bytes", a="1"} 1)", "d 2", "e 3",
+                R"(s_seconds{__type__="gauge", __unit__="seconds"} 4)", R"(t{__type__="gauge"} 5)",
+                "t_x 6", "tt 7"});
+  // What is exposed under these names stays only where metadata says nothing.
+  CHECK(labelled("# TYPE a gauge\na{__type__=\"x\",__unit__=\"y\"} 1\n", TextFormat::kPrometheus) ==
+        Entries{R"(a{__type__="gauge", __unit__="y"} 1)"});
+  CHECK(labelled("a 1\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\n", TextFormat::kPrometheus) ==
+        Entries{"a 1", R"(h_bucket{__type__="histogram", le="1.0"} 2)"});
+  CHECK(labelled("# TYPE \"a.b\" gauge\n{\"a.b\"} 1\n# EOF\n") ==
+        Entries{R"({__name__="a.b", __type__="gauge"} 1)"});
 }
 
 TEST_CASE("text parser: hostile bodies are refused or read, never more") {

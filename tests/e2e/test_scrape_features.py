@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start times of scraped counters: without a feature, as zeros, and stored."""
+"""What --enable-feature changes in scrapes: start times as zeros or stored, types and units as labels."""
 
 import time
 import unittest
@@ -69,3 +69,27 @@ class StartTimes(unittest.TestCase):
         varve.kill()
         varve.start()
         self.assertEqual(self.values(varve, "start_timestamp(jobs_total)"), [self.created])
+
+
+class TypesAndUnits(unittest.TestCase):
+    def test_labels(self):
+        target = harness.MetricServer(
+            pages={"/metrics": ("# TYPE size_bytes gauge\n# UNIT size_bytes bytes\nsize_bytes 1\n"
+                                "# TYPE jobs counter\njobs_total 2\nbare 3\n# EOF\n")},
+            content_type="application/openmetrics-text; version=1.0.0; charset=utf-8")
+        varve = harness.Varve("--enable-feature=type-and-unit-labels", config=(
+            "global: {scrape_interval: 1s}\n"
+            f"scrape_configs: [{{job_name: j, static_configs: [{{targets: ['{target.address}']}}]}}]\n"
+        )).start()
+        harness.wait_until(lambda: varve.query("count_over_time(bare[1m]) >= 2"), 30, "two scrapes")
+        common = {"instance": target.address, "job": "j"}
+        self.assertEqual(varve.query("size_bytes"), [(
+            {"__name__": "size_bytes", "__type__": "gauge", "__unit__": "bytes", **common}, 1.0)])
+        self.assertEqual(varve.query('{__type__="counter"}'), [(
+            {"__name__": "jobs_total", "__type__": "counter", **common}, 2.0)])
+        self.assertEqual(varve.query("bare"), [({"__name__": "bare", **common}, 3.0)])
+        # Operators that drop the name drop them, too.
+        self.assertEqual(varve.query("size_bytes + 1"), [(common, 2.0)])
+        answer = varve.get("/api/v1/query", query="rate(size_bytes[1m])").json()
+        self.assertIn('__type__ label is not set to "counter" or "histogram", got "gauge"', answer["infos"][0])
+        self.assertNotIn("infos", varve.get("/api/v1/query", query="rate(jobs_total[1m])").json())
