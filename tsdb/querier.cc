@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "model/check.h"
+#include "model/label_order.h"
 #include "model/status_macros.h"
 #include "tsdb/merge_samples.h"
 #include "tsdb/postings.h"
@@ -128,12 +129,7 @@ class StoredSeriesSet : public SeriesSet {
         read_set_(std::move(selection.pinned), std::move(selection.stored), !hints.presence_only) {
     std::vector<Source>& sources = selection.sources;
     std::vector<Labels>& labels = selection.labels;
-    std::vector<uint32_t> order(sources.size());
-    for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
-      const auto by_labels = labels[a] <=> labels[b];
-      return by_labels != 0 ? by_labels < 0 : sources[a].id < sources[b].id;
-    });
+    const std::vector<uint32_t> order = OrderOfLabels(labels);
     Permute(sources, order);
     Permute(labels, order);
     for (size_t i = 0; i < sources.size(); ++i) {
@@ -143,7 +139,10 @@ class StoredSeriesSet : public SeriesSet {
         labels_.push_back(std::move(labels[i]));
         first_source_.push_back(sources_.size());
       }
-      sources_.push_back(sources[i]);
+      // Of equal labels the oldest series first.
+      const auto begin = sources_.begin() + static_cast<ptrdiff_t>(first_source_.back());
+      const auto older = [&](const Source& source) { return source.id < sources[i].id; };
+      sources_.insert(std::partition_point(begin, sources_.end(), older), sources[i]);
     }
     first_source_.push_back(sources_.size());
   }
