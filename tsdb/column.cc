@@ -242,18 +242,30 @@ class RowReader {
   std::string_view ReadFloats(const ColumnSegment& segment, const ColumnBlock& block,
                               ByteReader& reader) {
     const std::optional<double>& constant = segment.constants[0];
+    const size_t size = samples_.times.size();
+    const bool all_wanted = times_.wanted() == block.samples;
+    double* values = values_;
+    if (!constant.has_value() && all_wanted) {  // In place.
+      samples_.values.resize(size + block.samples);
+      values = samples_.values.data() + size;
+    }
+    std::string_view wrong;
     if (!constant.has_value() &&
         !ReadDoubles(reader, constant, block.samples,
-                     options_.values ? DecodeDoubles : DecodePresence, values_)) {
-      return "malformed values";
+                     options_.values ? DecodeDoubles : DecodePresence, values)) {
+      wrong = "malformed values";
+    } else if (!reader.done()) {
+      wrong = "bytes behind its columns";
     }
-    if (!reader.done()) return "bytes behind its columns";
-    const size_t size = samples_.times.size();
+    if (!wrong.empty()) {
+      samples_.values.resize(size);
+      return wrong;
+    }
     samples_.times.insert(samples_.times.end(), times_.times + times_.begin,
                           times_.times + times_.end);
     if (constant.has_value()) {
       samples_.values.resize(size + times_.wanted(), *constant);
-    } else {
+    } else if (!all_wanted) {
       samples_.values.insert(samples_.values.end(), values_ + times_.begin, values_ + times_.end);
     }
     AppendStarts(segment, starts_, times_, size, samples_.start_times);
