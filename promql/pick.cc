@@ -111,11 +111,13 @@ class TopK : public Operator {
     size_t series = 0;
   };
   struct Group {
-    size_t most = 0;            // Picks of a step at most.
-    std::vector<Pick> picks;    // `most` places a step; a heap with the last one in front.
+    size_t most = 0;          // Picks of a step at most.
+    std::vector<Pick> picks;  // `most` places a step: sorted, or a heap with the last one in front.
     std::vector<size_t> count;  // By step.
     std::vector<double> bar;    // By step: a value no better is not picked; NaN if any may be.
   };
+  // So few picks are kept sorted.
+  static constexpr size_t kSortedMax = 16;
 
   absl::Status Hold(uint64_t samples) {
     held_ += samples;
@@ -141,11 +143,12 @@ class TopK : public Operator {
 
   // Whether `a` is picked before `b`: NaN last, of equal values the one that came first.
   bool Before(const Pick& a, const Pick& b) const {
+    if (largest_ ? a.value > b.value : a.value < b.value) return true;
+    if (largest_ ? a.value < b.value : a.value > b.value) return false;
     if (std::isnan(a.value) || std::isnan(b.value)) {
       return std::isnan(a.value) == std::isnan(b.value) ? a.series < b.series : std::isnan(b.value);
     }
-    if (a.value == b.value) return a.series < b.series;
-    return largest_ ? a.value > b.value : a.value < b.value;
+    return a.series < b.series;
   }
 
   void Offer(const Row& row, size_t series, Group& group) {
@@ -186,21 +189,43 @@ class TopK : public Operator {
           aggregate_.expr->position.start);
       return;
     }
-    const auto before = [this](const Pick& a, const Pick& b) { return Before(a, b); };
+    const size_t places = CountAt(params_.value(step), group.most);
+    if (places == 0) return;
+    const Pick pick{row.value(step), series};
     Pick* const first = group.picks.data() + step * group.most;
     size_t& count = group.count[step];
-    const size_t places = CountAt(params_.value(step), group.most);
-    const Pick pick{row.value(step), series};
+    if (group.most <= kSortedMax) {
+      AddSorted(pick, places, first, count);
+      if (count == places) group.bar[step] = first[places - 1].value;
+    } else {
+      AddToHeap(pick, places, first, count);
+      if (count == places) group.bar[step] = first[0].value;
+    }
+  }
+
+  // `pick` comes after all that are there: of equal values it is the last one.
+  void AddSorted(const Pick& pick, size_t places, Pick* first, size_t& count) const {
+    size_t place = count;
+    if (count < places) {
+      ++count;
+    } else if (!Before(pick, first[--place])) {
+      return;
+    }
+    for (; place > 0 && Before(pick, first[place - 1]); --place) first[place] = first[place - 1];
+    first[place] = pick;
+  }
+
+  void AddToHeap(const Pick& pick, size_t places, Pick* first, size_t& count) const {
+    const auto before = [this](const Pick& a, const Pick& b) { return Before(a, b); };
     if (count < places) {
       first[count++] = pick;
-    } else if (places > 0 && Before(pick, first[0])) {
+    } else if (Before(pick, first[0])) {
       std::pop_heap(first, first + count, before);
       first[count - 1] = pick;
     } else {
       return;
     }
     std::push_heap(first, first + count, before);
-    if (count == places) group.bar[step] = first[0].value;
   }
 
   absl::Status Deliver(Group& group) {
