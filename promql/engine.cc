@@ -289,8 +289,12 @@ Vector ToVector(Matrix&& matrix, TimestampMs time) {
 }
 
 void SortByLabels(Matrix& matrix) {
-  std::sort(matrix.begin(), matrix.end(),
-            [](const MatrixSeries& a, const MatrixSeries& b) { return a.labels < b.labels; });
+  const auto less = [](const MatrixSeries& a, const MatrixSeries& b) {
+    return a.labels < b.labels;
+  };
+  // Mostly they come in order.
+  if (std::is_sorted(matrix.begin(), matrix.end(), less)) return;
+  std::sort(matrix.begin(), matrix.end(), less);
 }
 
 template <typename Series>

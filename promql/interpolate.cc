@@ -27,8 +27,9 @@ size_t NumbersAtFront(const std::vector<double>& values) {
   size_t first = 0;
   for (; first + kBlock <= values.size(); first += kBlock) {
     PairTest none{};
-    for (size_t i = first; i < first + kBlock; i += 2) {
-      const FloatPair pair = LoadPair(values.data() + i);
+#pragma GCC unroll 16
+    for (size_t i = 0; i < kBlock; i += 2) {
+      const FloatPair pair = LoadPair(values.data() + first + i);
       none |= pair != pair;
     }
     if ((none[0] | none[1]) != 0) break;

@@ -113,7 +113,7 @@ absl::Status LeafRows::HoldScratch(LeafScratch& scratch) {
   const SeriesSamples& samples = scratch.samples;
   const uint64_t bytes =
       samples.times.capacity() * (sizeof(TimestampMs) + sizeof(double)) +
-      samples.start_times.capacity() * sizeof(TimestampMs) +
+      samples.start_times.capacity() * sizeof(TimestampMs) + scratch.windows.MemoryBytes() +
       (samples.histograms.empty()
            ? 0
            : (SampleWeight(samples) - samples.times.size()) * QueryContext::kSampleBytes);

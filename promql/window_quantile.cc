@@ -164,7 +164,7 @@ bool FitsBand(absl::Span<const double> values) {
 
 }  // namespace
 
-void QuantileKernel(const FloatWindows& windows, RangeCall& call, Row& row) {
+void QuantileKernel(FloatWindows& windows, RangeCall& call, Row& row) {
   const bool fits_band = FitsBand(windows.values);
   SortedWindow sorted;
   RankBand band;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // rate, increase and delta of sliding windows. A counter's increase needs the resets inside the
-// window only; windows over regular samples are stretched alike, 64 at a time but for a few.
+// window only; how windows are stretched depends on times only, and mostly serves many series.
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "promql/float_pair.h"
@@ -73,197 +74,201 @@ class Extrapolation {
   double factor_ = 0;
 };
 
-// The samples that are below the one before, and one past all.
-std::vector<uint32_t> FindResets(absl::Span<const double> values) {
+struct Resets {
+  std::vector<uint32_t> at;  // The samples that are below the one before, and one past all.
+  bool numbers = true;       // Whether all other samples are as large as the one before or larger.
+};
+
+Resets FindResets(absl::Span<const double> values) {
   constexpr size_t kBlock = 32;  // Most have none.
   const auto size = static_cast<uint32_t>(values.size());
-  std::vector<uint32_t> resets;
+  Resets resets;
   uint32_t i = 1;
   const auto look_until = [&](uint32_t end) {
     for (; i < end; ++i) {
-      if (values[i] < values[i - 1]) resets.push_back(i);
+      if (values[i] >= values[i - 1]) continue;
+      if (values[i] < values[i - 1]) {
+        resets.at.push_back(i);
+      } else {
+        resets.numbers = false;
+      }
     }
   };
   while (i + kBlock <= size) {
-    PairTest below{};
+    const double* const at = values.data() + i;
+    PairTest rises = {-1, -1};
+#pragma GCC unroll 16
     for (size_t pair = 0; pair < kBlock / 2; ++pair) {
-      const double* const at = values.data() + i + 2 * pair;
-      below |= LoadPair(at) < LoadPair(at - 1);
+      rises &= LoadPair(at + 2 * pair) >= LoadPair(at + 2 * pair - 1);
     }
-    if ((below[0] | below[1]) == 0) {
+    if ((rises[0] & rises[1]) != 0) {
       i += kBlock;
     } else {
       look_until(i + kBlock);
     }
   }
   look_until(size);
-  resets.push_back(std::numeric_limits<uint32_t>::max());
+  resets.at.push_back(std::numeric_limits<uint32_t>::max());
   return resets;
 }
 
 constexpr size_t kBlockSteps = 64;  // A word of Row::present().
 
-// The increases of some windows and the values they begin with.
-struct BlockIncreases {
-  double first[kBlockSteps] = {};
-  double increase[kBlockSteps] = {};
-};
+uint64_t BlockMask(size_t count) { return ~uint64_t{0} >> (kBlockSteps - count); }
 
-// Of the `count` windows from `step` on, each with samples; `start` is that of the first one.
-// Returns the set of those that have not as many samples as the first one, or not at the same
-// distances from the window's edges.
-uint64_t TakeIncreases(const FloatWindows& windows, size_t step, size_t count, TimestampMs start,
-                       DurationMs range, DurationMs advance, BlockIncreases& block) {
-  const double* const values = windows.values.data();
+// Whether the windows [step, step + count), of which the first one is not empty, have as many
+// samples as that one, at the same distances from their edges.
+bool AreAlike(const FloatWindows& windows, const RangeSpec& spec, size_t step, size_t count) {
   const TimestampMs* const times = windows.times.data();
   const uint32_t* const begin = windows.begin.data() + step;
   const uint32_t* const end = windows.end.data() + step;
+  const DurationMs advance = spec.fixed ? 0 : spec.grid.step;
   const uint32_t samples = end[0] - begin[0];
-  const DurationMs to_start = times[begin[0]] - start;
-  const DurationMs to_end = start + range - times[end[0] - 1];
-  uint64_t unlike = 0;
-  for (size_t i = 0; i < count; ++i, start += advance) {
-    const uint32_t first = begin[i];
-    const uint32_t last = end[i] - 1;
-    int64_t differs = (last - first + 1) ^ samples;
-    differs |= (times[first] - start) ^ to_start;
-    differs |= (start + range - times[last]) ^ to_end;
-    unlike |= static_cast<uint64_t>(differs != 0) << i;
-    block.first[i] = values[first];
-    block.increase[i] = values[last] - values[first];
+  const TimestampMs first = times[begin[0]];
+  const TimestampMs last = times[end[0] - 1];
+  int64_t differs = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const DurationMs later = static_cast<DurationMs>(i) * advance;
+    if (end[i] == begin[i]) return false;
+    differs |= (end[i] - begin[i]) ^ samples;
+    differs |= (times[begin[i]] - later) ^ first;
+    differs |= (times[end[i] - 1] - later) ^ last;
   }
-  return unlike;
+  return differs == 0;
 }
 
-// The windows whose increase is so large that the counter may have begun inside the stretched one.
-uint64_t MaybeFromZero(const BlockIncreases& block) {
-  const auto maybe = [](auto first, auto increase) {
-    return (increase > 0) & (first >= 0) & ~(first >= increase);
+WindowFactors FindFactors(const FloatWindows& windows, const RangeSpec& spec, bool per_second) {
+  const size_t steps = windows.steps();
+  WindowFactors found;
+  found.factors.resize(steps);
+  found.usable.resize((steps + kBlockSteps - 1) / kBlockSteps);
+  found.for_counters.resize(found.usable.size());
+  Extrapolation extrapolation(spec, per_second);
+  const auto set = [&](size_t step, size_t count) {
+    const uint32_t first = windows.begin[step];
+    const uint32_t end = windows.end[step];
+    if (end < first + 2) return;
+    const TimestampMs window_end = spec.EndAt(step);
+    extrapolation.Look(windows.times[first] - (window_end - spec.range),
+                       window_end - windows.times[end - 1], end - first);
+    std::fill_n(found.factors.begin() + static_cast<ptrdiff_t>(step), count,
+                extrapolation.Factor());
+    const uint64_t bits = BlockMask(count) << (step % kBlockSteps);
+    found.usable[step / kBlockSteps] |= bits;
+    if (extrapolation.ReachesZeroEarly()) found.for_counters[step / kBlockSteps] |= bits;
   };
-  PairTest any{};
-  for (size_t i = 0; i < kBlockSteps; i += 2) {
-    any |= maybe(LoadPair(block.first + i), LoadPair(block.increase + i));
+  constexpr size_t kAlike = 16;
+  for (size_t step = 0; step < steps; step += kAlike) {
+    const size_t count = std::min(kAlike, steps - step);
+    if (windows.end[step] > windows.begin[step] && AreAlike(windows, spec, step, count)) {
+      set(step, count);
+    } else {
+      for (size_t i = step; i < step + count; ++i) set(i, 1);
+    }
   }
-  uint64_t windows = 0;
-  if ((any[0] | any[1]) == 0) return windows;
-  for (size_t i = 0; i < kBlockSteps; ++i) {
-    const FloatPair first = {block.first[i], 0};
-    const FloatPair increase = {block.increase[i], 0};
-    windows |= static_cast<uint64_t>(maybe(first, increase)[0] != 0) << i;
-  }
-  return windows;
+  return found;
 }
 
 template <bool kCounter, bool kPerSecond>
 class ExtrapolatedKernel {
  public:
-  ExtrapolatedKernel(const FloatWindows& windows, const RangeSpec& spec, Row& row)
+  ExtrapolatedKernel(FloatWindows& windows, const RangeSpec& spec, Row& row)
       : windows_(windows),
+        spec_(spec),
         row_(row),
-        range_(spec.range),
-        advance_(spec.fixed ? 0 : spec.grid.step),
-        window_end_(spec.EndAt(0)),
         extrapolation_(spec, kPerSecond),
         resets_(kCounter ? FindResets(windows.values)
-                         : std::vector<uint32_t>{std::numeric_limits<uint32_t>::max()}),
-        reset_(resets_.data()) {}
+                         : Resets{.at = {std::numeric_limits<uint32_t>::max()}}),
+        reset_(resets_.at.data()) {}
 
   void Run() {
+    std::optional<WindowFactors>& factors = windows_.found->factors[kPerSecond ? 1 : 0];
+    if (!factors.has_value()) factors = FindFactors(windows_, spec_, kPerSecond);
+    factors_ = factors->factors.data();
     const size_t steps = windows_.steps();
     for (size_t step = 0; step < steps; step += kBlockSteps) {
+      const uint64_t usable = factors->usable[step / kBlockSteps];
+      if (usable == 0) continue;
       const size_t count = std::min(kBlockSteps, steps - step);
-      if (!RunBlock(step, count)) RunSteps(step, count);
-      window_end_ += static_cast<DurationMs>(count) * advance_;
+      const uint64_t easy = kCounter ? factors->for_counters[step / kBlockSteps] : usable;
+      if (easy != BlockMask(count) || !RunBlock(step, count)) RunSteps(step, usable, easy);
+      row_.present()[step / kBlockSteps] = usable;
     }
   }
 
  private:
-  // What RunSteps() does where most windows are alike. False, and nothing is set, if they are not.
+  // What RunSteps() does where all windows are stretched as the factors say, whatever their values:
+  // without resets, and for counters that begin at their increase or above. False, and nothing is
+  // set, if that is not certain.
   bool RunBlock(size_t step, size_t count) {
-    const size_t last = step + count - 1;
-    if (windows_.end[step] < windows_.begin[step] + 2) return false;
-    if (windows_.end[last] < windows_.begin[last] + 2) return false;
-    while (*reset_ <= windows_.begin[step]) ++reset_;
-    if (*reset_ < windows_.end[last]) return false;
-    BlockIncreases block;
-    const TimestampMs start = window_end_ - range_;
-    uint64_t unlike = TakeIncreases(windows_, step, count, start, range_, advance_, block);
-    Look(step, window_end_);
-    if (kCounter && !extrapolation_.ReachesZeroEarly()) return false;
-    if (kCounter) unlike |= MaybeFromZero(block);
-    if (std::popcount(unlike) > static_cast<int>(kBlockSteps / 4)) return false;
+    const uint32_t* const begin = windows_.begin.data() + step;
+    const uint32_t* const end = windows_.end.data() + step;
+    const double* const values = windows_.values.data();
+    if (kCounter) {
+      while (*reset_ <= begin[0]) ++reset_;
+      if (*reset_ < end[count - 1] || !resets_.numbers) return false;
+      // As values rise, no window begins lower than the first one or increases more than all.
+      const double first = values[begin[0]];
+      if (!(first >= 0 && first >= values[end[count - 1] - 1] - first)) return false;
+    }
     double* const out = row_.values().data() + step;
-    const double factor = extrapolation_.Factor();
-    for (size_t i = 0; i < count; ++i) out[i] = block.increase[i] * factor;
-    row_.present()[step / kBlockSteps] = ~uint64_t{0} >> (kBlockSteps - count);
-    for (; unlike != 0; unlike &= unlike - 1) {
-      const auto i = static_cast<size_t>(std::countr_zero(unlike));
-      SetUnlike(step + i, window_end_ + static_cast<DurationMs>(i) * advance_, block.first[i],
-                block.increase[i]);
+    const double* const factors = factors_ + step;
+    for (size_t i = 0; i < count; ++i) {
+      out[i] = (values[end[i] - 1] - values[begin[i]]) * factors[i];
     }
     return true;
   }
 
-  // A window without resets in a block that is set.
-  void SetUnlike(size_t step, TimestampMs window_end, double first, double increase) {
-    if (windows_.end[step] < windows_.begin[step] + 2) return row_.Clear(step);
-    Look(step, window_end);
-    const double factor =
-        kCounter ? extrapolation_.CounterFactor(first, increase) : extrapolation_.Factor();
-    row_.values()[step] = increase * factor;
-  }
-
-  void RunSteps(size_t step, size_t count) {
+  // The windows of the block from `block` on that are `usable`; `easy` as WindowFactors says.
+  void RunSteps(size_t block, uint64_t usable, uint64_t easy) {
     const double* const values = windows_.values.data();
-    RowWriter out(row_);
-    TimestampMs window_end = window_end_;
-    for (const size_t end_step = step + count; step < end_step; ++step, window_end += advance_) {
+    for (; usable != 0; usable &= usable - 1) {
+      const auto bit = static_cast<size_t>(std::countr_zero(usable));
+      const size_t step = block + bit;
       const uint32_t first = windows_.begin[step];
-      const uint32_t end = windows_.end[step];
-      if (end < first + 2) continue;
-      const uint32_t last = end - 1;
+      const uint32_t last = windows_.end[step] - 1;
       double increase = values[last] - values[first];
       while (*reset_ <= first) ++reset_;
       for (const uint32_t* inside = reset_; *inside <= last; ++inside) {
         increase += values[*inside - 1];
       }
-      Look(step, window_end);
-      const double factor = kCounter ? extrapolation_.CounterFactor(values[first], increase)
-                                     : extrapolation_.Factor();
-      out.Set(step, increase * factor);
+      const bool plain = !kCounter || ((easy >> bit & 1) != 0 && values[first] >= increase);
+      row_.values()[step] =
+          increase * (plain ? factors_[step] : CounterFactor(step, values[first], increase));
     }
   }
 
-  void Look(size_t step, TimestampMs window_end) {
-    const uint32_t first = windows_.begin[step];
+  double CounterFactor(size_t step, double first, double increase) {
+    const uint32_t begin = windows_.begin[step];
     const uint32_t end = windows_.end[step];
-    extrapolation_.Look(windows_.times[first] - (window_end - range_),
-                        window_end - windows_.times[end - 1], end - first);
+    const TimestampMs window_end = spec_.EndAt(step);
+    extrapolation_.Look(windows_.times[begin] - (window_end - spec_.range),
+                        window_end - windows_.times[end - 1], end - begin);
+    return extrapolation_.CounterFactor(first, increase);
   }
 
-  const FloatWindows& windows_;
+  FloatWindows& windows_;
+  const RangeSpec& spec_;
   Row& row_;
-  const DurationMs range_;
-  const DurationMs advance_;
-  TimestampMs window_end_;  // Of the block at hand.
   Extrapolation extrapolation_;
-  const std::vector<uint32_t> resets_;
+  const double* factors_ = nullptr;
+  const Resets resets_;
   const uint32_t* reset_;  // None before it is inside the window at hand.
 };
 
 }  // namespace
 
-void RateKernel(const FloatWindows& windows, RangeCall& call, Row& row) {
+void RateKernel(FloatWindows& windows, RangeCall& call, Row& row) {
   ExtrapolatedKernel<true, true>(windows, call.spec, row).Run();
   if (!row.Empty()) NotePossibleNonCounter(call);
 }
 
-void IncreaseKernel(const FloatWindows& windows, RangeCall& call, Row& row) {
+void IncreaseKernel(FloatWindows& windows, RangeCall& call, Row& row) {
   ExtrapolatedKernel<true, false>(windows, call.spec, row).Run();
   if (!row.Empty()) NotePossibleNonCounter(call);
 }
 
-void DeltaKernel(const FloatWindows& windows, RangeCall& call, Row& row) {
+void DeltaKernel(FloatWindows& windows, RangeCall& call, Row& row) {
   ExtrapolatedKernel<false, false>(windows, call.spec, row).Run();
 }
 
