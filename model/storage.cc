@@ -77,6 +77,13 @@ void DurationCounts::Add(double seconds) {
   ++counts[bound];
 }
 
+std::vector<absl::Status> Appendable::CommitAll(absl::Span<Appender* const> appenders) {
+  std::vector<absl::Status> statuses;
+  statuses.reserve(appenders.size());
+  for (Appender* appender : appenders) statuses.push_back(appender->Commit());
+  return statuses;
+}
+
 size_t Appender::AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused) {
   for (size_t i = 0; i < samples.size(); ++i) {
     const KnownSample& sample = samples[i];

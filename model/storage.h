@@ -228,6 +228,9 @@ class Appendable {
  public:
   virtual ~Appendable() = default;
   virtual std::unique_ptr<Appender> NewAppender() = 0;
+  // Commits each of `appenders`, which are of this storage, and says how that went: the same as one
+  // after the other, but cheaper.
+  virtual std::vector<absl::Status> CommitAll(absl::Span<Appender* const> appenders);
 };
 
 // ------------------------------------------------------------------------------ reading the log

@@ -86,6 +86,7 @@ void EventLoop::Stop() {
   timers.swap(timers_);
   posted.swap(posted_);
   timer_nanos_.clear();
+  when_idle_.clear();
 }
 
 bool EventLoop::Post(Callback callback) {
@@ -172,9 +173,11 @@ void EventLoop::Run() {
       if (stopping_ && !posted) break;
     }
     // What this thread posts wakes nobody: it must not be waited over.
-    if (!posted) ArmTimer();
+    const bool look = posted || !when_idle_.empty();
+    if (!look) ArmTimer();
     const int count =
-        epoll_wait(epoll_fd_, events, kEventsPerWait, posted ? 0 : static_cast<int>(wait_ms));
+        epoll_wait(epoll_fd_, events, kEventsPerWait, look ? 0 : static_cast<int>(wait_ms));
+    if (count == 0 && !posted) RunIdle();
     for (int i = 0; i < count; ++i) {
       const int fd = events[i].data.fd;
       if (fd == wake_fd_ || fd == timer_fd_) {
@@ -191,6 +194,15 @@ void EventLoop::Run() {
     RunPosted();  // What timers posted goes without another wait.
   }
   thread_id_.store(std::thread::id());  // The system may give it to another thread.
+}
+
+void EventLoop::RunWhenIdle(Callback callback) {
+  INVARIANT(OnLoopThread());
+  when_idle_.push_back(std::move(callback));
+}
+
+void EventLoop::RunIdle() {
+  for (Callback& callback : std::exchange(when_idle_, {})) callback();
 }
 
 void EventLoop::RunPosted() {

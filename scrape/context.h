@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 
 #include "model/clock.h"
 #include "model/storage.h"
@@ -15,12 +16,14 @@
 
 namespace varve {
 
+class FinishedScrapes;
+
 // Held by shared_ptr: callbacks of the event loop may run after the manager is gone, and then find
 // the workers stopped. The referenced objects outlive the workers.
 struct ScrapeContext {
   ScrapeContext(Clock& clock, HttpClient& http, Appendable& storage, prometheus::Registry& registry,
-                uint32_t threads)
-      : clock(clock), http(http), storage(storage), metrics(registry), workers(threads) {}
+                uint32_t threads);
+  ~ScrapeContext();
 
   Clock& clock;
   HttpClient& http;
@@ -31,7 +34,8 @@ struct ScrapeContext {
   DurationMs timestamp_tolerance = 2;
   DurationMs discovery_reload_interval = 5 * kSecond;
   std::atomic<uint64_t> offset_seed{0};
-  ScrapeWorkers workers;  // Last: its threads use the others.
+  const std::unique_ptr<FinishedScrapes> finished;  // The event loop's own.
+  ScrapeWorkers workers;                            // Last: its threads use the others.
 };
 
 }  // namespace varve

@@ -14,6 +14,7 @@
 #include "model/log_line.h"
 #include "model/sample.h"
 #include "model/status_macros.h"
+#include "scrape/finished_scrapes.h"
 #include "scrape/scrape_request.h"
 
 namespace varve {
@@ -113,7 +114,9 @@ void TargetLoop::OnSlot() {
       if (scrape.forced_error.empty()) {
         self->Fetch(std::move(scrape));
       } else {
-        self->Finish(scrape, absl::ResourceExhaustedError(scrape.forced_error));
+        std::vector<FinishedScrape> finished;
+        finished.push_back({self, scrape, absl::ResourceExhaustedError(scrape.forced_error)});
+        Finish(std::move(finished));
       }
     });
     return;
@@ -159,11 +162,7 @@ void TargetLoop::Fetch(Scrape scrape) {
   request.body_bytes_expected = scrape.body_bytes_expected;
   auto done = [self = shared_from_this(),
                scrape = std::move(scrape)](absl::StatusOr<ClientResponse> response) mutable {
-    self->context_->workers.Submit(
-        [self, scrape = std::move(scrape), response = std::move(response)] {
-          self->Finish(scrape, response);
-        },
-        ScrapeWorkers::Length::kQuick);
+    self->context_->finished->Add(self->context_, {self, std::move(scrape), std::move(response)});
   };
   const TransferId transfer = context_->http.Start(std::move(request), std::move(done));
   MutexLock lock(mutex_);
@@ -171,24 +170,30 @@ void TargetLoop::Fetch(Scrape scrape) {
   if (stopped_) context_->http.Cancel(transfer);
 }
 
-void TargetLoop::Finish(const Scrape& scrape, const absl::StatusOr<ClientResponse>& response) {
-  MutexLock scrape_lock(scrape_mutex_);
-  if (stopped()) return;
-  Report report;
-  AppendScrape(scrape, response, report);
-  const size_t metadata = metadata_.size();
-  if (metadata != metadata_counted_) {
-    metrics_->metadata_entries.Increment(static_cast<double>(metadata) -
-                                         static_cast<double>(metadata_counted_));
-    metadata_counted_ = metadata;
+void TargetLoop::Finish(std::vector<FinishedScrape> finished) {
+  std::vector<Report> reports(finished.size());
+  std::vector<std::unique_ptr<Appender>> appenders(finished.size());
+  std::vector<Appender*> to_commit;
+  for (size_t i = 0; i < finished.size(); ++i) {
+    const auto& [loop, scrape, response] = finished[i];
+    appenders[i] = loop->AppendScrape(scrape, response, reports[i]);
+    if (appenders[i] != nullptr) to_commit.push_back(appenders[i].get());
   }
-  MutexLock lock(mutex_);
-  Record(scrape, report);
-  if (!stopped_) Schedule();
+  if (to_commit.empty()) return;
+  Appendable& storage = finished.front().loop->context_->storage;
+  const std::vector<absl::Status> committed = storage.CommitAll(to_commit);
+  size_t next = 0;
+  for (size_t i = 0; i < finished.size(); ++i) {
+    if (appenders[i] == nullptr) continue;
+    finished[i].loop->Conclude(finished[i].scrape, reports[i], committed[next++]);
+  }
 }
 
-void TargetLoop::AppendScrape(const Scrape& scrape, const absl::StatusOr<ClientResponse>& response,
-                              Report& report) {
+std::unique_ptr<Appender> TargetLoop::AppendScrape(const Scrape& scrape,
+                                                   const absl::StatusOr<ClientResponse>& response,
+                                                   Report& report) {
+  MutexLock scrape_lock(scrape_mutex_);
+  if (stopped()) return nullptr;
   const ScrapeConfig& config = scrape.settings->config;
   if (scrape.unlearn) cache_.Unlearn();
   std::unique_ptr<Appender> appender = context_->storage.NewAppender();
@@ -217,13 +222,25 @@ void TargetLoop::AppendScrape(const Scrape& scrape, const absl::StatusOr<ClientR
   report.seconds =
       static_cast<double>(context_->clock.MonotonicNanos() - scrape.start_nanos) / kNanosPerSecond;
   AppendReport(scrape, report, *appender);
-  const absl::Status committed = appender->Commit();
+  const size_t metadata = metadata_.size();
+  if (metadata != metadata_counted_) {
+    metrics_->metadata_entries.Increment(static_cast<double>(metadata) -
+                                         static_cast<double>(metadata_counted_));
+    metadata_counted_ = metadata;
+  }
+  return appender;
+}
+
+void TargetLoop::Conclude(const Scrape& scrape, Report& report, const absl::Status& committed) {
   if (!committed.ok()) {
-    spdlog::warn(LogLine("Scrape commit failed", {{"scrape_pool", config.job_name},
+    spdlog::warn(LogLine("Scrape commit failed", {{"scrape_pool", scrape.settings->config.job_name},
                                                   {"target", scrape.target->url},
                                                   {"err", MessageOf(committed)}}));
     if (report.error.empty()) report.error = MessageOf(committed);
   }
+  MutexLock lock(mutex_);
+  Record(scrape, report);
+  if (!stopped_) Schedule();
 }
 
 void TargetLoop::CountRejects(const AppendCounts& counts, const absl::Status& status) {

@@ -42,9 +42,22 @@ struct PoolSettings {
   static std::shared_ptr<const PoolSettings> Create(ScrapeConfig config);
 };
 
+struct FinishedScrape;
+
 // Thread-safe. Held by shared_ptr, also by its timers and transfers.
 class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
  public:
+  // One scrape, from its start to its report.
+  struct Scrape {
+    std::shared_ptr<const PoolSettings> settings;
+    std::shared_ptr<const Target> target;
+    TimestampMs time = 0;
+    int64_t start_nanos = 0;  // Monotonic.
+    std::string forced_error;
+    bool unlearn = false;  // The configuration now gives lines another meaning.
+    uint64_t body_bytes_expected = 0;
+  };
+
   TargetLoop(std::shared_ptr<ScrapeContext> context, std::shared_ptr<ScrapeMetrics::Pool> metrics,
              std::shared_ptr<const PoolSettings> settings, std::shared_ptr<const Target> target);
   ~TargetLoop();
@@ -65,17 +78,10 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
   ActiveTarget Snapshot() const ABSL_LOCKS_EXCLUDED(mutex_);
   const TargetMetadataStore& metadata() const { return metadata_; }
 
+  // Appends what was fetched, of several loops at once, and has each go on.
+  static void Finish(std::vector<FinishedScrape> finished);
+
  private:
-  // One scrape, from its start to its report.
-  struct Scrape {
-    std::shared_ptr<const PoolSettings> settings;
-    std::shared_ptr<const Target> target;
-    TimestampMs time = 0;
-    int64_t start_nanos = 0;  // Monotonic.
-    std::string forced_error;
-    bool unlearn = false;  // The configuration now gives lines another meaning.
-    uint64_t body_bytes_expected = 0;
-  };
   struct Report {
     AppendCounts counts;
     int64_t body_bytes = 0;
@@ -89,10 +95,13 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
   Scrape BeginScrape() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   TimestampMs ScrapeTime(TimestampMs now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Fetch(Scrape scrape) ABSL_LOCKS_EXCLUDED(mutex_);
-  void Finish(const Scrape& scrape, const absl::StatusOr<ClientResponse>& response)
-      ABSL_LOCKS_EXCLUDED(mutex_, scrape_mutex_);
-  void AppendScrape(const Scrape& scrape, const absl::StatusOr<ClientResponse>& response,
-                    Report& report) ABSL_EXCLUSIVE_LOCKS_REQUIRED(scrape_mutex_);
+  // Appends what was fetched and its report; null if the loop has been stopped.
+  std::unique_ptr<Appender> AppendScrape(const Scrape& scrape,
+                                         const absl::StatusOr<ClientResponse>& response,
+                                         Report& report) ABSL_LOCKS_EXCLUDED(mutex_, scrape_mutex_);
+  // Behind the commit: records the scrape and schedules the next.
+  void Conclude(const Scrape& scrape, Report& report, const absl::Status& committed)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   void AppendReport(const Scrape& scrape, const Report& report, Appender& appender)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(scrape_mutex_);
   void AppendReportSample(const Target& target, size_t index, std::string_view metric,

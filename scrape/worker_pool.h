@@ -21,10 +21,10 @@ class ScrapeWorkers {
  public:
   using Job = absl::AnyInvocable<void()>;
 
-  // Quick jobs come in bursts and take some hundred microseconds: waking a thread for each would
-  // cost a good part of that, so up to kQuickBacklog of them wait for a thread that is awake.
+  // Quick jobs take a millisecond or two at most, and waking a thread costs a part of that: up to
+  // kQuickBacklog of them wait for a thread that is awake.
   enum class Length { kQuick, kUnknown };
-  static constexpr size_t kQuickBacklog = 4;
+  static constexpr size_t kQuickBacklog = 1;
 
   // REQUIRES: threads > 0.
   explicit ScrapeWorkers(uint32_t threads);

@@ -16,7 +16,14 @@ namespace varve {
 
 namespace {
 
-class HeadAppender : public Appender {
+// What CommitAppenders() makes of an appender.
+class BatchAppender : public Appender {
+ public:
+  // Ends the appender: what there is to commit, null if nothing, or why it must not be.
+  virtual absl::StatusOr<AppendBuffers*> TakeBatch() = 0;
+};
+
+class HeadAppender : public BatchAppender {
  public:
   HeadAppender(Engine& engine, AppendWindow window)
       : head_(engine.head),
@@ -112,10 +119,14 @@ class HeadAppender : public Appender {
   }
 
   absl::Status Commit() override {
+    Appender* const self = this;
+    return CommitAppenders(write_path_, {&self, 1}).front();
+  }
+
+  absl::StatusOr<AppendBuffers*> TakeBatch() override {
     INVARIANT(!finished_);
     finished_ = true;
-    if (batch_.record.empty()) return absl::OkStatus();
-    return write_path_.Commit(*buffers_);
+    return batch_.record.empty() ? nullptr : buffers_.get();
   }
 
   void Rollback() override {
@@ -298,7 +309,7 @@ class HeadAppender : public Appender {
   std::optional<absl::flat_hash_map<const SeriesRecord*, Tail>> tails_;
 };
 
-class RefusingAppender : public Appender {
+class RefusingAppender : public BatchAppender {
  public:
   absl::StatusOr<SeriesRef> Append(SeriesRef, const Labels&, TimestampMs, double,
                                    TimestampMs) override {
@@ -312,6 +323,7 @@ class RefusingAppender : public Appender {
     return Refusal();
   }
   absl::Status Commit() override { return Refusal(); }
+  absl::StatusOr<AppendBuffers*> TakeBatch() override { return Refusal(); }
   void Rollback() override {}
 
  private:
@@ -323,6 +335,25 @@ class RefusingAppender : public Appender {
 }  // namespace
 
 std::unique_ptr<Appender> NewRefusingAppender() { return std::make_unique<RefusingAppender>(); }
+
+std::vector<absl::Status> CommitAppenders(WritePath& write_path,
+                                          absl::Span<Appender* const> appenders) {
+  std::vector<absl::Status> statuses(appenders.size());
+  std::vector<AppendBuffers*> batches;
+  std::vector<size_t> owners;
+  for (size_t i = 0; i < appenders.size(); ++i) {
+    const absl::StatusOr<AppendBuffers*> batch =
+        static_cast<BatchAppender*>(appenders[i])->TakeBatch();
+    statuses[i] = batch.status();
+    if (!batch.ok() || *batch == nullptr) continue;
+    batches.push_back(*batch);
+    owners.push_back(i);
+  }
+  if (batches.empty()) return statuses;
+  std::vector<absl::Status> committed = write_path.Commit(batches);
+  for (size_t i = 0; i < owners.size(); ++i) statuses[owners[i]] = std::move(committed[i]);
+  return statuses;
+}
 
 std::unique_ptr<Appender> NewHeadAppender(Engine& engine, AppendWindow window) {
   return std::make_unique<HeadAppender>(engine, window);

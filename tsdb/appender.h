@@ -4,11 +4,16 @@
 // path.
 #pragma once
 
+#include <absl/status/status.h>
+#include <absl/types/span.h>
+
 #include <memory>
+#include <vector>
 
 #include "model/storage.h"
 #include "tsdb/engine.h"
 #include "tsdb/head.h"
+#include "tsdb/write_path.h"
 
 namespace varve {
 
@@ -17,5 +22,8 @@ namespace varve {
 std::unique_ptr<Appender> NewRefusingAppender();
 // The engine outlives the appender. `window` is what the head and the clock allow now.
 std::unique_ptr<Appender> NewHeadAppender(Engine& engine, AppendWindow window);
+// As Appendable::CommitAll(). REQUIRES: `appenders` were made by the functions above.
+std::vector<absl::Status> CommitAppenders(WritePath& write_path,
+                                          absl::Span<Appender* const> appenders);
 
 }  // namespace varve

@@ -168,6 +168,10 @@ class DbImpl : public Db {
     return NewHeadAppender(*engine_, window);
   }
 
+  std::vector<absl::Status> CommitAll(absl::Span<Appender* const> appenders) override {
+    return CommitAppenders(engine_->write_path, appenders);
+  }
+
   absl::StatusOr<std::unique_ptr<Querier>> OpenQuerier(TimestampMs min,
                                                        TimestampMs max) const override {
     return NewHeadQuerier(engine_, min, max);

@@ -84,6 +84,8 @@ class Head {
   // WRITER: drops samples of `batch` that no longer fit (another batch was faster) and counts
   // them. Returns how many.
   size_t Recheck(Batch& batch, StorageCounters& refused);
+  // Whether a series of the batch has other samples on their way too, of any batch.
+  bool AnyShared(const Batch& batch) const;
   // WRITER: makes the batch, log record `sequence`, visible, all at once, releases it, and adds the
   // chunks this closed to unwritten_chunks().
   void Apply(const Batch& batch, uint64_t sequence);

@@ -104,6 +104,17 @@ size_t Head::Recheck(Batch& batch, StorageCounters& refused) {
   return dropped;
 }
 
+bool Head::AnyShared(const Batch& batch) const {
+  const auto any = [](const std::vector<SeriesRecord*>& series) {
+    for (size_t i = 0; i < series.size(); ++i) {
+      FetchRecordAhead(series, i);
+      if (series[i]->pending.load(std::memory_order_relaxed) != 1) return true;
+    }
+    return false;
+  };
+  return any(batch.float_series) || any(batch.histogram_series);
+}
+
 void Head::EnterBucket(TimestampMs time) {
   if (time >= bucket_start_ && time < bucket_end_) return;
   bool added = false;

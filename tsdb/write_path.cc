@@ -113,15 +113,43 @@ absl::Status WritePath::SyncWal() {
   return status;
 }
 
-absl::Status WritePath::Commit(AppendBuffers& buffers) {
-  Batch& batch = buffers.batch;
+std::vector<absl::Status> WritePath::Commit(absl::Span<AppendBuffers* const> all) {
+  std::vector<absl::Status> statuses(all.size());
+  std::vector<std::string_view> encoded(all.size());
   // Compressed before the lock is taken; a batch that shrinks below is encoded again.
-  absl::StatusOr<std::string_view> encoded = buffers.encoder.Encode(batch.record);
-  if (!encoded.ok()) {
-    head_.Release(batch);
-    return std::move(encoded).status();
+  for (size_t i = 0; i < all.size(); ++i) {
+    const absl::StatusOr<std::string_view> bytes = all[i]->encoder.Encode(all[i]->batch.record);
+    statuses[i] = bytes.status();
+    if (bytes.ok()) {
+      encoded[i] = *bytes;
+    } else {
+      head_.Release(all[i]->batch);
+    }
   }
   MutexLock lock(commit_mutex_);
+  CommitGroup group;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (!statuses[i].ok()) continue;
+    const Batch& batch = all[i]->batch;
+    // What is checked here must know what came before: the head does not know the group yet.
+    const bool apart =
+        all.size() > 1 && (!batch.record.exemplars.empty() || head_.AnyShared(batch));
+    if (apart) WriteGroup(group);
+    statuses[i] = Join(group, *all[i], encoded[i], &statuses[i]);
+    if (apart) WriteGroup(group);
+  }
+  WriteGroup(group);
+  // The commits are durable and visible; chunks that could not be put are tried again by the next.
+  const absl::Status closed = WriteClosed();
+  if (!closed.ok()) {
+    spdlog::error(LogLine("Closed chunks stay in memory", {{"err", closed.ToString()}}));
+  }
+  return statuses;
+}
+
+absl::Status WritePath::Join(CommitGroup& group, AppendBuffers& buffers, std::string_view encoded,
+                             absl::Status* status) {
+  Batch& batch = buffers.batch;
   if (!refusal_.ok()) {
     ++counters_.failed_commits;
     head_.Release(batch);
@@ -134,37 +162,42 @@ absl::Status WritePath::Commit(AppendBuffers& buffers) {
   counters_.too_old += refused.too_old_samples;
   counters_.out_of_bounds += refused.out_of_bounds_samples;
   const size_t exemplars = batch.record.exemplars.size();
-  rocksdb::WriteBatch put;
-  exemplars_.Put(batch.record.exemplars, store_, put);
+  exemplars_.Put(batch.record.exemplars, store_, group.put);
   if (batch.record.empty()) return absl::OkStatus();
   if (dropped > 0 || batch.record.exemplars.size() != exemplars) {
-    encoded = buffers.encoder.Encode(batch.record);
-    if (!encoded.ok()) {
+    absl::StatusOr<std::string_view> bytes = buffers.encoder.Encode(batch.record);
+    if (!bytes.ok()) {
       head_.Release(batch);
-      return std::move(encoded).status();
+      return std::move(bytes).status();
     }
+    encoded = *bytes;
   }
-  LogEpoch& epoch = log_.back();
-  put.Put(epoch.family->handle(), EncodeIdKey(last_sequence_ + 1), ToSlice(*encoded));
-  absl::Status status = Write(put, "writing the log");
-  if (!status.ok()) {
-    ++counters_.failed_commits;
-    head_.Release(batch);
-    return status;
-  }
-  ++last_sequence_;
-  epoch.bytes += encoded->size();
-  log_bytes_.fetch_add(encoded->size(), std::memory_order_relaxed);
-  head_.Apply(batch, last_sequence_);
-  exemplars_.Added(batch.record.exemplars);
-  counters_.floats += batch.record.floats.size();
-  counters_.histograms += batch.record.histograms.size();
-  // The commit is durable and visible; chunks that could not be put are tried again by the next.
-  const absl::Status closed = WriteClosed();
-  if (!closed.ok()) {
-    spdlog::error(LogLine("Closed chunks stay in memory", {{"err", closed.ToString()}}));
-  }
+  group.put.Put(log_.back().family->handle(),
+                EncodeIdKey(last_sequence_ + 1 + group.members.size()), ToSlice(encoded));
+  group.members.push_back({.batch = &batch, .status = status, .log_bytes = encoded.size()});
   return absl::OkStatus();
+}
+
+void WritePath::WriteGroup(CommitGroup& group) {
+  absl::Status status;
+  if (!group.members.empty()) status = Write(group.put, "writing the log");
+  for (const CommitGroup::Member& member : group.members) {
+    if (!status.ok()) {
+      ++counters_.failed_commits;
+      head_.Release(*member.batch);
+      *member.status = status;
+      continue;
+    }
+    const LogRecord& record = member.batch->record;
+    log_.back().bytes += member.log_bytes;
+    log_bytes_.fetch_add(member.log_bytes, std::memory_order_relaxed);
+    head_.Apply(*member.batch, ++last_sequence_);
+    exemplars_.Added(record.exemplars);
+    counters_.floats += record.floats.size();
+    counters_.histograms += record.histograms.size();
+  }
+  group.put.Clear();
+  group.members.clear();
 }
 
 // -------------------------------------------------------------------------------------- hot chunks

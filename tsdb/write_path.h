@@ -5,7 +5,8 @@
 //
 // The order of things in a commit, all under the commit lock:
 //   1. the batch is checked again, since another may have been faster
-//   2. one put of a log record: from here on it survives a killed process
+//   2. one put of a log record: from here on it survives a killed process. Batches that are
+//      committed together and share no series are put with one write.
 //   3. the head applies it: from here on it is visible
 //   4. chunks this closed are put into the current hot family
 //
@@ -72,8 +73,10 @@ class WritePath {
   std::unique_ptr<AppendBuffers> TakeBuffers() ABSL_LOCKS_EXCLUDED(buffers_mutex_);
   void ReturnBuffers(std::unique_ptr<AppendBuffers> buffers) ABSL_LOCKS_EXCLUDED(buffers_mutex_);
 
-  // Commits the batch, or releases it and says why it could not.
-  absl::Status Commit(AppendBuffers& buffers) ABSL_LOCKS_EXCLUDED(commit_mutex_);
+  // Commits each batch, or releases it and says why it could not. Batches of different series share
+  // one write.
+  std::vector<absl::Status> Commit(absl::Span<AppendBuffers* const> all)
+      ABSL_LOCKS_EXCLUDED(commit_mutex_);
 
   // Returns when all commits so far survive a power cut. After a failed write it also tries to make
   // writing go on, so call it now and then.
@@ -147,6 +150,22 @@ class WritePath {
   uint64_t log_bytes() const { return log_bytes_.load(std::memory_order_relaxed); }
 
  private:
+  // Batches that are checked and wait for their common write.
+  struct CommitGroup {
+    struct Member {
+      Batch* batch = nullptr;
+      absl::Status* status = nullptr;
+      size_t log_bytes = 0;
+    };
+    rocksdb::WriteBatch put;
+    std::vector<Member> members;
+  };
+
+  // Checks the batch of `buffers` anew and puts it, `encoded`, into the group.
+  absl::Status Join(CommitGroup& group, AppendBuffers& buffers, std::string_view encoded,
+                    absl::Status* status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  // Writes the group and makes it visible, or releases it and says so in its members' statuses.
+  void WriteGroup(CommitGroup& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   // At a time: more would keep commits waiting, fewer take the index longer.
   static constexpr size_t kShardsSwept = Head::kShards / 8;
   void RetireFuture() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);

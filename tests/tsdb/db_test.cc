@@ -106,6 +106,45 @@ TEST_CASE_FIXTURE(DbFixture, "append: of two appenders the one that commits firs
   CHECK(ReadAll(*db) == expected);
 }
 
+TEST_CASE_FIXTURE(DbFixture, "append: batches that are committed together") {
+  auto db = MustOpen(options, clock);
+  MustAppend(*db, kUp, 500, 1);
+  std::vector<std::unique_ptr<Appender>> appenders;
+  const auto add = [&](const Labels& labels, TimestampMs time, double value) {
+    appenders.push_back(db->NewAppender());
+    REQUIRE(appenders.back()->Append(kNoSeries, labels, time, value).ok());
+  };
+  add(kUp, 3000, 3);
+  add(kUp, 2000, 2);    // Too late: the one before comes first.
+  add(kUp, 3000, 3);    // There already.
+  add(kUp, 3000, 4);    // Another value.
+  add(kDown, 1000, 1);  // Nobody else's.
+  add(kUp, 4000, 4);
+  appenders.push_back(db->NewAppender());  // Empty.
+  const SeriesRef up = *appenders.back()->Append(kNoSeries, kUp, 500, 1);
+  appenders.push_back(db->NewAppender());
+  REQUIRE(appenders.back()->Append(up, Labels(), 5000, 5).ok());
+  REQUIRE(appenders.back()->AppendExemplar(up, Labels(), {Labels(), 5, 5000, true}).ok());
+  std::vector<Appender*> all;
+  for (const auto& appender : appenders) all.push_back(appender.get());
+  const std::vector<absl::Status> statuses = db->CommitAll(all);
+  REQUIRE(statuses.size() == all.size());
+  for (const absl::Status& status : statuses) CHECK(status.ok());
+  CHECK(db->Counters().out_of_order_samples == 1);
+  CHECK(db->Counters().duplicate_samples == 1);
+  const Contents expected = {{kUp.ToString(),
+                              {SampleText(500, 1, 0), SampleText(3000, 3, 0),
+                               SampleText(4000, 4, 0), SampleText(5000, 5, 0)}},
+                             {kDown.ToString(), {SampleText(1000, 1, 0)}}};
+  CHECK(ReadAll(*db) == expected);
+  const auto exemplars = db->SelectExemplars(0, kBegin, {{Matcher::Equal("job", "x")}});
+  CHECK(exemplars->size() == 1);
+  appenders.clear();
+  db.reset();
+  db = MustOpen(options, clock);
+  CHECK(ReadAll(*db) == expected);
+}
+
 TEST_CASE_FIXTURE(DbFixture,
                   "append: nothing of a batch is there before Commit or after Rollback") {
   auto db = MustOpen(options, clock);

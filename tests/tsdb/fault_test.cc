@@ -149,8 +149,20 @@ TEST_CASE("a failed write rolls back, and writing goes on later") {
       CHECK(ReadAll(*db) == before);
       (void)db->Maintain();  // Resuming may work, with nothing to write; the next commit fails.
     }
+    {
+      // Of batches that share a write, each fails.
+      const auto first = db->NewAppender();
+      const auto second = db->NewAppender();
+      REQUIRE(first->Append(kNoSeries, known, kBegin + 1000, 2).ok());
+      REQUIRE(second->Append(kNoSeries, created, kBegin + 1000, 2).ok());
+      Appender* const both[] = {first.get(), second.get()};
+      for (const absl::Status& status : db->CommitAll(both)) {
+        CHECK(status.ToString().find("writing the log") != std::string::npos);
+      }
+      CHECK(ReadAll(*db) == before);
+    }
     CHECK(db->Counters().float_samples_appended == 1);
-    CHECK(db->Counters().failed_commits == 3);
+    CHECK(db->Counters().failed_commits == 5);
     CHECK_FALSE(db->Counters().writable);
 
     file_system->fault = Fault::kNone;

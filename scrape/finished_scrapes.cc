@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Bursts of answers.
+#include "scrape/finished_scrapes.h"
+
+#include <utility>
+
+namespace varve {
+namespace {
+
+void HandOver(ScrapeContext& context, std::vector<FinishedScrape> scrapes) {
+  if (scrapes.empty()) return;
+  context.workers.Submit(
+      [scrapes = std::move(scrapes)]() mutable { TargetLoop::Finish(std::move(scrapes)); },
+      ScrapeWorkers::Length::kQuick);
+}
+
+}  // namespace
+
+ScrapeContext::ScrapeContext(Clock& clock, HttpClient& http, Appendable& storage,
+                             prometheus::Registry& registry, uint32_t threads)
+    : clock(clock),
+      http(http),
+      storage(storage),
+      metrics(registry),
+      finished(std::make_unique<FinishedScrapes>()),
+      workers(threads) {}
+
+ScrapeContext::~ScrapeContext() = default;
+
+void FinishedScrapes::Add(const std::shared_ptr<ScrapeContext>& context, FinishedScrape finished) {
+  if (!context->http.loop().OnLoopThread()) return;  // The loop is stopping: nobody waits for it.
+  std::shared_ptr<Batch> batch = open_.lock();
+  if (batch == nullptr) {
+    batch = std::make_shared<Batch>();
+    open_ = batch;
+    context->http.loop().RunWhenIdle(
+        [context, batch] { HandOver(*context, std::exchange(batch->scrapes, {})); });
+  }
+  if (finished.response.ok()) batch->bytes += finished.response->body.size();
+  batch->scrapes.push_back(std::move(finished));
+  if (batch->scrapes.size() < kScrapesMax && batch->bytes < kBytesMax) return;
+  batch->bytes = 0;
+  HandOver(*context, std::exchange(batch->scrapes, {}));
+}
+
+}  // namespace varve

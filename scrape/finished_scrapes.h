@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Scrapes whose answers have come and wait for a worker. Targets share slots, so answers come in
+// bursts: a burst is handed over when the event loop has nothing else to do, as one job with one
+// commit, instead of waking a worker and writing the log for each.
+#pragma once
+
+#include <absl/status/statusor.h>
+
+#include <memory>
+#include <vector>
+
+#include "net/client.h"
+#include "scrape/target_loop.h"
+
+namespace varve {
+
+struct FinishedScrape {
+  std::shared_ptr<TargetLoop> loop;
+  TargetLoop::Scrape scrape;
+  absl::StatusOr<ClientResponse> response;
+};
+
+// Not thread-safe: the event loop's own.
+class FinishedScrapes {
+ public:
+  // As many are handed over without waiting for more.
+  static constexpr size_t kScrapesMax = 16;
+  static constexpr size_t kBytesMax = 4 << 20;
+
+  // Called on the thread of `context`'s event loop, or by whom a loop that is stopping refuses.
+  void Add(const std::shared_ptr<ScrapeContext>& context, FinishedScrape finished);
+
+ private:
+  struct Batch {
+    std::vector<FinishedScrape> scrapes;
+    size_t bytes = 0;
+  };
+  // Owned by the callback that hands it over, so that a loop that stops drops it.
+  std::weak_ptr<Batch> open_;
+};
+
+}  // namespace varve
