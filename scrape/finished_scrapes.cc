@@ -37,11 +37,14 @@ void FinishedScrapes::Add(const std::shared_ptr<ScrapeContext>& context, Finishe
     context->http.loop().RunWhenIdle(
         [context, batch] { HandOver(*context, std::exchange(batch->scrapes, {})); });
   }
-  if (finished.response.ok()) batch->bytes += finished.response->body.size();
+  const size_t bytes = finished.response.ok() ? finished.response->body.size() : 0;
+  // A large answer takes its time, for which small ones need not wait.
+  if (batch->scrapes.size() == kScrapesMax || batch->bytes + bytes > kBytesMax) {
+    HandOver(*context, std::exchange(batch->scrapes, {}));
+    batch->bytes = 0;
+  }
+  batch->bytes += bytes;
   batch->scrapes.push_back(std::move(finished));
-  if (batch->scrapes.size() < kScrapesMax && batch->bytes < kBytesMax) return;
-  batch->bytes = 0;
-  HandOver(*context, std::exchange(batch->scrapes, {}));
 }
 
 }  // namespace varve

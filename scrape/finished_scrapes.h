@@ -24,7 +24,7 @@ struct FinishedScrape {
 // Not thread-safe: the event loop's own.
 class FinishedScrapes {
  public:
-  // As many are handed over without waiting for more.
+  // No more are handed over as one, nor with longer answers but for a single one.
   static constexpr size_t kScrapesMax = 16;
   static constexpr size_t kBytesMax = 4 << 20;
 
