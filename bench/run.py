@@ -261,7 +261,7 @@ def bench_reload(options) -> None:
             time.sleep(7)  # Longer than changes of targets wait for one another.
         time.sleep(2 * interval)
         lines = re.findall(r"most (.*); (.*) missing", farm.log())[before:]
-        rows.append([name, f"{first:.1f}", f"{first - ready:.1f}", " ".join(f"{ms:.0f}" for ms in took),
+        rows.append([name, f"{first:.2f}", f"{first - ready:.2f}", " ".join(f"{ms:.0f}" for ms in took),
                      f"{max(float(late) for late, _missing in lines):.1f}",
                      str(sum(int(missing) for _late, missing in lines))])
         server.stop()

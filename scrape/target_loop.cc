@@ -21,6 +21,7 @@ namespace varve {
 namespace {
 
 constexpr double kNanosPerSecond = 1e9;
+constexpr DurationMs kPassedSlotMax = 500;
 
 // In the order of the report's refs.
 constexpr std::string_view kReportMetrics[] = {
@@ -94,7 +95,11 @@ void TargetLoop::Schedule() {
   if (slot_interval_ == interval && next > now && next <= now + 2 * interval) {
     slot_ = next;
   } else {
-    slot_ = NextSlotNanos(now * kNanosPerMs, interval, hash_, context_->offset_seed) / kNanosPerMs;
+    // A new target is not left waiting for a slot that has only just passed: the last of many that
+    // come at once is scraped within an interval, however long it took to get here.
+    const DurationMs passed = slot_interval_ == 0 ? std::min(interval / 20, kPassedSlotMax) : 0;
+    slot_ = NextSlotNanos((now - passed) * kNanosPerMs, interval, hash_, context_->offset_seed) /
+            kNanosPerMs;
   }
   slot_interval_ = interval;
   timer_ = context_->http.loop().RunAfter(std::chrono::milliseconds(slot_ - now),

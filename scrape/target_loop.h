@@ -62,7 +62,7 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
              std::shared_ptr<const PoolSettings> settings, std::shared_ptr<const Target> target);
   ~TargetLoop();
 
-  // Schedules the first scrape in the target's next slot.
+  // Schedules the first scrape in the target's next slot, or now if one has just passed.
   void Start() ABSL_LOCKS_EXCLUDED(mutex_);
   // Ends the scrapes; `end_series`: with staleness markers as of (2). REQUIRES: called once.
   void Stop(bool end_series) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -192,6 +192,29 @@ TEST_CASE("manager: scrapes happen in their slots") {
   CHECK(times[4] - times[3] == 200);
 }
 
+TEST_CASE("manager: of many new targets the last is not scraped an interval late") {
+  ManualClock clock(1'600'000'000'000);
+  Fixture f([](TestConnection&, const TestRequest&) {}, clock);
+  ScrapeConfig config = f.Job("a");
+  config.discovery.static_configs.clear();
+  for (int i = 0; i < 200; ++i) {
+    config.discovery.static_configs.push_back(
+        {{"127.0.0.1:1"}, Labels::Of({{"number", std::to_string(i)}})});
+  }
+  REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
+  REQUIRE(Eventually([&] { return f.manager->Targets().active.size() == 200; }));
+  const auto scraped = [&] {
+    const TargetsSnapshot targets = f.manager->Targets();
+    return std::count_if(targets.active.begin(), targets.active.end(),
+                         [](const ActiveTarget& target) { return target.last_scrape != 0; });
+  };
+  // Those whose slot was up to a twentieth of the interval ago, at once; the others in theirs.
+  CHECK(Eventually([&] { return scraped() > 0; }));
+  CHECK(scraped() < 40);
+  clock.Advance(190);
+  CHECK(Eventually([&] { return scraped() == 200; }));
+}
+
 TEST_CASE("manager: whatever is wrong is said, and ends the series") {
   Fixture f;
   REQUIRE(f.manager->ApplyConfig({f.Job("a")}, {}).ok());
