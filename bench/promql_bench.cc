@@ -142,10 +142,7 @@ void AddScaled() {
     auto* scaled = benchmark::RegisterBenchmark(
         name, [text = std::string(query)](benchmark::State& state) { RunScaled(state, text); });
     for (const int64_t series : {1'000, 10'000, 100'000}) {
-      for (const int64_t hours : {1, 24, 168}) {
-        // 100,000 series over a week are four billion samples.
-        if (series * hours <= 2'400'000) scaled->Args({series, hours});
-      }
+      for (const int64_t hours : {1, 24, 168}) scaled->Args({series, hours});
     }
     scaled->Unit(benchmark::kMillisecond)->UseRealTime()->Iterations(1);
   }

@@ -4,6 +4,7 @@
 #include "http/json_writer.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -17,6 +18,9 @@ namespace {
 constexpr size_t kDrainBytes = 256 << 10;
 // More times than this a range query does not have.
 constexpr size_t kTimesMax = 11'001;
+
+// A time, a float and what is around them.
+constexpr size_t kPairBytesMax = kFloatBytesMax + 32;
 
 // Below, integers are written exactly, without an exponent.
 constexpr double kIntegerTextBelow = 0x1p53;
@@ -43,10 +47,15 @@ void AppendUnicodeEscape(unsigned byte, std::string& out) {
   out.push_back(kDigits[byte & 15]);
 }
 
-bool NeedsNoEscape(unsigned char c, bool html) {
-  if (c < 0x20 || c == '"' || c == '\\' || c >= 0x80) return false;
-  return !html || (c != '<' && c != '>' && c != '&');
-}
+// Of each byte: whether it stands for itself in JSON, and (2) also within HTML.
+constexpr std::array<uint8_t, 256> kPlain = [] {
+  std::array<uint8_t, 256> plain{};
+  for (size_t c = 0x20; c < 0x80; ++c) {
+    if (c == '"' || c == '\\') continue;
+    plain[c] = c == '<' || c == '>' || c == '&' ? 1 : 2;
+  }
+  return plain;
+}();
 
 void AppendEscapedAscii(unsigned char c, std::string& out) {
   switch (c) {
@@ -124,7 +133,7 @@ void JsonWriter::Escape(std::string_view text, bool html) {
   size_t at = 0;
   while (at < text.size()) {
     const auto c = static_cast<unsigned char>(text[at]);
-    if (NeedsNoEscape(c, html)) {
+    if (kPlain[c] >= (html ? 2 : 1)) {
       ++at;
       continue;
     }
@@ -256,43 +265,51 @@ void JsonWriter::Timestamp(TimestampMs time) {
   out_.append(TextOf(time).view());
 }
 
-// Most of a large answer is pairs: each is put together aside and appended at once.
-void JsonWriter::Pair(const TimeText& time, double value) {
+// Most of a large answer is pairs: many are put together aside and appended at once.
+char* JsonWriter::WritePair(const TimeText& time, double value, char* at) {
   const bool whole = std::fabs(value) < kIntegerTextBelow &&
                      static_cast<double>(static_cast<int64_t>(value)) == value &&
                      !(value == 0 && std::signbit(value));
-  char text[kFloatBytesMax + sizeof(time.text) + 8];
-  char* at = text;
-  if (comma_) *at++ = ',';
   *at++ = '[';
   std::memcpy(at, time.text, sizeof(time.text));  // Of a fixed size: a few moves.
   at += time.size;
   *at++ = ',';
   *at++ = '"';
-  at = whole ? std::to_chars(at, std::end(text), static_cast<int64_t>(value)).ptr
+  at = whole ? std::to_chars(at, at + kFloatBytesMax, static_cast<int64_t>(value)).ptr
              : WriteJsonFloat(value, at);
   *at++ = '"';
   *at++ = ']';
-  out_.append(text, at);
-  comma_ = true;
+  return at;
+}
+
+void JsonWriter::FloatPair(TimestampMs time, double value) {
+  Separate();
+  char text[kPairBytesMax];
+  out_.append(text, static_cast<size_t>(WritePair(TextOf(time), value, text) - text));
   if (sink_ != nullptr && out_.size() >= kDrainBytes) Drain();
 }
 
-void JsonWriter::FloatPair(TimestampMs time, double value) { Pair(TextOf(time), value); }
-
 void JsonWriter::FloatPairs(absl::Span<const FloatSample> samples) {
+  constexpr size_t kTextBytes = 4096;
   BeginArray();
+  char text[kTextBytes + kPairBytesMax];
+  char* at = text;
   size_t next = 0;  // Of times_: none before it is as late as the sample at hand.
   for (const FloatSample& sample : samples) {
     while (next < times_.size() && times_[next].time < sample.time) ++next;
     const bool later = next == times_.size();
     if (later && next < kTimesMax) times_.push_back(TextOf(sample.time));
-    if (next < times_.size() && times_[next].time == sample.time) {
-      Pair(times_[next], sample.value);
-    } else {
-      FloatPair(sample.time, sample.value);
-    }
+    const bool known = next < times_.size() && times_[next].time == sample.time;
+    if (comma_) *at++ = ',';
+    comma_ = true;
+    at = known ? WritePair(times_[next], sample.value, at)
+               : WritePair(TextOf(sample.time), sample.value, at);
+    if (at < text + kTextBytes) continue;
+    out_.append(text, static_cast<size_t>(at - text));
+    at = text;
+    if (sink_ != nullptr && out_.size() >= kDrainBytes) Drain();
   }
+  out_.append(text, static_cast<size_t>(at - text));
   EndArray();
 }
 

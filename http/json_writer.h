@@ -93,7 +93,8 @@ class JsonWriter {
     std::string_view view() const { return {text, size}; }
   };
   static TimeText TextOf(TimestampMs time);
-  void Pair(const TimeText& time, double value);
+  // Writes `[t,"v"]`, at most kPairBytesMax less one, and returns its end.
+  static char* WritePair(const TimeText& time, double value, char* at);
 
   std::string out_;
   const BodySink* sink_ = nullptr;

@@ -10,6 +10,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 #include "model/check.h"
 #include "model/time.h"
@@ -21,6 +22,16 @@ namespace {
 constexpr double kPlainDigitsBelow = 0x1p53;
 // From here on fmt writes no exponent, up to kPlainDigitsBelow and further.
 constexpr double kPlainInFmtFrom = 1e-4;
+
+// 00, 01, ... 99.
+constexpr std::array<char, 200> kDigitPairs = [] {
+  std::array<char, 200> pairs{};
+  for (size_t i = 0; i < 100; ++i) {
+    pairs[2 * i] = static_cast<char>('0' + i / 10);
+    pairs[2 * i + 1] = static_cast<char>('0' + i % 10);
+  }
+  return pairs;
+}();
 
 char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
@@ -44,15 +55,20 @@ char* WriteFewDecimals(double value, char* to) {
   if (digits == 0 || static_cast<double>(digits) / kScale != value) return nullptr;
   const uint64_t magnitude = digits < 0 ? -static_cast<uint64_t>(digits) : digits;
   if (digits < 0) *to++ = '-';
-  to = std::to_chars(to, to + 20, magnitude / kScale).ptr;
-  uint64_t fraction = magnitude % kScale;
-  if (fraction != 0) {
-    int places = 6;
-    for (; fraction % 10 == 0; --places) fraction /= 10;
-    *to++ = '.';
-    for (int i = places; i-- > 0; fraction /= 10) to[i] = static_cast<char>('0' + fraction % 10);
-    to += places;
+  const uint64_t whole = magnitude / kScale;
+  if (whole < 10) {
+    *to++ = static_cast<char>('0' + whole);
+  } else {
+    to = std::to_chars(to, to + 20, whole).ptr;
   }
+  const auto fraction = static_cast<uint32_t>(magnitude % kScale);
+  if (fraction == 0) return to;
+  *to = '.';
+  std::memcpy(to + 1, &kDigitPairs[fraction / 10'000 * 2], 2);
+  std::memcpy(to + 3, &kDigitPairs[fraction / 100 % 100 * 2], 2);
+  std::memcpy(to + 5, &kDigitPairs[fraction % 100 * 2], 2);
+  to += 7;
+  while (to[-1] == '0') --to;
   return to;
 }
 
