@@ -19,11 +19,10 @@ namespace varve {
 namespace {
 
 using prometheus::ClientMetric;
-using prometheus::MetricFamily;
 using Kind = prometheus::MetricType;
 
-MetricFamily Family(std::string name, std::string help, Kind type) {
-  MetricFamily family;
+prometheus::MetricFamily Family(std::string name, std::string help, Kind type) {
+  prometheus::MetricFamily family;
   family.name = std::move(name);
   family.help = std::move(help);
   family.type = type;
@@ -46,17 +45,17 @@ class Families {
   void Gauge(std::string name, std::string help, double value) {
     Add(std::move(name), std::move(help), Kind::Gauge, value);
   }
-  void Add(MetricFamily family) { families_.push_back(std::move(family)); }
-  std::vector<MetricFamily> Take() { return std::move(families_); }
+  void Add(prometheus::MetricFamily family) { families_.push_back(std::move(family)); }
+  std::vector<prometheus::MetricFamily> Take() { return std::move(families_); }
 
  private:
   void Add(std::string name, std::string help, Kind type, double value) {
-    MetricFamily family = Family(std::move(name), std::move(help), type);
+    prometheus::MetricFamily family = Family(std::move(name), std::move(help), type);
     family.metric.push_back(Value(type, value));
     families_.push_back(std::move(family));
   }
 
-  std::vector<MetricFamily> families_;
+  std::vector<prometheus::MetricFamily> families_;
 };
 
 // Fields of /proc/self/stat from the third on (the second may contain spaces).
@@ -98,8 +97,9 @@ constexpr size_t kVirtualBytes = 20;
 constexpr size_t kResidentPages = 21;
 
 // Both kinds together, as Prometheus' histogram of compactions.
-MetricFamily CompactionDurations(const FoldCounters& folds, const FoldCounters& merges) {
-  MetricFamily family = Family(
+prometheus::MetricFamily CompactionDurations(const FoldCounters& folds,
+                                             const FoldCounters& merges) {
+  prometheus::MetricFamily family = Family(
       "prometheus_tsdb_compaction_duration_seconds",
       "How long folds of closed chunks and merges of what was folded took.", Kind::Histogram);
   ClientMetric metric;
@@ -119,8 +119,8 @@ MetricFamily CompactionDurations(const FoldCounters& folds, const FoldCounters& 
 }
 
 // What folding and merging did, each as a counter with the label `kind`.
-MetricFamily ByJob(std::string name, std::string help, double folds, double merges) {
-  MetricFamily family = Family(std::move(name), std::move(help), Kind::Counter);
+prometheus::MetricFamily ByJob(std::string name, std::string help, double folds, double merges) {
+  prometheus::MetricFamily family = Family(std::move(name), std::move(help), Kind::Counter);
   family.metric.push_back(Value(Kind::Counter, folds, {{"kind", "fold"}}));
   family.metric.push_back(Value(Kind::Counter, merges, {{"kind", "merge"}}));
   return family;
@@ -160,7 +160,7 @@ void AddFolding(const StorageCounters& counters, Families& families) {
 
 }  // namespace
 
-std::vector<MetricFamily> ProcessMetrics::Collect() const {
+std::vector<prometheus::MetricFamily> ProcessMetrics::Collect() const {
   Families families;
   const std::vector<std::string> stat = StatFields();
   if (stat.size() > kResidentPages) {
@@ -185,13 +185,13 @@ std::vector<MetricFamily> ProcessMetrics::Collect() const {
   return families.Take();
 }
 
-std::vector<MetricFamily> MemoryMetrics::Collect() const {
+std::vector<prometheus::MetricFamily> MemoryMetrics::Collect() const {
   Families families;
   families.Gauge("varve_memory_limit_bytes", "Memory to get by with; 0 if there is no limit.",
                  static_cast<double>(budget_.limit()));
   families.Gauge("varve_memory_used_bytes", "What counts against the memory limit.",
                  static_cast<double>(budget_.used()));
-  MetricFamily parts =
+  prometheus::MetricFamily parts =
       Family("varve_memory_bytes",
              "Memory by part. `other` is what the process takes beside what is accounted for.",
              Kind::Gauge);
@@ -206,8 +206,8 @@ std::vector<MetricFamily> MemoryMetrics::Collect() const {
                                static_cast<double>(resident > accounted ? resident - accounted : 0),
                                {{"part", "other"}}));
   families.Add(std::move(parts));
-  MetricFamily refused = Family("varve_memory_refused_total",
-                                "What was refused because memory was short.", Kind::Counter);
+  prometheus::MetricFamily refused = Family(
+      "varve_memory_refused_total", "What was refused because memory was short.", Kind::Counter);
   for (size_t i = 0; i < kMemoryUses; ++i) {
     const auto use = static_cast<MemoryUse>(i);
     refused.metric.push_back(Value(Kind::Counter, static_cast<double>(budget_.refused(use)),
@@ -220,7 +220,7 @@ std::vector<MetricFamily> MemoryMetrics::Collect() const {
   return families.Take();
 }
 
-std::vector<MetricFamily> StorageMetrics::Collect() const {
+std::vector<prometheus::MetricFamily> StorageMetrics::Collect() const {
   const StorageAdmin* const storage = storage_;
   if (storage == nullptr) return {};
   Families families;
@@ -246,8 +246,8 @@ std::vector<MetricFamily> StorageMetrics::Collect() const {
   families.Counter("prometheus_tsdb_head_series_removed_total",
                    "Total number of series removed from the head.",
                    static_cast<double>(counters.series_removed));
-  MetricFamily appended = Family("prometheus_tsdb_head_samples_appended_total",
-                                 "Total number of appended samples.", Kind::Counter);
+  prometheus::MetricFamily appended = Family("prometheus_tsdb_head_samples_appended_total",
+                                             "Total number of appended samples.", Kind::Counter);
   appended.metric.push_back(Value(
       Kind::Counter, static_cast<double>(counters.float_samples_appended), {{"type", "float"}}));
   appended.metric.push_back(Value(Kind::Counter,
@@ -275,6 +275,12 @@ std::vector<MetricFamily> StorageMetrics::Collect() const {
   families.Counter("varve_storage_unknown_series_samples_total",
                    "Logged samples dropped since damage made their series unknown.",
                    static_cast<double>(counters.unknown_series_samples));
+  families.Counter("varve_storage_metadata_refused_total",
+                   "Types, helps and units of metrics not stored: too many, or no metric name.",
+                   static_cast<double>(counters.metadata_refused));
+  families.Counter("varve_storage_metadata_cut_total",
+                   "Those stored with a help or unit cut, as it was too long.",
+                   static_cast<double>(counters.metadata_cut));
   families.Counter("varve_storage_failed_commits_total",
                    "Batches of samples that could not be written.",
                    static_cast<double>(counters.failed_commits));

@@ -338,6 +338,7 @@ absl::Status Server::OpenLayers(const Config& config) {
 void Server::AttachApi() {
   ApiBackends backends;
   backends.storage = db_.get();
+  backends.metadata = db_.get();
   backends.exemplars = db_.get();
   backends.admin = db_.get();
   backends.engine = engine_.get();

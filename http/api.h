@@ -74,6 +74,7 @@ struct ApiOptions {
 struct ApiBackends {
   const Queryable* storage = nullptr;  // Never null.
   const ExemplarQueryable* exemplars = nullptr;
+  const MetadataQueryable* metadata = nullptr;
   StorageAdmin* admin = nullptr;
   promql::Engine* engine = nullptr;  // Never null.
   ScrapeManager* scrape = nullptr;

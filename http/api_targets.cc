@@ -272,6 +272,19 @@ void WriteMetadata(JsonWriter& json, const MetricMetadata& metadata) {
   json.Member("unit", metadata.unit);
 }
 
+// Adds metrics that no target gives: sent by remote write, or from before the start.
+void AddStoredMetadata(const MetadataQueryable& storage, std::string_view metric, int64_t limit,
+                       int64_t limit_per_metric,
+                       std::map<std::string, std::vector<MetricMetadata>>& found) {
+  if (limit >= 0 && static_cast<int64_t>(found.size()) >= limit) return;
+  for (const MetricFamilyPtr& family : storage.Metadata(metric)) {
+    const auto [entry, added] = found.try_emplace(family->name);
+    if (!added) continue;
+    if (limit_per_metric != 0) entry->second.push_back(family->metadata);
+    if (limit >= 0 && static_cast<int64_t>(found.size()) >= limit) return;
+  }
+}
+
 void Metadata(const ApiContext& context, const HttpRequest& request, HttpResponse& response) {
   const auto limit = MetadataLimit(request, "limit");
   if (!limit.has_value()) return AnswerBadData("limit must be a number", response);
@@ -279,9 +292,13 @@ void Metadata(const ApiContext& context, const HttpRequest& request, HttpRespons
   if (!per_metric.has_value()) {
     return AnswerBadData("limit_per_metric must be a number", response);
   }
+  const std::string_view metric = request.params.Get("metric");
   std::map<std::string, std::vector<MetricMetadata>> found;
   if (context.backends.scrape != nullptr) {
-    found = context.backends.scrape->Metadata(request.params.Get("metric"), *limit, *per_metric);
+    found = context.backends.scrape->Metadata(metric, *limit, *per_metric);
+  }
+  if (context.backends.metadata != nullptr) {
+    AddStoredMetadata(*context.backends.metadata, metric, *limit, *per_metric, found);
   }
   AnswerData(response, [&](JsonWriter& json) {
     json.BeginObject();

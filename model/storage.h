@@ -32,6 +32,34 @@ namespace varve {
 enum class SeriesRef : uint64_t {};
 inline constexpr SeriesRef kNoSeries{0};
 
+enum class MetricType : uint8_t {
+  kUnknown,
+  kCounter,
+  kGauge,
+  kHistogram,
+  kGaugeHistogram,
+  kSummary,
+  kInfo,
+  kStateset,
+};
+// "counter", "gauge", ... ("unknown" for kUnknown).
+std::string_view MetricTypeText(MetricType type);
+
+struct MetricMetadata {
+  MetricType type = MetricType::kUnknown;
+  std::string help;
+  std::string unit;
+  friend bool operator==(const MetricMetadata&, const MetricMetadata&) = default;
+};
+
+// What is said of a metric. Series of a histogram or summary have its name and a suffix.
+struct MetricFamily {
+  std::string name;
+  MetricMetadata metadata;
+  friend bool operator==(const MetricFamily&, const MetricFamily&) = default;
+};
+using MetricFamilyPtr = std::shared_ptr<const MetricFamily>;
+
 // ---------------------------------------------------------------------------------------- reading
 
 // What the caller will do with a selection: lets storage skip work, never changes an answer that
@@ -137,6 +165,14 @@ class Queryable {
 };
 
 // Thread-safe.
+class MetadataQueryable {
+ public:
+  virtual ~MetadataQueryable() = default;
+  // What was committed last of `metric`, or of all metrics if it is empty, sorted by name.
+  virtual std::vector<MetricFamilyPtr> Metadata(std::string_view metric) const = 0;
+};
+
+// Thread-safe.
 class ExemplarQueryable {
  public:
   virtual ~ExemplarQueryable() = default;
@@ -146,26 +182,6 @@ class ExemplarQueryable {
 };
 
 // ---------------------------------------------------------------------------------------- writing
-
-enum class MetricType : uint8_t {
-  kUnknown,
-  kCounter,
-  kGauge,
-  kHistogram,
-  kGaugeHistogram,
-  kSummary,
-  kInfo,
-  kStateset,
-};
-// "counter", "gauge", ... ("unknown" for kUnknown).
-std::string_view MetricTypeText(MetricType type);
-
-struct MetricMetadata {
-  MetricType type = MetricType::kUnknown;
-  std::string help;
-  std::string unit;
-  friend bool operator==(const MetricMetadata&, const MetricMetadata&) = default;
-};
 
 // Why a sample was refused; the payload of a failed Append. Prometheus' texts.
 enum class AppendError {
@@ -216,6 +232,9 @@ class Appender {
                                                     TimestampMs start_time = 0) = 0;
   virtual absl::Status AppendExemplar(SeriesRef ref, const Labels& labels,
                                       const Exemplar& exemplar) = 0;
+  // Says what the metric is from now on; what is known already costs nothing. Texts may be cut.
+  // A refused one returns AppendErrorStatus and changes nothing else in the batch.
+  virtual absl::Status AppendMetadata(std::string_view metric, const MetricMetadata& metadata) = 0;
 
   // Makes the batch durable against a killed process, then visible. On failure nothing of the
   // batch is visible. REQUIRES: called at most once, nothing appended after it.
@@ -251,6 +270,7 @@ struct LoggedCommit {
   std::vector<KnownSample> floats;
   std::vector<TimedHistogram> histograms;
   std::vector<TimedExemplar> exemplars;
+  std::vector<MetricFamily> metadata;  // What changed.
 };
 
 // A place in the log that holds it: what was committed behind it can be read in order, until the
@@ -332,6 +352,8 @@ struct StorageCounters {
   uint64_t duplicate_samples = 0;
   uint64_t corruptions = 0;             // Damaged parts of what is stored that were left out.
   uint64_t unknown_series_samples = 0;  // Logged, of series that damage made unknown.
+  uint64_t metadata_refused = 0;        // Of metrics, for a limit or a name that is none.
+  uint64_t metadata_cut = 0;            // Stored with a text cut.
   uint64_t failed_commits = 0;          // Batches that could not be written.
   bool writable = true;                 // Whether the last attempt to write worked.
   uint64_t reserve_bytes = 0;           // Held back for when the disk is full.

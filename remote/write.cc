@@ -193,10 +193,26 @@ class WriteReceiverImpl : public WriteReceiver {
   absl::Status AppendAll(Batch& batch) {
     for (;;) {
       ASSIGN_OR_RETURN(const std::optional<std::string_view> message, batch.reader.Next());
-      if (!message.has_value()) return FlushKnown(batch);
+      if (!message.has_value()) break;
       if (CollectKnown(batch, *message)) continue;
       RETURN_IF_ERROR(FlushKnown(batch));
       RETURN_IF_ERROR(AppendSeries(batch, *message));
+    }
+    RETURN_IF_ERROR(FlushKnown(batch));
+    return AppendMetadata(batch);
+  }
+
+  static absl::Status AppendMetadata(Batch& batch) {
+    MetricMetadata metadata;
+    for (;;) {
+      ASSIGN_OR_RETURN(const std::optional<WriteMetadata> message, batch.reader.NextMetadata());
+      if (!message.has_value()) return absl::OkStatus();
+      metadata.type = message->type;
+      metadata.help = message->help;
+      metadata.unit = message->unit;
+      const absl::Status appended = batch.appender->AppendMetadata(message->metric, metadata);
+      // One that cannot be kept, which the storage counts, costs only itself.
+      if (!appended.ok() && AppendErrorOf(appended) == AppendError::kNone) return appended;
     }
   }
 

@@ -18,6 +18,12 @@ namespace {
 
 using LabelPair = std::pair<std::string_view, std::string_view>;
 
+// Fields of a request.
+constexpr uint32_t kSeriesField =
+    protozero::tag_and_type(1, protozero::pbf_wire_type::length_delimited);
+constexpr uint32_t kMetadataField =
+    protozero::tag_and_type(3, protozero::pbf_wire_type::length_delimited);
+
 std::string_view View(const protozero::data_view& view) { return {view.data(), view.size()}; }
 
 absl::Status Malformed(const protozero::exception& error) {
@@ -56,6 +62,34 @@ FloatSample ReadSample(protozero::pbf_reader message) {
     }
   }
   return sample;
+}
+
+WriteMetadata ReadMetadata(protozero::pbf_reader message) {
+  using Wire = protozero::pbf_wire_type;
+  WriteMetadata metadata;
+  while (message.next()) {
+    switch (message.tag_and_type()) {
+      case protozero::tag_and_type(1, Wire::varint): {
+        // The numbers are MetricType's.
+        const int32_t type = message.get_enum();
+        const bool is_known = type >= 0 && type <= static_cast<int32_t>(MetricType::kStateset);
+        metadata.type = is_known ? static_cast<MetricType>(type) : MetricType::kUnknown;
+        break;
+      }
+      case protozero::tag_and_type(2, Wire::length_delimited):
+        metadata.metric = View(message.get_view());
+        break;
+      case protozero::tag_and_type(4, Wire::length_delimited):
+        metadata.help = View(message.get_view());
+        break;
+      case protozero::tag_and_type(5, Wire::length_delimited):
+        metadata.unit = View(message.get_view());
+        break;
+      default:
+        message.skip();
+    }
+  }
+  return metadata;
 }
 
 Span ReadSpan(protozero::pbf_reader message) {
@@ -300,10 +334,14 @@ absl::Status ReadSeries(protozero::pbf_reader message, WriteSeries& series) {
 absl::StatusOr<std::optional<std::string_view>> WriteRequestReader::Next() {
   try {
     protozero::pbf_reader request(rest_.data(), rest_.size());
+    const char* field = rest_.data();
     while (request.next()) {
-      if (request.tag_and_type() !=
-          protozero::tag_and_type(1, protozero::pbf_wire_type::length_delimited)) {
+      if (request.tag_and_type() != kSeriesField) {
+        if (request.tag_and_type() == kMetadataField && metadata_.empty()) {
+          metadata_ = rest_.substr(static_cast<size_t>(field - rest_.data()));
+        }
         request.skip();
+        field = request.data().data();
         continue;
       }
       const std::string_view message = View(request.get_view());
@@ -311,6 +349,26 @@ absl::StatusOr<std::optional<std::string_view>> WriteRequestReader::Next() {
       return message;
     }
     rest_ = {};
+    return std::nullopt;
+  } catch (const protozero::exception& error) {
+    return Malformed(error);
+  }
+}
+
+absl::StatusOr<std::optional<WriteMetadata>> WriteRequestReader::NextMetadata() {
+  try {
+    protozero::pbf_reader request(metadata_.data(), metadata_.size());
+    while (request.next()) {
+      if (request.tag_and_type() != kMetadataField) {
+        request.skip();
+        continue;
+      }
+      const std::string_view message = View(request.get_view());
+      metadata_.remove_prefix(
+          static_cast<size_t>(message.data() + message.size() - metadata_.data()));
+      return ReadMetadata(protozero::pbf_reader(message.data(), message.size()));
+    }
+    metadata_ = {};
     return std::nullopt;
   } catch (const protozero::exception& error) {
     return Malformed(error);

@@ -22,6 +22,14 @@ namespace varve {
 // The most labels of one series.
 inline constexpr size_t kWriteLabelsMax = 1000;
 
+// What a request says of a metric. Views are into the message.
+struct WriteMetadata {
+  std::string_view metric;
+  MetricType type = MetricType::kUnknown;
+  std::string_view help;
+  std::string_view unit;
+};
+
 struct TimedHistogram {
   TimestampMs time = 0;
   Histogram histogram;
@@ -48,6 +56,10 @@ class WriteRequestReader {
   // bytes of the request are no such message.
   absl::StatusOr<std::optional<std::string_view>> Next();
 
+  // The next metric's metadata, once Next() has come to the end; nothing at its own end.
+  // InvalidArgument as Next().
+  absl::StatusOr<std::optional<WriteMetadata>> NextMetadata();
+
   // Takes a series' message apart. InvalidArgument if it is none. Labels are only delimited.
   static absl::Status Read(std::string_view message, WriteSeries& series);
 
@@ -61,6 +73,7 @@ class WriteRequestReader {
 
  private:
   std::string_view rest_;
+  std::string_view metadata_;  // From the first metadata on.
   std::string label_bytes_;
   std::vector<std::pair<std::string_view, std::string_view>> pairs_;
 };

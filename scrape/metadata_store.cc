@@ -61,8 +61,11 @@ uint32_t TargetMetadataStore::Add(const ExpositionReader& line, LineKind kind) {
   if (kind == LineKind::kHelp) changed.metadata.help = line.help();
   if (kind == LineKind::kType) changed.metadata.type = line.type();
   if (kind == LineKind::kUnit) changed.metadata.unit = line.unit();
-  items_[at].family = pool_.Intern(std::move(changed));
-  ++items_[at].lines;
+  Item& item = items_[at];
+  MetricFamilyPtr family = pool_.Intern(std::move(changed));
+  if (family != item.family && !std::exchange(item.changed, true)) changed_.push_back(at);
+  item.family = std::move(family);
+  ++item.lines;
   return at;
 }
 
@@ -86,6 +89,21 @@ std::vector<MetricFamilyPtr> TargetMetadataStore::Families(std::string_view metr
     }
   }
   return found;
+}
+
+std::vector<MetricFamilyPtr> TargetMetadataStore::Changes() const {
+  MutexLock lock(mutex_);
+  std::vector<MetricFamilyPtr> changes;
+  for (const uint32_t at : changed_) {
+    if (items_[at].family != nullptr) changes.push_back(items_[at].family);
+  }
+  return changes;
+}
+
+void TargetMetadataStore::ForgetChanges() {
+  MutexLock lock(mutex_);
+  for (const uint32_t at : changed_) items_[at].changed = false;
+  changed_ = {};
 }
 
 size_t TargetMetadataStore::size() const {

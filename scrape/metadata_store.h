@@ -20,13 +20,6 @@
 
 namespace varve {
 
-struct MetricFamily {
-  std::string name;
-  MetricMetadata metadata;
-  friend bool operator==(const MetricFamily&, const MetricFamily&) = default;
-};
-using MetricFamilyPtr = std::shared_ptr<const MetricFamily>;
-
 // Thread-safe.
 class MetadataPool {
  public:
@@ -63,10 +56,15 @@ class TargetMetadataStore {
       ABSL_LOCKS_EXCLUDED(mutex_);
   size_t size() const ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Those that are new, or have changed, since ForgetChanges() was called.
+  std::vector<MetricFamilyPtr> Changes() const ABSL_LOCKS_EXCLUDED(mutex_);
+  void ForgetChanges() ABSL_LOCKS_EXCLUDED(mutex_);
+
  private:
   struct Item {
     MetricFamilyPtr family;  // Null: free.
     uint32_t lines = 0;
+    bool changed = false;  // It is in changed_.
   };
 
   uint32_t NewItem() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -75,6 +73,7 @@ class TargetMetadataStore {
   mutable Mutex mutex_;
   std::vector<Item> items_ ABSL_GUARDED_BY(mutex_);
   std::vector<uint32_t> free_ ABSL_GUARDED_BY(mutex_);
+  std::vector<uint32_t> changed_ ABSL_GUARDED_BY(mutex_);
   // By the hash of the metric's name; of two names with one hash, the newer.
   absl::flat_hash_map<uint64_t, uint32_t> by_name_ ABSL_GUARDED_BY(mutex_);
 };

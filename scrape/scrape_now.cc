@@ -30,6 +30,9 @@ class RememberingAppender : public Appender {
   absl::Status AppendExemplar(SeriesRef, const Labels&, const Exemplar&) override {
     return absl::OkStatus();
   }
+  absl::Status AppendMetadata(std::string_view, const MetricMetadata&) override {
+    return absl::OkStatus();
+  }
   absl::Status Commit() override { return absl::OkStatus(); }
   void Rollback() override {}
 

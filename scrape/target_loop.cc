@@ -227,6 +227,7 @@ std::unique_ptr<Appender> TargetLoop::AppendScrape(const Scrape& scrape,
   report.seconds =
       static_cast<double>(context_->clock.MonotonicNanos() - scrape.start_nanos) / kNanosPerSecond;
   AppendReport(scrape, report, *appender);
+  if (report.error.empty()) AppendMetadata(*appender);
   const size_t metadata = metadata_.size();
   if (metadata != metadata_counted_) {
     metrics_->metadata_entries.Increment(static_cast<double>(metadata) -
@@ -237,7 +238,9 @@ std::unique_ptr<Appender> TargetLoop::AppendScrape(const Scrape& scrape,
 }
 
 void TargetLoop::Conclude(const Scrape& scrape, Report& report, const absl::Status& committed) {
-  if (!committed.ok()) {
+  if (committed.ok()) {
+    if (report.error.empty()) metadata_.ForgetChanges();
+  } else {
     spdlog::warn(LogLine("Scrape commit failed", {{"scrape_pool", scrape.settings->config.job_name},
                                                   {"target", scrape.target->url},
                                                   {"err", MessageOf(committed)}}));
@@ -246,6 +249,14 @@ void TargetLoop::Conclude(const Scrape& scrape, Report& report, const absl::Stat
   MutexLock lock(mutex_);
   Record(scrape, report);
   if (!stopped_) Schedule();
+}
+
+// A steady scrape has none.
+void TargetLoop::AppendMetadata(Appender& appender) {
+  for (const MetricFamilyPtr& family : metadata_.Changes()) {
+    // What storage refuses it counts, and is shown all the same while the target is there.
+    (void)appender.AppendMetadata(family->name, family->metadata);
+  }
 }
 
 void TargetLoop::CountRejects(const AppendCounts& counts, const absl::Status& status) {

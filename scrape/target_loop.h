@@ -107,6 +107,7 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
   void AppendReportSample(const Target& target, size_t index, std::string_view metric,
                           TimestampMs time, double value, Appender& appender)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(scrape_mutex_);
+  void AppendMetadata(Appender& appender);
   void CountRejects(const AppendCounts& counts, const absl::Status& status);
   void Record(const Scrape& scrape, const Report& report) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RecordHistory(const Scrape& scrape, const Report& report)

@@ -170,6 +170,9 @@ class MemoryAppender : public Appender {
   absl::Status AppendExemplar(SeriesRef, const Labels&, const Exemplar&) override {
     return absl::OkStatus();
   }
+  absl::Status AppendMetadata(std::string_view, const MetricMetadata&) override {
+    return absl::OkStatus();
+  }
   absl::Status Commit() override {
     for (const auto& write : batch_) write();
     batch_.clear();

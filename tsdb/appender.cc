@@ -11,6 +11,7 @@
 
 #include "model/check.h"
 #include "model/status_macros.h"
+#include "model/string_map.h"
 
 namespace varve {
 
@@ -29,6 +30,7 @@ class HeadAppender : public BatchAppender {
       : head_(engine.head),
         write_path_(engine.write_path),
         exemplars_(engine.exemplars),
+        metadata_(engine.metadata),
         counters_(*engine.counters),
         options_(engine.options),
         window_(window),
@@ -115,6 +117,33 @@ class HeadAppender : public BatchAppender {
     if (error == AppendError::kDuplicateExemplar) return absl::OkStatus();
     if (error != AppendError::kNone) return AppendErrorStatus(error);
     batch_.record.exemplars.push_back({id, exemplar});
+    return absl::OkStatus();
+  }
+
+  absl::Status AppendMetadata(std::string_view metric, const MetricMetadata& metadata) override {
+    INVARIANT(!finished_);
+    const auto before = metadata_at_.find(metric);
+    if (before == metadata_at_.end() && metadata_.IsKnown(metric, metadata)) {
+      return absl::OkStatus();
+    }
+    std::vector<MetricFamily>& families = batch_.record.metadata;
+    bool cut = false;
+    MetricFamily family = metadata_.Cut(metric, metadata, cut);
+    const bool is_new = before == metadata_at_.end();
+    const AppendError error = metadata_.Check(family, is_new ? families.size() : 0);
+    if (error != AppendError::kNone) {
+      ++counters_.metadata_refused;
+      return AppendErrorStatus(error, error == AppendError::kLimit
+                                          ? "the limit of stored metadata is reached"
+                                          : "invalid metric name of metadata");
+    }
+    if (cut) ++counters_.metadata_cut;
+    if (is_new) {
+      metadata_at_.emplace(metric, families.size());
+      families.push_back(std::move(family));
+    } else {
+      families[before->second] = std::move(family);
+    }
     return absl::OkStatus();
   }
 
@@ -298,6 +327,7 @@ class HeadAppender : public BatchAppender {
   Head& head_;
   WritePath& write_path_;
   ExemplarStore& exemplars_;
+  MetadataStore& metadata_;
   AtomicCounters& counters_;
   const DbOptions& options_;
   AppendWindow window_;
@@ -305,6 +335,7 @@ class HeadAppender : public BatchAppender {
   Batch& batch_;
   bool finished_ = false;
   absl::flat_hash_set<uint64_t> named_;  // Series in batch_.record.series.
+  StringMap<size_t> metadata_at_;        // Metrics in batch_.record.metadata.
   // Built once a series has several samples on their way.
   std::optional<absl::flat_hash_map<const SeriesRecord*, Tail>> tails_;
 };
@@ -320,6 +351,9 @@ class RefusingAppender : public BatchAppender {
     return Refusal();
   }
   absl::Status AppendExemplar(SeriesRef, const Labels&, const Exemplar&) override {
+    return Refusal();
+  }
+  absl::Status AppendMetadata(std::string_view, const MetricMetadata&) override {
     return Refusal();
   }
   absl::Status Commit() override { return Refusal(); }

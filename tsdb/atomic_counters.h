@@ -23,6 +23,8 @@ struct AtomicCounters {
   std::atomic<uint64_t> duplicates = 0;
   DamageLog damage;
   std::atomic<uint64_t> unknown_series_samples = 0;
+  std::atomic<uint64_t> metadata_refused = 0;
+  std::atomic<uint64_t> metadata_cut = 0;
   std::atomic<uint64_t> failed_commits = 0;
   std::atomic<uint64_t> families_expired = 0;
   std::atomic<uint64_t> size_expired = 0;

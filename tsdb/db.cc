@@ -186,6 +186,10 @@ class DbImpl : public Db {
         matcher_sets);
   }
 
+  std::vector<MetricFamilyPtr> Metadata(std::string_view metric) const override {
+    return engine_->metadata.Select(metric);
+  }
+
   std::unique_ptr<LogCursor> OpenLog() override {
     return NewLogCursor(engine_->head, engine_->write_path);
   }
@@ -212,6 +216,8 @@ class DbImpl : public Db {
     counters.out_of_order_samples_appended = engine_->head.late_samples() - late_at_start_;
     counters.corruptions = now.damage.count();
     counters.unknown_series_samples = now.unknown_series_samples;
+    counters.metadata_refused = now.metadata_refused;
+    counters.metadata_cut = now.metadata_cut;
     counters.failed_commits = now.failed_commits;
     counters.writable = writable_;
     counters.reserve_bytes = reserve_bytes_;
@@ -314,8 +320,8 @@ class DbImpl : public Db {
     // What the series in memory were checkpointed as until now is larger than what they are.
     RETURN_IF_ERROR(engine_->write_path.Checkpoint());
     Store& store = *engine_->store;
-    const absl::Status compacted =
-        store.Compact({&store.meta(), &store.series(), &store.head(), &store.exemplars()});
+    const absl::Status compacted = store.Compact(
+        {&store.meta(), &store.series(), &store.head(), &store.exemplars(), &store.metadata()});
     // Damage that stops a compaction is mended by the next maintenance.
     if (!absl::IsDataLoss(compacted)) RETURN_IF_ERROR(compacted);
     disk_bytes_ = store.DiskBytes();
@@ -397,7 +403,8 @@ class DbImpl : public Db {
   void AccountMemory() {
     AccountCaches();
     options_.memory->Set(MemoryPart::kWriteBuffers, engine_->store->WriteBufferBytes());
-    options_.memory->Set(MemoryPart::kHead, engine_->head.MemoryBytes());
+    options_.memory->Set(MemoryPart::kHead,
+                         engine_->head.MemoryBytes() + engine_->metadata.MemoryBytes());
     options_.memory->Refresh();
   }
 

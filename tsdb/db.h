@@ -133,6 +133,7 @@ struct StoredStats {
 class Db : public Queryable,
            public Appendable,
            public ExemplarQueryable,
+           public MetadataQueryable,
            public LogSource,
            public StorageAdmin {
  public:

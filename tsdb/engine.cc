@@ -27,7 +27,7 @@ Engine::Engine(const DbOptions& db_options, Clock& clock,
       head(HeadOptions{.bucket_size = options.bucket_size,
                        .series_max = options.series_max,
                        .memory = options.memory}),
-      write_path(options, clock, *store, head, exemplars, *counters),
+      write_path(options, clock, *store, head, exemplars, metadata, *counters),
       folder(options, clock, *store, head, write_path, *counters) {}
 
 absl::StatusOr<std::shared_ptr<Engine>> Engine::Open(const DbOptions& options, Clock& clock) {

@@ -14,6 +14,7 @@
 #include "tsdb/exemplar_store.h"
 #include "tsdb/fold.h"
 #include "tsdb/head.h"
+#include "tsdb/metadata_store.h"
 #include "tsdb/store.h"
 #include "tsdb/write_path.h"
 
@@ -31,6 +32,7 @@ struct Engine {
   const std::shared_ptr<AtomicCounters> counters;
   const std::unique_ptr<Store> store;
   ExemplarStore exemplars;
+  MetadataStore metadata;
   Head head;
   WritePath write_path;
   Folder folder;

@@ -22,6 +22,7 @@ namespace {
 constexpr uint8_t kBucketTableVersion = 2;
 constexpr uint8_t kBucketTableVersionBeforeFolding = 1;
 constexpr uint8_t kSealedFlag = 1;
+constexpr uint8_t kMetadataVersion = 1;
 
 absl::Status Damaged(std::string_view what) {
   return absl::DataLossError(fmt::format("damaged {}", what));
@@ -193,6 +194,28 @@ absl::StatusOr<Exemplar> DecodeExemplar(std::string_view value) {
   if (!labels.ok()) return Damaged("exemplar");
   exemplar.labels = *std::move(labels);
   return exemplar;
+}
+
+std::string EncodeMetadata(const MetricMetadata& metadata) {
+  std::string out;
+  out.push_back(static_cast<char>(kMetadataVersion));
+  out.push_back(static_cast<char>(metadata.type));
+  PutText(out, metadata.unit);
+  PutText(out, metadata.help);
+  return out;
+}
+
+absl::StatusOr<MetricMetadata> DecodeMetadata(std::string_view value) {
+  ByteReader reader(value);
+  const uint8_t version = reader.Byte();
+  const uint8_t type = reader.Byte();
+  const std::string_view unit = reader.Text();
+  const std::string_view help = reader.Text();
+  if (reader.failed() || !reader.done() || version != kMetadataVersion ||
+      type > static_cast<uint8_t>(MetricType::kStateset)) {
+    return Damaged("metadata");
+  }
+  return MetricMetadata{static_cast<MetricType>(type), std::string(help), std::string(unit)};
 }
 
 const BucketTable::Bucket* BucketTable::Find(PartitionId partition, TimestampMs time) const {

@@ -19,7 +19,7 @@
 //   postings    partition, bucket start, generation u32, name, 0xFF, value   set of ids
 //   tombstones  series id u64, log sequence u64, min time, max time     nothing
 //   exemplars   partition, bucket start, series id u64, time, number u32     Exemplar
-//   metadata    metric name                                             type u8, unit, help
+//   metadata    metric name                                             MetricMetadata
 //   default     empty; RocksDB insists on it
 //
 // N of `log` and `hot` rises and is never reused. What a generation's rows look like is in
@@ -156,6 +156,11 @@ absl::StatusOr<uint64_t> SeriesOfExemplarKey(std::string_view key);
 uint32_t NumberOfExemplarKey(std::string_view key);
 std::string EncodeExemplar(const Exemplar& exemplar);
 absl::StatusOr<Exemplar> DecodeExemplar(std::string_view value);
+
+// Value of `metadata`.
+//   version u8 1, type u8 (a MetricType), unit and help each as varint length and bytes
+std::string EncodeMetadata(const MetricMetadata& metadata);
+absl::StatusOr<MetricMetadata> DecodeMetadata(std::string_view value);
 
 // The bucket table: what readers see of `columns`, `labels` and `postings`, and which hot families
 // these have replaced. One put replaces it.

@@ -82,7 +82,8 @@ absl::StatusOr<std::vector<WritePath::StoredCommit>> WritePath::ReadLog(uint64_t
 namespace {
 
 LoggedCommit FromRecord(uint64_t sequence, LogRecord record) {
-  LoggedCommit commit{.sequence = sequence, .floats = {}, .histograms = {}, .exemplars = {}};
+  LoggedCommit commit;
+  commit.sequence = sequence;
   commit.floats.reserve(record.floats.size());
   for (const LogRecord::Float& sample : record.floats) {
     commit.floats.push_back({SeriesRef{sample.id}, sample.time, sample.value, sample.start_time});
@@ -94,6 +95,7 @@ LoggedCommit FromRecord(uint64_t sequence, LogRecord record) {
   for (LogRecord::ExemplarEntry& entry : record.exemplars) {
     commit.exemplars.push_back({SeriesRef{entry.id}, std::move(entry.exemplar)});
   }
+  commit.metadata = std::move(record.metadata);
   return commit;
 }
 

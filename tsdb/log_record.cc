@@ -19,7 +19,9 @@ namespace varve {
 
 namespace {
 
-constexpr uint8_t kLogRecordVersion = 1;
+constexpr uint8_t kLogRecordVersion = 2;
+// What programs from before there was metadata read, and still get where there is none.
+constexpr uint8_t kWithoutMetadata = 1;
 // Records live for minutes, so speed counts more than the last tenth of their size.
 constexpr int kCompressionLevel = -1;
 
@@ -104,9 +106,15 @@ void PutPayload(const LogRecord& record, std::string& out) {
     PutVarint(out, entry.id);
     PutText(out, EncodeExemplar(entry.exemplar));
   }
+  if (record.metadata.empty()) return;
+  PutVarint(out, record.metadata.size());
+  for (const MetricFamily& family : record.metadata) {
+    PutText(out, family.name);
+    PutText(out, EncodeMetadata(family.metadata));
+  }
 }
 
-absl::StatusOr<LogRecord> ReadPayload(std::string_view payload) {
+absl::StatusOr<LogRecord> ReadPayload(std::string_view payload, uint8_t version) {
   ByteReader reader(payload);
   LogRecord record;
   const TimestampMs base = reader.SignedVarint();
@@ -133,6 +141,12 @@ absl::StatusOr<LogRecord> ReadPayload(std::string_view payload) {
     ASSIGN_OR_RETURN(Exemplar exemplar, DecodeExemplar(reader.Text()));
     record.exemplars.push_back({id, std::move(exemplar)});
   }
+  const size_t metadata = version == kWithoutMetadata ? 0 : reader.Count(2);
+  for (size_t i = 0; i < metadata; ++i) {
+    const std::string_view name = reader.Text();
+    ASSIGN_OR_RETURN(MetricMetadata read, DecodeMetadata(reader.Text()));
+    record.metadata.push_back({std::string(name), std::move(read)});
+  }
   if (reader.failed() || !reader.done()) return Damaged();
   return record;
 }
@@ -144,6 +158,7 @@ void LogRecord::Clear() {
   floats.clear();
   histograms.clear();
   exemplars.clear();
+  metadata = {};  // Rare: its memory is not kept.
 }
 
 LogRecordEncoder::LogRecordEncoder() : compressor_(ZSTD_createCCtx()) {
@@ -159,7 +174,7 @@ absl::StatusOr<std::string_view> LogRecordEncoder::Encode(const LogRecord& recor
                                                     payload_.size(), kLogPayloadBytesMax));
   }
   out_.clear();
-  out_.push_back(static_cast<char>(kLogRecordVersion));
+  out_.push_back(static_cast<char>(record.metadata.empty() ? kWithoutMetadata : kLogRecordVersion));
   PutVarint(out_, payload_.size());
   const size_t header = out_.size();
   out_.resize(header + ZSTD_compressBound(payload_.size()));
@@ -180,7 +195,8 @@ LogRecordDecoder::~LogRecordDecoder() { ZSTD_freeDCtx(decompressor_); }
 
 absl::StatusOr<LogRecord> LogRecordDecoder::Decode(std::string_view bytes) {
   ByteReader reader(bytes);
-  if (reader.Byte() != kLogRecordVersion) return Damaged();
+  const uint8_t version = reader.Byte();
+  if (version < kWithoutMetadata || version > kLogRecordVersion) return Damaged();
   const uint64_t raw_bytes = reader.Varint();
   const std::string_view frame = reader.rest();
   // The frame itself knows its size, which bounds what damaged bytes can make us allocate.
@@ -192,7 +208,7 @@ absl::StatusOr<LogRecord> LogRecordDecoder::Decode(std::string_view bytes) {
   const size_t size = ZSTD_decompressDCtx(decompressor_, payload_.data(), payload_.size(),
                                           frame.data(), frame.size());
   if (ZSTD_isError(size) != 0 || size != raw_bytes) return Damaged();
-  return ReadPayload(payload_);
+  return ReadPayload(payload_, version);
 }
 
 absl::StatusOr<LogRecord> DecodeLogRecord(std::string_view bytes) {

@@ -3,7 +3,7 @@
 // Log records: one commit each, everything needed to apply it again. What a record says was
 // accepted: replay applies it without asking.
 //
-//   version     u8       1
+//   version     u8       2; 1 without metadata
 //   raw_bytes   varint   of the payload before compression
 //   payload     zstd frame:
 //     base      zigzag   a time all others are relative to
@@ -13,6 +13,7 @@
 //               and if so start times (varint: 0 = unknown, else 1 + zigzag of time - start)
 //     histograms  varint n, n times (varint id, zigzag time, zigzag start, PutHistogram)
 //     exemplars   varint n, n times (varint id, length, EncodeExemplar)
+//     metadata    varint n, n times (length, metric name, length, EncodeMetadata); version 2 only
 //
 // Series come before the samples that need them, in this record or an earlier one; a record may
 // name a series that an earlier one named, with the same labels.
@@ -63,9 +64,11 @@ struct LogRecord {
   std::vector<Float> floats;
   std::vector<HistogramEntry> histograms;
   std::vector<ExemplarEntry> exemplars;
+  std::vector<MetricFamily> metadata;
 
   bool empty() const {
-    return series.empty() && floats.empty() && histograms.empty() && exemplars.empty();
+    return series.empty() && floats.empty() && histograms.empty() && exemplars.empty() &&
+           metadata.empty();
   }
   void Clear();
 };

@@ -127,7 +127,7 @@ absl::Status WritePath::RecoverMeta() {
 absl::Status WritePath::RewriteDamaged() {
   std::vector<const Family*> rewritten;
   for (const Family* family : {&store_.meta(), &store_.series(), &store_.head(),
-                               &store_.tombstones(), &store_.exemplars()}) {
+                               &store_.tombstones(), &store_.exemplars(), &store_.metadata()}) {
     if (!damaged_families_.contains(family->name())) continue;
     std::vector<absl::Status> damage;
     RETURN_IF_ERROR(store_.Scan(
@@ -251,6 +251,7 @@ void WritePath::ReplayRecord(uint64_t sequence, const LogRecord& record, SeriesL
     }
     loader.AddLogged(series.id, *std::move(labels));
   }
+  metadata_.Replay(record.metadata);
   // Neighbouring samples are mostly of one row.
   uint64_t last_row = ~uint64_t{0};
   bool last_contained = false;
@@ -324,6 +325,9 @@ absl::Status WritePath::Recover(bool losses) {
   damage.clear();
   RETURN_IF_ERROR(exemplars_.Load(store_, damage));
   NoteDamage(kExemplarsFamily, damage);
+  damage.clear();
+  RETURN_IF_ERROR(metadata_.Load(store_, damage));
+  NoteDamage(kMetadataFamily, damage);
   // Deletes have sequences too.
   last_sequence_ = std::max(last_sequence_, tombstones_.set()->sequence());
   for (const auto& [id, generation] : generations_) {
@@ -339,6 +343,11 @@ absl::Status WritePath::Recover(bool losses) {
     NoteDamage("log", absl::DataLossError(fmt::format("{} samples of unknown series", unknown)));
   }
   row_sequences_.clear();
+  rocksdb::WriteBatch lost_metadata;
+  metadata_.PutReplayed(store_, lost_metadata);
+  if (lost_metadata.Count() > 0) {
+    RETURN_IF_ERROR(Write(lost_metadata, "writing metadata again"));
+  }
   // How far late samples went, as the last checkpoint says; without it, anywhere.
   TimestampMs newest_late = head_.max_time();
   const absl::StatusOr<std::string> stored = store_.Get(store_.meta(), kNewestLateKey);

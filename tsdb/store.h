@@ -86,6 +86,7 @@ class Store {
   const Family& series() const { return *fixed_.at(kSeriesFamily); }
   const Family& head() const { return *fixed_.at(kHeadFamily); }
   const Family& exemplars() const { return *fixed_.at(kExemplarsFamily); }
+  const Family& metadata() const { return *fixed_.at(kMetadataFamily); }
   const Family& tombstones() const { return *fixed_.at(kTombstonesFamily); }
   // These are never written to, only given whole tables; readers may outlive the store.
   const FamilyPtr& columns() const { return fixed_.at(kColumnsFamily); }

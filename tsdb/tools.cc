@@ -225,7 +225,7 @@ class Analyzer {
       }
     }
     for (const Family* family : {&store_.head(), &store_.series(), &store_.exemplars(),
-                                 &store_.tombstones(), &store_.meta()}) {
+                                 &store_.metadata(), &store_.tombstones(), &store_.meta()}) {
       RETURN_IF_ERROR(AddFamily(*family, family->name()));
     }
     ASSIGN_OR_RETURN(const BucketTable table, ReadBucketTable(store_));

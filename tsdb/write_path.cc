@@ -132,8 +132,8 @@ std::vector<absl::Status> WritePath::Commit(absl::Span<AppendBuffers* const> all
     if (!statuses[i].ok()) continue;
     const Batch& batch = all[i]->batch;
     // What is checked here must know what came before: the head does not know the group yet.
-    const bool apart =
-        all.size() > 1 && (!batch.record.exemplars.empty() || head_.AnyShared(batch));
+    const bool apart = all.size() > 1 && (!batch.record.exemplars.empty() ||
+                                          !batch.record.metadata.empty() || head_.AnyShared(batch));
     if (apart) WriteGroup(group);
     statuses[i] = Join(group, *all[i], encoded[i], &statuses[i]);
     if (apart) WriteGroup(group);
@@ -161,10 +161,11 @@ absl::Status WritePath::Join(CommitGroup& group, AppendBuffers& buffers, std::st
   counters_.duplicates += refused.duplicate_samples;
   counters_.too_old += refused.too_old_samples;
   counters_.out_of_bounds += refused.out_of_bounds_samples;
-  const size_t exemplars = batch.record.exemplars.size();
+  const size_t entries = batch.record.exemplars.size() + batch.record.metadata.size();
   exemplars_.Put(batch.record.exemplars, store_, group.put);
+  counters_.metadata_refused += metadata_.Put(batch.record.metadata, store_, group.put);
   if (batch.record.empty()) return absl::OkStatus();
-  if (dropped > 0 || batch.record.exemplars.size() != exemplars) {
+  if (dropped > 0 || batch.record.exemplars.size() + batch.record.metadata.size() != entries) {
     absl::StatusOr<std::string_view> bytes = buffers.encoder.Encode(batch.record);
     if (!bytes.ok()) {
       head_.Release(batch);
@@ -193,6 +194,7 @@ void WritePath::WriteGroup(CommitGroup& group) {
     log_bytes_.fetch_add(member.log_bytes, std::memory_order_relaxed);
     head_.Apply(*member.batch, ++last_sequence_);
     exemplars_.Added(record.exemplars);
+    metadata_.Added(record.metadata);
     counters_.floats += record.floats.size();
     counters_.histograms += record.histograms.size();
   }
@@ -449,8 +451,8 @@ absl::Status WritePath::DropLogBefore(uint64_t sequence) {
   }
   if (superfluous.empty()) return absl::OkStatus();
   // Unflushed rows of the small families would pin the whole WAL.
-  RETURN_IF_ERROR(
-      store_.Flush({&store_.series(), &store_.head(), &store_.exemplars(), &store_.meta()}));
+  RETURN_IF_ERROR(store_.Flush(
+      {&store_.series(), &store_.head(), &store_.exemplars(), &store_.metadata(), &store_.meta()}));
   // A drop is durable at once, a put only when synced.
   RETURN_IF_ERROR(SyncStore());
   for (const LogEpoch& epoch : superfluous) {
@@ -565,7 +567,7 @@ absl::Status WritePath::Close() {
   RETURN_IF_ERROR(Checkpoint());
   std::shared_ptr<const HotSet> hot = hot_set();
   std::vector<const Family*> families = {&store_.series(), &store_.head(), &store_.exemplars(),
-                                         &store_.meta()};
+                                         &store_.metadata(), &store_.meta()};
   for (const std::shared_ptr<HotFamily>& family : hot->families) {
     families.push_back(family->family.get());
   }

@@ -39,6 +39,7 @@
 #include "tsdb/head.h"
 #include "tsdb/hot_set.h"
 #include "tsdb/log_record.h"
+#include "tsdb/metadata_store.h"
 #include "tsdb/store.h"
 #include "tsdb/tombstones.h"
 
@@ -51,12 +52,13 @@ class WritePath {
  public:
   // All outlive the write path.
   WritePath(const DbOptions& options, Clock& clock, Store& store, Head& head,
-            ExemplarStore& exemplars, AtomicCounters& counters)
+            ExemplarStore& exemplars, MetadataStore& metadata, AtomicCounters& counters)
       : options_(options),
         clock_(clock),
         store_(store),
         head_(head),
         exemplars_(exemplars),
+        metadata_(metadata),
         counters_(counters),
         generation_cache_(std::make_shared<GenerationCache>(options.generation_cache_bytes)) {}
 
@@ -221,8 +223,8 @@ class WritePath {
   Store& store_;
   Head& head_;
   ExemplarStore& exemplars_;
+  MetadataStore& metadata_;
   AtomicCounters& counters_;
-
   // One checkpoint (or log rotation) at a time. Before commit_mutex_.
   Mutex checkpoint_mutex_ ABSL_ACQUIRED_BEFORE(commit_mutex_);
 
@@ -249,14 +251,12 @@ class WritePath {
   bool table_lost_ = false;  // The bucket table is missing, or may be out of date.
   std::set<uint64_t> damaged_tables_;
   std::set<std::string, std::less<>> damaged_families_;
-
   TombstoneStore tombstones_;
   const std::shared_ptr<GenerationCache> generation_cache_;
   std::atomic<uint32_t> next_generation_ = 1;
 
   mutable Mutex hot_mutex_;
   std::shared_ptr<const HotSet> hot_set_ ABSL_GUARDED_BY(hot_mutex_);
-
   Mutex buffers_mutex_;
   std::vector<std::unique_ptr<AppendBuffers>> buffers_ ABSL_GUARDED_BY(buffers_mutex_);
 

@@ -63,6 +63,16 @@ def encode_request(series: list) -> bytes:
     return bytes(out)
 
 
+TYPES = ("unknown", "counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset")
+
+
+def encode_metadata(metadata: list) -> bytes:
+    """`metadata`: (metric, type, help, unit)."""
+    return b"".join(_message(3, _varint(1 << 3) + _varint(TYPES.index(kind)) + _message(2, metric.encode())
+                             + _message(4, text.encode()) + _message(5, unit.encode()))
+                    for metric, kind, text, unit in metadata)
+
+
 def snappy(data: bytes) -> bytes:
     """A block of literals: valid, not smaller."""
     out = bytearray(_varint(len(data)))
@@ -72,8 +82,8 @@ def snappy(data: bytes) -> bytes:
     return bytes(out)
 
 
-def push(url: str, series: list) -> harness.Response:
-    """Posts `series` to the server at `url`."""
-    return harness.http("POST", url + "/api/v1/write", snappy(encode_request(series)),
+def push(url: str, series: list, metadata: list = ()) -> harness.Response:
+    """Posts `series` and `metadata` to the server at `url`."""
+    return harness.http("POST", url + "/api/v1/write", snappy(encode_request(series) + encode_metadata(metadata)),
                         {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf",
                          "X-Prometheus-Remote-Write-Version": "0.1.0"})

@@ -133,6 +133,35 @@ class AdminTest(unittest.TestCase):
         self.assertEqual(refused.status, 400)
 
 
+def test_metadata_survives_kill_9():
+    """What remote write and scraped targets say of metrics is there when nobody says it any more."""
+    exporter = harness.MetricServer(pages={"/metrics": "# HELP scraped From a page.\n# TYPE scraped gauge\nscraped 1\n"})
+    scraping = f"scrape_configs: [{{job_name: j, scrape_interval: 100ms, scrape_timeout: 100ms, " \
+               f"static_configs: [{{targets: ['{exporter.address}']}}]}}]\n"
+    varve = harness.Varve(*FLAGS, config=scraping).start()
+    sent = [("sent_bytes", "counter", "From a request.", "bytes"), ("", "gauge", "nobody's", "")]
+    answer = remote_write.push(varve.url, [({"__name__": "sent_bytes"}, [(int(time.time() * 1000), 1)])], sent)
+    assert answer.status // 100 == 2, answer.text
+    harness.wait_until(lambda: varve.query("scraped"), 30, "a scrape")
+    expected = {"sent_bytes": [{"type": "counter", "help": "From a request.", "unit": "bytes"}],
+                "scraped": [{"type": "gauge", "help": "From a page.", "unit": ""}]}
+    assert varve.api("metadata") == expected
+    varve.kill()
+    varve.write_config(NOTHING_SCRAPED)
+    varve.start()
+    assert varve.api("metadata") == expected
+    assert varve.api("metadata", metric="sent_bytes") == {"sent_bytes": expected["sent_bytes"]}
+    assert varve.api("metadata", limit="1") == {"scraped": expected["scraped"]}
+    # Sent again it is no news; a change is.
+    assert remote_write.push(varve.url, [], sent[:1] + [("scraped", "counter", "", "")]).status // 100 == 2
+    expected["scraped"] = [{"type": "counter", "help": "", "unit": ""}]
+    assert varve.api("metadata") == expected
+    assert varve.stop() == 0
+    varve.start()
+    assert varve.api("metadata") == expected
+    assert metrics_of(varve)["varve_storage_metadata_refused_total"] == 0
+
+
 class CommandTest(unittest.TestCase):
     """`varve tsdb seal`, `verify` and `analyze` on what a server left."""
 

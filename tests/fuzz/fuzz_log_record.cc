@@ -2,7 +2,8 @@
 //
 // Goal: any bytes are a log record or DataLoss; a record encodes to one that decodes the same.
 // Method: the payload alone is fuzzed: it is compressed here, else nothing would get past zstd.
-// Inputs whose first byte is odd are given to the decoder as they are.
+// Inputs whose first byte is odd are given to the decoder as they are, of the others its second bit
+// says whether the record may have metadata.
 #include <zstd.h>
 
 #include <cstddef>
@@ -17,8 +18,8 @@
 namespace varve {
 namespace {
 
-std::string Compressed(std::string_view payload) {
-  std::string record = "\x01";
+std::string Compressed(std::string_view payload, char version) {
+  std::string record(1, version);
   PutVarint(record, payload.size());
   std::string frame(ZSTD_compressBound(payload.size()), '\0');
   frame.resize(
@@ -48,6 +49,7 @@ void Run(std::string_view bytes) {
     INVARIANT(again->histograms[i].histogram == record->histograms[i].histogram);
   }
   INVARIANT(again->exemplars.size() == record->exemplars.size());
+  INVARIANT(again->metadata == record->metadata);
 }
 
 }  // namespace
@@ -56,6 +58,7 @@ void Run(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 1) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  varve::Run((data[0] & 1) != 0 ? std::string(bytes) : varve::Compressed(bytes));
+  varve::Run((data[0] & 1) != 0 ? std::string(bytes)
+                                : varve::Compressed(bytes, (data[0] & 2) != 0 ? 2 : 1));
   return 0;
 }

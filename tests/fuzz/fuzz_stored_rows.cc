@@ -86,6 +86,13 @@ void ExemplarBytes(std::string_view bytes) {
   INVARIANT(again.ok() && again->labels == exemplar->labels && again->time == exemplar->time);
 }
 
+void MetadataBytes(std::string_view bytes) {
+  const auto metadata = DecodeMetadata(bytes);
+  if (!Taken(metadata)) return;
+  const auto again = DecodeMetadata(EncodeMetadata(*metadata));
+  INVARIANT(again.ok() && *again == *metadata);
+}
+
 void GenerationKeyBytes(std::string_view bytes) {
   (void)Taken(DecodeGenerationPrefix(bytes));
   (void)Taken(DecodeLabelKey(bytes));
@@ -119,9 +126,10 @@ void ManifestBytes(std::string_view bytes) {
   for (const auto& [number, name] : FamiliesNamedIn(bytes)) INVARIANT(!name.empty());
 }
 
-constexpr std::array kDecoders = {
-    &BucketTableBytes, &PostingsBytes, &HotChunkBytes,   &HotKeyBytes,        &HotRangeBytes,
-    &ExemplarBytes,    &LabelBytes,    &SmallValueBytes, &GenerationKeyBytes, &ManifestBytes};
+constexpr std::array kDecoders = {&BucketTableBytes, &PostingsBytes,   &HotChunkBytes,
+                                  &HotKeyBytes,      &HotRangeBytes,   &ExemplarBytes,
+                                  &LabelBytes,       &SmallValueBytes, &GenerationKeyBytes,
+                                  &ManifestBytes,    &MetadataBytes};
 
 }  // namespace
 }  // namespace varve

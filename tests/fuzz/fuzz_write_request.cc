@@ -37,5 +37,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       if (item.histogram.Validate().ok()) static_cast<void>(item.histogram.ToString());
     }
   }
+  size_t metadata = 0;
+  while (true) {
+    const absl::StatusOr<std::optional<varve::WriteMetadata>> next = reader.NextMetadata();
+    if (!next.ok() || !next->has_value()) break;
+    INVARIANT(++metadata <= size);
+  }
   return 0;
 }

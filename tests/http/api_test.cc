@@ -142,6 +142,7 @@ class ApiFixture {
     server = std::move(*opened);
     api->Attach(
         {.storage = &storage,
+         .metadata = &storage,
          .admin = &storage,
          .engine = &engine,
          .scrape = &scrape,
@@ -409,6 +410,29 @@ TEST_CASE("api: targets and metadata") {
         R"({"status":"success","data":{"scrapePools":["node","pods"]}})");
   CHECK(fixture.Get("/api/v1/alertmanagers").body ==
         R"({"status":"success","data":{"activeAlertmanagers":[],"droppedAlertmanagers":[]}})");
+}
+
+TEST_CASE("api: metadata that no target gives comes from the storage") {
+  ApiFixture fixture;
+  WriteRequestBuilder request;
+  request.Metadata("up", 1, "another up").Metadata("z", 3, "stored", "s").Metadata("a", 2, "");
+  CHECK(fixture.write->Write("application/x-protobuf", "snappy", request.Compressed()).status ==
+        204);
+  const auto data = [&](const std::string& query) {
+    const std::string body = fixture.Get("/api/v1/metadata" + query).body;
+    const std::string_view begin = R"({"status":"success","data":)";
+    REQUIRE(body.starts_with(begin));
+    return body.substr(begin.size(), body.size() - begin.size() - 1);
+  };
+  const std::string a = R"("a":[{"type":"gauge","help":"","unit":""}])";
+  const std::string up = R"("up":[{"type":"gauge","help":"Is it \u003cup\u003e?","unit":""}])";
+  const std::string z = R"("z":[{"type":"histogram","help":"stored","unit":"s"}])";
+  CHECK(data("") == "{" + a + "," + up + "," + z + "}");
+  CHECK(data("?metric=z") == "{" + up + "," + z + "}");  // The target of the test knows only `up`.
+  CHECK(data("?limit=0") == "{}");
+  CHECK(data("?limit=1") == "{" + up + "}");
+  CHECK(data("?limit=2") == "{" + a + "," + up + "}");
+  CHECK(data("?limit=3&limit_per_metric=1") == "{" + a + "," + up + "," + z + "}");
 }
 
 TEST_CASE("api: rules and alerts") {

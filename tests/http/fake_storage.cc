@@ -144,8 +144,16 @@ class FakeAppender : public Appender {
   absl::Status AppendExemplar(SeriesRef, const Labels&, const Exemplar&) override {
     return absl::OkStatus();
   }
-  absl::Status Commit() override { return storage_.Commit(pending_); }
-  void Rollback() override { pending_.clear(); }
+  absl::Status AppendMetadata(std::string_view metric, const MetricMetadata& metadata) override {
+    if (metric.empty()) return AppendErrorStatus(AppendError::kInvalidLabels);
+    metadata_.push_back({std::string(metric), metadata});
+    return absl::OkStatus();
+  }
+  absl::Status Commit() override { return storage_.Commit(pending_, metadata_); }
+  void Rollback() override {
+    pending_.clear();
+    metadata_.clear();
+  }
 
  private:
   absl::StatusOr<SeriesRef> Add(SeriesRef ref, FakeStorage::Pending sample) {
@@ -173,6 +181,7 @@ class FakeAppender : public Appender {
 
   FakeStorage& storage_;
   std::vector<FakeStorage::Pending> pending_;
+  std::vector<MetricFamily> metadata_;
 };
 
 absl::StatusOr<std::unique_ptr<Querier>> FakeStorage::OpenQuerier(TimestampMs min,
@@ -190,9 +199,13 @@ std::unique_ptr<Appender> FakeStorage::NewAppender() {
   return std::make_unique<FakeAppender>(*this);
 }
 
-absl::Status FakeStorage::Commit(const std::vector<Pending>& samples) {
+absl::Status FakeStorage::Commit(const std::vector<Pending>& samples,
+                                 const std::vector<MetricFamily>& metadata) {
   MutexLock lock(mutex_);
   if (fail_commits_) return absl::UnavailableError("the disk is full");
+  for (const MetricFamily& family : metadata) {
+    metadata_[family.name] = std::make_shared<const MetricFamily>(family);
+  }
   for (const Pending& sample : samples) {
     SeriesSamples& series = series_[sample.labels];
     if (sample.histogram != nullptr) {
@@ -203,6 +216,15 @@ absl::Status FakeStorage::Commit(const std::vector<Pending>& samples) {
     }
   }
   return absl::OkStatus();
+}
+
+std::vector<MetricFamilyPtr> FakeStorage::Metadata(std::string_view metric) const {
+  MutexLock lock(mutex_);
+  std::vector<MetricFamilyPtr> found;
+  for (const auto& [name, family] : metadata_) {
+    if (metric.empty() || name == metric) found.push_back(family);
+  }
+  return found;
 }
 
 CardinalityStats FakeStorage::Cardinality(size_t limit) const {

@@ -16,11 +16,15 @@
 namespace varve {
 
 // Thread-safe. Refuses samples out of order, as storage does without an out-of-order window.
-class FakeStorage : public Queryable, public Appendable, public StorageAdmin {
+class FakeStorage : public Queryable,
+                    public Appendable,
+                    public MetadataQueryable,
+                    public StorageAdmin {
  public:
   absl::StatusOr<std::unique_ptr<Querier>> OpenQuerier(TimestampMs min,
                                                        TimestampMs max) const override;
   std::unique_ptr<Appender> NewAppender() override;
+  std::vector<MetricFamilyPtr> Metadata(std::string_view metric) const override;
   CardinalityStats Cardinality(size_t limit) const override;
   HeadStats Head() const override;
   StorageCounters Counters() const override { return {}; }
@@ -58,10 +62,12 @@ class FakeStorage : public Queryable, public Appendable, public StorageAdmin {
   };
   using SeriesMap = std::map<Labels, SeriesSamples>;
 
-  absl::Status Commit(const std::vector<Pending>& samples);
+  absl::Status Commit(const std::vector<Pending>& samples,
+                      const std::vector<MetricFamily>& metadata);
 
   mutable Mutex mutex_;
   SeriesMap series_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, MetricFamilyPtr> metadata_ ABSL_GUARDED_BY(mutex_);
   Annotations warnings_ ABSL_GUARDED_BY(mutex_);
   std::vector<Labels> by_ref_ ABSL_GUARDED_BY(mutex_);  // From first_ref_ on.
   uint64_t first_ref_ ABSL_GUARDED_BY(mutex_) = 1;

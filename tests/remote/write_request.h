@@ -83,6 +83,19 @@ class WriteRequestBuilder {
     protozero::pbf_writer(series_).add_message(4, EncodeHistogram(histogram, time));
     return *this;
   }
+  // `type` is the protocol's number; 0 and empty texts are left out, as clients do.
+  WriteRequestBuilder& Metadata(std::string_view metric, int32_t type, std::string_view help,
+                                std::string_view unit = "") {
+    FinishSeries();
+    std::string bytes;
+    protozero::pbf_writer out(bytes);
+    if (type != 0) out.add_enum(1, type);
+    out.add_string(2, metric.data(), metric.size());
+    if (!help.empty()) out.add_string(4, help.data(), help.size());
+    if (!unit.empty()) out.add_string(5, unit.data(), unit.size());
+    protozero::pbf_writer(message_).add_message(3, bytes);
+    return *this;
+  }
   std::string Message() {
     FinishSeries();
     return message_;

@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
+#include <snappy.h>
 
 #include <string>
 
@@ -123,6 +124,74 @@ TEST_CASE("write: staleness markers and special values keep their bits") {
   request.Series({{"__name__", "x"}}).Sample(NormalNan(), 1000).Sample(StaleNan(), 2000);
   CHECK(fixture.Write(request.Compressed()).status == 204);
   CHECK(fixture.storage.Dump() == "x NaN@1000 stale@2000\n");
+}
+
+// `name type help unit`, a line each.
+std::string MetadataText(const FakeStorage& storage) {
+  std::string text;
+  for (const MetricFamilyPtr& family : storage.Metadata("")) {
+    const MetricMetadata& metadata = family->metadata;
+    text += family->name + " " + std::string(MetricTypeText(metadata.type)) + " " + metadata.help +
+            " " + metadata.unit + "\n";
+  }
+  return text;
+}
+
+TEST_CASE("write: metadata, with samples and alone") {
+  Fixture fixture;
+  WriteRequestBuilder request;
+  request.Metadata("a", 1, "help a", "bytes");
+  request.Series({{"__name__", "a"}}).Sample(1, 1000);
+  // One without a name costs only itself, a type that is none is unknown.
+  request.Metadata("", 2, "nobody's").Metadata("b", 8, "").Metadata("c", -1, "");
+  request.Series({{"__name__", "b"}}).Sample(2, 1000);
+  const WriteAnswer answer = fixture.Write(request.Compressed());
+  CHECK(answer.status == 204);
+  CHECK(answer.samples == 2);
+  CHECK(fixture.storage.Dump() == "a 1@1000\nb 2@1000\n");
+  CHECK(MetadataText(fixture.storage) == "a counter help a bytes\nb unknown  \nc unknown  \n");
+
+  // Known series take the short cut; the metadata behind them is still read.
+  WriteRequestBuilder known;
+  known.Series({{"__name__", "a"}}).Sample(1, 2000);
+  known.Series({{"__name__", "b"}}).Sample(2, 2000);
+  known.Metadata("a", 7, "other");
+  CHECK(fixture.Write(known.Compressed()).samples == 2);
+
+  WriteRequestBuilder alone;
+  for (int32_t type = 0; type < 8; ++type) {
+    alone.Metadata(std::string(1, static_cast<char>('b' + type)), type, "");
+  }
+  CHECK(fixture.Write(alone.Compressed()).status == 204);
+  CHECK(MetadataText(fixture.storage) ==
+        "a stateset other \nb unknown  \nc counter  \nd gauge  \ne histogram  \n"
+        "f gaugehistogram  \ng summary  \nh info  \ni stateset  \n");
+}
+
+TEST_CASE("write: metadata of a request that fails is not kept") {
+  Fixture fixture;
+  WriteRequestBuilder good;
+  good.Series({{"__name__", "a"}}).Sample(1, 2000);
+  CHECK(fixture.Write(good.Compressed()).status == 204);
+  WriteRequestBuilder request;
+  request.Metadata("a", 1, "").Series({{"__name__", "a"}}).Sample(1, 1000);
+  CHECK(fixture.Write(request.Compressed()).status == 400);
+  // Bytes that are no metadata.
+  WriteRequestBuilder damaged;
+  damaged.Series({{"__name__", "b"}}).Sample(1, 1000).Metadata("b", 1, "help");
+  std::string message = damaged.Message();
+  message[message.size() - 5] = 100;  // Longer than its message.
+  std::string body;
+  snappy::Compress(message.data(), message.size(), &body);
+  const WriteAnswer answer = fixture.Write(body);
+  CHECK(answer.status == 400);
+  CHECK(answer.message.find("malformed protobuf") != std::string::npos);
+  fixture.storage.FailCommits();
+  WriteRequestBuilder alone;
+  alone.Metadata("a", 1, "");
+  CHECK(fixture.Write(alone.Compressed()).status == 500);
+  CHECK(MetadataText(fixture.storage).empty());
+  CHECK(fixture.storage.Dump() == "a 1@2000\n");
 }
 
 TEST_CASE("write: unsorted labels are sorted, empty values dropped, long values kept") {

@@ -65,6 +65,18 @@ class FakeStorage : public Appendable {
     return std::exchange(exemplars_, {});
   }
 
+  // `name type help` of each committed metadata since the last call.
+  std::vector<std::string> TakeMetadata() {
+    MutexLock lock(mutex_);
+    return std::exchange(metadata_, {});
+  }
+
+  // Commits fail, or no longer do.
+  void set_fails(bool fails) {
+    MutexLock lock(mutex_);
+    fails_ = fails;
+  }
+
   // Refs given out so far become unknown.
   void ForgetSeries() {
     MutexLock lock(mutex_);
@@ -124,15 +136,25 @@ class FakeStorage : public Appendable {
                                                 exemplar.time));
       return absl::OkStatus();
     }
+    absl::Status AppendMetadata(std::string_view metric, const MetricMetadata& metadata) override {
+      metadata_.push_back(
+          fmt::format("{} {} {}", metric, MetricTypeText(metadata.type), metadata.help));
+      return absl::OkStatus();
+    }
     absl::Status Commit() override {
       MutexLock lock(storage_.mutex_);
+      if (storage_.fails_) return absl::UnavailableError("the disk is full");
+      storage_.metadata_.insert(storage_.metadata_.end(), metadata_.begin(), metadata_.end());
       for (Sample& sample : pending_) {
         storage_.last_[sample.series] = sample;
         storage_.committed_.push_back(std::move(sample));
       }
       return absl::OkStatus();
     }
-    void Rollback() override { pending_.clear(); }
+    void Rollback() override {
+      pending_.clear();
+      metadata_.clear();
+    }
 
    private:
     absl::StatusOr<SeriesRef> FindOrMake(SeriesRef ref, const Labels& labels)
@@ -154,17 +176,20 @@ class FakeStorage : public Appendable {
 
     FakeStorage& storage_;
     std::vector<Sample> pending_;
+    std::vector<std::string> metadata_;
   };
 
   mutable Mutex mutex_;
   uint64_t next_ref_ ABSL_GUARDED_BY(mutex_) = 1;
   uint64_t series_max_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool fails_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t label_appends_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, SeriesRef> refs_ ABSL_GUARDED_BY(mutex_);
   std::map<SeriesRef, std::string> labels_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Sample> last_ ABSL_GUARDED_BY(mutex_);
   std::vector<Sample> committed_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> exemplars_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> metadata_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace varve

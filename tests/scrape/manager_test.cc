@@ -155,6 +155,35 @@ TEST_CASE("manager: a target is scraped, reported and shown") {
   CHECK(f.manager->Metadata("m", 0, -1).empty());
 }
 
+TEST_CASE("manager: metadata is stored when it is new or has changed") {
+  Fixture f;
+  using Texts = std::vector<std::string>;
+  f.page.Set(200, "# HELP m help\n# TYPE m gauge\nm 1\n");
+  REQUIRE(f.manager->ApplyConfig({f.Job("a")}, {}).ok());
+  REQUIRE(f.Becomes(f.Series("m"), 1));
+  CHECK(f.storage.TakeMetadata() == Texts{"m gauge help"});
+  f.page.Set(200, "# HELP m help\n# TYPE m gauge\nm 2\n");
+  REQUIRE(f.Becomes(f.Series("m"), 2));
+  f.page.Set(200, "# HELP m other\n# TYPE m gauge\nm 3\n");
+  REQUIRE(f.Becomes(f.Series("m"), 3));
+  CHECK(f.storage.TakeMetadata() == Texts{"m gauge other"});
+
+  // What a failed scrape, or one that could not be stored, said is said by the next.
+  f.page.Set(200, "# TYPE n counter\nn_total 1\n7&-\n");
+  REQUIRE(f.BecomesError("expected a valid start token"));
+  CHECK(f.storage.TakeMetadata().empty());
+  f.page.Set(200, "# TYPE n counter\nn_total 1\nm 4\n");
+  REQUIRE(f.Becomes(f.Series("m"), 4));
+  CHECK(f.storage.TakeMetadata() == Texts{"n counter "});
+  f.storage.set_fails(true);
+  f.page.Set(200, "# TYPE o gauge\nm 5\n");
+  REQUIRE(f.BecomesError("the disk is full"));
+  REQUIRE(Eventually([&] { return f.manager->Metadata("o", -1, -1).size() == 1; }));
+  f.storage.set_fails(false);
+  REQUIRE(f.Becomes(f.Series("m"), 5));
+  CHECK(f.storage.TakeMetadata() == Texts{"o gauge "});
+}
+
 TEST_CASE("scrape manager: this server is shown at its external URL") {
   Fixture f;
   REQUIRE(f.manager->ApplyConfig({f.Job("self", {"localhost:1"})}, {}).ok());

@@ -86,7 +86,7 @@ Contents ReadStored(const Db& db) {
 }
 
 // Data in every family: generations of two hours, a hot family, a checkpoint, a log, tombstones,
-// exemplars.
+// exemplars, metadata.
 struct DamageFixture {
   TempDir dir;
   ManualClock clock{kBegin};
@@ -173,6 +173,12 @@ struct DamageFixture {
                           .time = time,
                           .has_time = true};
         REQUIRE(appender->AppendExemplar(*ref, labels, exemplar).ok());
+      }
+    }
+    if (minutes % 30 == 0) {
+      for (int i = 0; i < 20; ++i) {
+        const std::string metric = "metric" + std::to_string(minutes * 100 + i);
+        REQUIRE(appender->AppendMetadata(metric, {MetricType::kGauge, "help", "s"}).ok());
       }
     }
     REQUIRE(appender->Commit().ok());
@@ -319,8 +325,9 @@ TEST_CASE_FIXTURE(DamageFixture, "damage: a flipped bit in any file costs its ow
   std::map<std::string, size_t> worst;  // Survivors by kind.
   std::map<std::string, std::vector<std::string>> by_kind;
   for (const auto& [file, kind] : Files()) by_kind[kind].push_back(file);
-  for (const char* kind : {"wal", "MANIFEST", "CURRENT", "OPTIONS", "columns", "labels", "postings",
-                           "series", "head", "meta", "hot", "log", "exemplars", "tombstones"}) {
+  for (const char* kind :
+       {"wal", "MANIFEST", "CURRENT", "OPTIONS", "columns", "labels", "postings", "series", "head",
+        "meta", "hot", "log", "exemplars", "tombstones", "metadata"}) {
     CHECK_MESSAGE(by_kind.contains(kind), std::string(kind));
   }
   for (const auto& [kind_now, files] : by_kind) {
@@ -337,7 +344,8 @@ TEST_CASE_FIXTURE(DamageFixture, "damage: a flipped bit in any file costs its ow
     }
   }
   // Whatever says only where things are costs nothing; whatever holds samples costs some.
-  for (const char* kind : {"CURRENT", "OPTIONS", "IDENTITY", "LOCK", "postings", "exemplars"}) {
+  for (const char* kind :
+       {"CURRENT", "OPTIONS", "IDENTITY", "LOCK", "postings", "exemplars", "metadata"}) {
     if (worst.contains(kind)) CHECK_MESSAGE(worst[kind] == all, kind);
   }
   // Without a tombstone there is what it deleted, too.
@@ -365,7 +373,8 @@ TEST_CASE_FIXTURE(DamageFixture, "damage: cut off and missing files") {
     const size_t removed =
         Survivors(*this, file, IsMended(kind), [](const fs::path& path) { fs::remove(path); });
     MESSAGE(kind, " ", file, ": ", halved, ", ", emptied, ", ", removed, " of ", all);
-    if (kind == "CURRENT" || kind == "OPTIONS" || kind == "postings" || kind == "exemplars") {
+    if (kind == "CURRENT" || kind == "OPTIONS" || kind == "postings" || kind == "exemplars" ||
+        kind == "metadata") {
       CHECK(std::min({halved, emptied, removed}) == all);
     }
   }

@@ -143,10 +143,12 @@ TEST_CASE("a failed write rolls back, and writing goes on later") {
       const auto appender = db->NewAppender();
       REQUIRE(appender->Append(kNoSeries, known, kBegin + 1000, 2).ok());
       REQUIRE(appender->Append(kNoSeries, created, kBegin + 1000, 2).ok());
+      REQUIRE(appender->AppendMetadata("m", {MetricType::kGauge, "", ""}).ok());
       const absl::Status status = appender->Commit();
       CHECK_FALSE(status.ok());
       CHECK(status.ToString().find("writing the log") != std::string::npos);
       CHECK(ReadAll(*db) == before);
+      CHECK(db->Metadata("").empty());
       (void)db->Maintain();  // Resuming may work, with nothing to write; the next commit fails.
     }
     {

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
+#include <zstd.h>
 
 #include <algorithm>
 
@@ -161,6 +162,10 @@ LogRecord RandomRecord(std::mt19937_64& random) {
     record.exemplars.push_back(
         {random(), {Labels::Of({{"t", "x"}}), RandomValue(random), 12, true}});
   }
+  for (size_t i = random() % 3; i-- > 0;) {
+    record.metadata.push_back({"m" + std::to_string(random()),
+                               {static_cast<MetricType>(random() % 8), "help\n", "unit"}});
+  }
   return record;
 }
 
@@ -194,11 +199,53 @@ TEST_CASE("log records come back as they went, and damaged ones are refused") {
       CHECK(BitsOf(decoded->exemplars[i].exemplar.value) ==
             BitsOf(record.exemplars[i].exemplar.value));
     }
-    const std::string bytes(*encoded);
+    CHECK(decoded->metadata == record.metadata);
+    std::string bytes(*encoded);
+    // Programs from before there was metadata read records without it.
+    CHECK(bytes[0] == (record.metadata.empty() ? 1 : 2));
+    bytes[0] = static_cast<char>(bytes[0] ^ 3);
+    CHECK_FALSE(DecodeLogRecord(bytes).ok());
+    bytes[0] = 3;
+    CHECK_FALSE(DecodeLogRecord(bytes).ok());
+    bytes = *encoded;
     for (size_t size = 0; size < bytes.size(); size += 1 + bytes.size() / 20) {
       CHECK_FALSE(DecodeLogRecord(bytes.substr(0, size)).ok());
     }
   }
+}
+
+TEST_CASE("a log record of version 1") {
+  // Base 0, no series, one float (id 1, time 0, value 1.0, no start), nothing else.
+  const std::string_view payload("\x00\x00\x01\x02\x00\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00",
+                                 16);
+  std::string bytes("\x01\x10");
+  std::string frame(ZSTD_compressBound(payload.size()), '\0');
+  frame.resize(ZSTD_compress(frame.data(), frame.size(), payload.data(), payload.size(), 1));
+  const auto record = DecodeLogRecord(bytes + frame);
+  REQUIRE(record.ok());
+  REQUIRE(record->floats.size() == 1);
+  CHECK(record->floats[0].id == 1);
+  CHECK(record->floats[0].value == 1);
+  CHECK(record->metadata.empty());
+}
+
+TEST_CASE("metadata rows come back as they went, and damaged ones are refused") {
+  for (uint8_t type = 0; type < 8; ++type) {
+    const MetricMetadata metadata{static_cast<MetricType>(type), "help \xff", "seconds"};
+    const std::string row = EncodeMetadata(metadata);
+    const auto decoded = DecodeMetadata(row);
+    REQUIRE(decoded.ok());
+    CHECK(*decoded == metadata);
+    for (size_t size = 0; size < row.size(); ++size) {
+      CHECK(absl::IsDataLoss(DecodeMetadata(row.substr(0, size)).status()));
+    }
+    CHECK(absl::IsDataLoss(DecodeMetadata(row + "x").status()));
+  }
+  CHECK(Hex(EncodeMetadata({MetricType::kCounter, "hi", "s"})) ==
+        "0101017302"
+        "6869");
+  CHECK(absl::IsDataLoss(DecodeMetadata(std::string("\x01\x08\x00\x00", 4)).status()));
+  CHECK(absl::IsDataLoss(DecodeMetadata(std::string("\x02\x01\x00\x00", 4)).status()));
 }
 
 TEST_CASE("head rows come back as they went") {
