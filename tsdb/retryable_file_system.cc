@@ -27,11 +27,17 @@ struct Watch {
   std::shared_ptr<FlushGate> flush_gate;
 };
 
+bool IsManifest(const std::string& name) { return name.find(kManifestPrefix) != std::string::npos; }
+
 // Notes and marks a failure.
 IOStatus Mark(IOStatus status, const std::string& name, const Watch& watch) {
   if (status.ok() || status.IsNotSupported()) return status;
   watch.failed->any = true;
-  if (name.ends_with(kLogSuffix)) watch.failed->log = true;
+  if (name.ends_with(kLogSuffix)) {
+    watch.failed->log = true;
+    MutexLock lock(watch.failed->mutex);
+    watch.failed->failed_log = name;
+  }
   if (status.IsIOError()) status.SetRetryable(true);
   return status;
 }
@@ -40,12 +46,13 @@ IOStatus Mark(IOStatus status, const std::string& name, const Watch& watch) {
 IOStatus MarkWrite(const IOStatus& status, const std::string& name, const Watch& watch) {
   IOStatus marked = Mark(status, name, watch);
   if (marked.ok() || marked.IsNotSupported()) return marked;
-  if (name.ends_with(kLogSuffix) || name.find(kManifestPrefix) != std::string::npos ||
-      FlushGate::IsFlushing()) {
+  if (name.ends_with(kLogSuffix) || IsManifest(name) || FlushGate::IsFlushing()) {
     watch.flush_gate->Stop();
   }
   return marked;
 }
+
+IOStatus Withheld() { return IOStatus::IOError("nothing is written to a manifest for a moment"); }
 
 class RetryableFile : public rocksdb::FSWritableFileOwnerWrapper {
  public:
@@ -57,12 +64,14 @@ class RetryableFile : public rocksdb::FSWritableFileOwnerWrapper {
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options,
                   IODebugContext* debug) override {
     FlushGate::NoteFileUse();
+    if (IsWithheld()) return MarkWrite(Withheld(), name_, watch_);
     return MarkWrite(FSWritableFileOwnerWrapper::Append(data, options, debug), name_, watch_);
   }
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options,
                   const rocksdb::DataVerificationInfo& verification,
                   IODebugContext* debug) override {
     FlushGate::NoteFileUse();
+    if (IsWithheld()) return MarkWrite(Withheld(), name_, watch_);
     return MarkWrite(FSWritableFileOwnerWrapper::Append(data, options, verification, debug), name_,
                      watch_);
   }
@@ -89,6 +98,7 @@ class RetryableFile : public rocksdb::FSWritableFileOwnerWrapper {
   }
 
  private:
+  bool IsWithheld() const { return watch_.failed->withhold_manifest && IsManifest(name_); }
   IOStatus Marked(const IOStatus& status) const { return Mark(status, name_, watch_); }
 
   const std::string name_;
@@ -126,7 +136,13 @@ class RetryableFileSystem : public rocksdb::FileSystemWrapper {
  private:
   IOStatus Wrap(const IOStatus& status, const std::string& name,
                 std::unique_ptr<FSWritableFile>* result) const {
-    if (status.ok()) *result = std::make_unique<RetryableFile>(std::move(*result), name, watch_);
+    if (status.ok()) {
+      *result = std::make_unique<RetryableFile>(std::move(*result), name, watch_);
+      if (name.ends_with(kLogSuffix)) {
+        MutexLock lock(watch_.failed->mutex);
+        watch_.failed->newest_log = name;
+      }
+    }
     return MarkWrite(status, name, watch_);
   }
 
@@ -161,6 +177,11 @@ class GatedEnv : public rocksdb::EnvWrapper {
 };
 
 }  // namespace
+
+bool FailedWrites::NewestLogFailed() const {
+  MutexLock lock(mutex);
+  return !failed_log.empty() && failed_log == newest_log;
+}
 
 RetryableEnv NewRetryableEnv(rocksdb::Env& base, std::shared_ptr<FailedWrites> failed) {
   auto gate = std::make_shared<FlushGate>(base);

@@ -9,7 +9,9 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 
+#include "model/mutex.h"
 #include "tsdb/flush_gate.h"
 
 namespace varve {
@@ -18,6 +20,16 @@ namespace varve {
 struct FailedWrites {
   std::atomic<bool> any = false;
   std::atomic<bool> log = false;  // A file of the write-ahead log.
+  // While set, nothing is written to a manifest: trying fails.
+  std::atomic<bool> withhold_manifest = false;
+
+  // Whether the file of the write-ahead log that was begun last is one that could not be written
+  // to.
+  bool NewestLogFailed() const ABSL_LOCKS_EXCLUDED(mutex);
+
+  mutable Mutex mutex;
+  std::string newest_log ABSL_GUARDED_BY(mutex);
+  std::string failed_log ABSL_GUARDED_BY(mutex);
 };
 
 // `base` with every failed write marked as one that may pass, after it was noted in `failed`.

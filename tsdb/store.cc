@@ -453,8 +453,17 @@ absl::Status Store::Resume() {
       rows + flushing == 0) {
     return absl::InternalError("a new write-ahead log can only be begun by a restart");
   }
+  failed_writes_->withhold_manifest = false;
   RETURN_IF_ERROR(FromRocks(flush_gate_->Resume([this] { return db_->Resume(); }),
                             "resuming after a failed write"));
+  if (failed_writes_->NewestLogFailed()) {
+    // RocksDB 7.8 resumes by writing tables or the manifest alone if these failed before, for which
+    // a compaction may be to blame, also when the write-ahead log has failed since: it would go on
+    // with a log that cannot be written to, and end the process at the next sync. That compaction
+    // is due again. If it fails at the manifest, the next attempt begins a new log.
+    failed_writes_->withhold_manifest = true;
+    return absl::UnavailableError("a new write-ahead log is not begun yet");
+  }
   failed_writes_->any = false;
   failed_writes_->log = false;
   // No write may come before this one. One that failed in the new log, and left nothing in memory
