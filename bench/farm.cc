@@ -88,8 +88,8 @@ struct Punctuality {
   std::vector<double> expected;  // By target; 0 = not seen yet.
   std::vector<double> last;
   size_t seen = 0;
-  size_t missed = 0;  // Of the current interval, as late_ms.
-  std::vector<double> late_ms;   // Of the current interval.
+  size_t missed = 0;            // Of the current interval, as late_ms.
+  std::vector<double> late_ms;  // Of the current interval.
   double printed = 0;
 
   void arrived(const std::string& request) {

@@ -121,7 +121,9 @@ class FullDisk(unittest.TestCase):
 
     def test_refuses_writes_and_goes_on_reading(self):
         self.fill_until_refused()
-        self.assertEqual(metric(self.varve, "varve_storage_reserve_bytes"), 0)
+        # Given up as soon as it has been said that writing stopped.
+        harness.wait_until(lambda: metric(self.varve, "varve_storage_reserve_bytes") == 0, 10,
+                           "the reserve to be given up")
         self.assertFalse((self.disk / "data" / "varve.reserve").exists())
         self.assertIn("Writing to the storage has stopped", self.varve.log())
         self.assert_nothing_lost()

@@ -463,6 +463,7 @@ class ProtocolTest(ClusterCase):
         varve = self.started("a")
         self.assertEqual(len(self.server.seen("watch", "pods", 429)), 1)
         self.assertGreaterEqual(len(self.server.seen("list", "pods", 200)), 1)
+        harness.wait_until(lambda: self.server.watches("pods") == 1, AFTER_RETRIES, "a watch")
         lists = len(self.server.seen("list", "pods"))
         self.server.end_watches("expired")
         self.add("b")
