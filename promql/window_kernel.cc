@@ -8,7 +8,6 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "model/histogram_math.h"
@@ -27,7 +26,7 @@ bool IsFor(const FoundWindows& found, const RangeSpec& spec, absl::Span<const Ti
   return times.size() == found.times.size() && spec.grid.count == found.begin.size() &&
          spec.EndAt(0) == found.spec.EndAt(0) && spec.grid.step == found.spec.grid.step &&
          spec.fixed == found.spec.fixed && spec.range == found.spec.range &&
-         std::memcmp(times.data(), found.times.data(), times.size() * sizeof(TimestampMs)) == 0;
+         std::equal(times.begin(), times.end(), found.times.begin());
 }
 
 void FindWindows(FoundWindows& found) {
