@@ -26,11 +26,6 @@ constexpr std::string_view kExportedPrefix = "exported_";
 // Bytes of a metric, name or value that a limit's error quotes.
 constexpr size_t kQuotedBytesMax = 50;
 
-LabelPairs::iterator FindPair(LabelPairs& pairs, std::string_view name) {
-  return std::find_if(pairs.begin(), pairs.end(),
-                      [&](const auto& pair) { return pair.first == name; });
-}
-
 absl::Status CheckUnique(const LabelPairs& pairs) {
   std::vector<std::string_view> names;
   names.reserve(pairs.size());

@@ -79,8 +79,7 @@ absl::StatusOr<ClassicHistogramReader::Part> ClassicHistogramReader::PartOf(Labe
                                                                             double& bound) {
   if (inner_.type() != MetricType::kHistogram) return Part::kNone;
   RETURN_IF_ERROR(inner_.ReadLabels(pairs));
-  const auto name = std::find_if(pairs.begin(), pairs.end(),
-                                 [](const auto& pair) { return pair.first == kMetricName; });
+  const auto name = FindPair(pairs, kMetricName);
   if (name == pairs.end()) return Part::kNone;
   if (inner_.histogram() != nullptr) {
     native_whole_ = pairs;
@@ -93,8 +92,7 @@ absl::StatusOr<ClassicHistogramReader::Part> ClassicHistogramReader::PartOf(Labe
   };
   Part part = Part::kNone;
   if (strip("_bucket")) {
-    const auto le = std::find_if(pairs.begin(), pairs.end(),
-                                 [](const auto& pair) { return pair.first == kBucketLabel; });
+    const auto le = FindPair(pairs, kBucketLabel);
     if (le == pairs.end()) return Part::kNone;
     const char* const end = le->second.data() + le->second.size();
     if (ReadSampleValue(le->second.data(), end, bound) != end || std::isnan(bound)) {

@@ -5,25 +5,23 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 
 #include "model/clock.h"
 #include "model/storage.h"
 #include "net/client.h"
+#include "scrape/finished_scrapes.h"
 #include "scrape/metadata_store.h"
 #include "scrape/metrics.h"
 #include "scrape/worker_pool.h"
 
 namespace varve {
 
-class FinishedScrapes;
-
 // Held by shared_ptr: callbacks of the event loop may run after the manager is gone, and then find
 // the workers stopped. The referenced objects outlive the workers.
 struct ScrapeContext {
   ScrapeContext(Clock& clock, HttpClient& http, Appendable& storage, prometheus::Registry& registry,
-                uint32_t threads);
-  ~ScrapeContext();
+                uint32_t threads)
+      : clock(clock), http(http), storage(storage), metrics(registry), workers(threads) {}
 
   Clock& clock;
   HttpClient& http;
@@ -34,8 +32,8 @@ struct ScrapeContext {
   DurationMs timestamp_tolerance = 2;
   DurationMs discovery_reload_interval = 5 * kSecond;
   std::atomic<uint64_t> offset_seed{0};
-  const std::unique_ptr<FinishedScrapes> finished;  // The event loop's own.
-  ScrapeWorkers workers;                            // Last: its threads use the others.
+  FinishedScrapes finished;
+  ScrapeWorkers workers;  // Last: its threads use the others.
 };
 
 }  // namespace varve

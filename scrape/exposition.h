@@ -75,6 +75,9 @@ class ExpositionReader {
   MetricType type_ = MetricType::kUnknown;
 };
 
+// The pair of that name, or pairs.end().
+LabelPairs::iterator FindPair(LabelPairs& pairs, std::string_view name);
+
 // Adds __type__ and __unit__, in place of exposed ones; an unknown type and no unit add nothing.
 void SetMetadataLabels(MetricType type, std::string_view unit, LabelPairs& pairs);
 

@@ -4,6 +4,10 @@
 #include "scrape/finished_scrapes.h"
 
 #include <utility>
+#include <vector>
+
+#include "scrape/context.h"
+#include "scrape/target_loop.h"
 
 namespace varve {
 namespace {
@@ -17,16 +21,10 @@ void HandOver(ScrapeContext& context, std::vector<FinishedScrape> scrapes) {
 
 }  // namespace
 
-ScrapeContext::ScrapeContext(Clock& clock, HttpClient& http, Appendable& storage,
-                             prometheus::Registry& registry, uint32_t threads)
-    : clock(clock),
-      http(http),
-      storage(storage),
-      metrics(registry),
-      finished(std::make_unique<FinishedScrapes>()),
-      workers(threads) {}
-
-ScrapeContext::~ScrapeContext() = default;
+struct FinishedScrapes::Batch {
+  std::vector<FinishedScrape> scrapes;
+  size_t bytes = 0;
+};
 
 void FinishedScrapes::Add(const std::shared_ptr<ScrapeContext>& context, FinishedScrape finished) {
   if (!context->http.loop().OnLoopThread()) return;  // The loop is stopping: nobody waits for it.

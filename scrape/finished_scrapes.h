@@ -5,21 +5,13 @@
 // commit, instead of waking a worker and writing the log for each.
 #pragma once
 
-#include <absl/status/statusor.h>
-
+#include <cstddef>
 #include <memory>
-#include <vector>
-
-#include "net/client.h"
-#include "scrape/target_loop.h"
 
 namespace varve {
 
-struct FinishedScrape {
-  std::shared_ptr<TargetLoop> loop;
-  TargetLoop::Scrape scrape;
-  absl::StatusOr<ClientResponse> response;
-};
+struct FinishedScrape;  // target_loop.h
+struct ScrapeContext;
 
 // Not thread-safe: the event loop's own.
 class FinishedScrapes {
@@ -32,10 +24,7 @@ class FinishedScrapes {
   void Add(const std::shared_ptr<ScrapeContext>& context, FinishedScrape finished);
 
  private:
-  struct Batch {
-    std::vector<FinishedScrape> scrapes;
-    size_t bytes = 0;
-  };
+  struct Batch;
   // Owned by the callback that hands it over, so that a loop that stops drops it.
   std::weak_ptr<Batch> open_;
 };

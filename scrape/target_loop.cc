@@ -14,7 +14,6 @@
 #include "model/log_line.h"
 #include "model/sample.h"
 #include "model/status_macros.h"
-#include "scrape/finished_scrapes.h"
 #include "scrape/scrape_request.h"
 
 namespace varve {
@@ -167,7 +166,7 @@ void TargetLoop::Fetch(Scrape scrape) {
   request.body_bytes_expected = scrape.body_bytes_expected;
   auto done = [self = shared_from_this(),
                scrape = std::move(scrape)](absl::StatusOr<ClientResponse> response) mutable {
-    self->context_->finished->Add(self->context_, {self, std::move(scrape), std::move(response)});
+    self->context_->finished.Add(self->context_, {self, std::move(scrape), std::move(response)});
   };
   const TransferId transfer = context_->http.Start(std::move(request), std::move(done));
   MutexLock lock(mutex_);

@@ -145,4 +145,11 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
   TargetHealth health_ ABSL_GUARDED_BY(mutex_) = TargetHealth::kUnknown;
 };
 
+// An answer, or why there is none, and what it is for.
+struct FinishedScrape {
+  std::shared_ptr<TargetLoop> loop;
+  TargetLoop::Scrape scrape;
+  absl::StatusOr<ClientResponse> response;
+};
+
 }  // namespace varve
