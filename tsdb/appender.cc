@@ -149,7 +149,8 @@ class HeadAppender : public BatchAppender {
 
   absl::Status Commit() override {
     Appender* const self = this;
-    return CommitAppenders(write_path_, {&self, 1}).front();
+    std::vector<absl::Status> statuses = CommitAppenders(write_path_, {&self, 1});
+    return std::move(statuses.front());
   }
 
   absl::StatusOr<AppendBuffers*> TakeBatch() override {

@@ -182,13 +182,16 @@ absl::Status WritePath::Join(CommitGroup& group, AppendBuffers& buffers, std::st
 void WritePath::WriteGroup(CommitGroup& group) {
   absl::Status status;
   if (!group.members.empty()) status = Write(group.put, "writing the log");
-  for (const CommitGroup::Member& member : group.members) {
-    if (!status.ok()) {
+  if (!status.ok()) {
+    for (const CommitGroup::Member& member : group.members) {
       ++counters_.failed_commits;
       head_.Release(*member.batch);
-      *member.status = status;
-      continue;
+      if (&member != &group.members.front()) *member.status = status;
     }
+    *group.members.front().status = std::move(status);
+    group.members.clear();
+  }
+  for (const CommitGroup::Member& member : group.members) {
     const LogRecord& record = member.batch->record;
     log_.back().bytes += member.log_bytes;
     log_bytes_.fetch_add(member.log_bytes, std::memory_order_relaxed);
