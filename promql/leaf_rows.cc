@@ -21,6 +21,8 @@ constexpr uint64_t kSamplesForThreads = 20'000;
 // of short series as many as make handing out a batch worth it.
 constexpr size_t kRowsPerThread = 8;
 constexpr uint64_t kBatchSamplesPerThread = 8'192;
+// Of a piece of a batch: taking the next one costs as much as reading some tens of samples.
+constexpr uint64_t kPieceSamples = 1'024;
 // Steps of all rows of a batch: rows that are made ahead count in no limit.
 constexpr size_t kBatchStepsMax = 1 << 20;
 // How much of the sample limit given rows may take.
@@ -106,6 +108,7 @@ void LeafRows::DecideThreads() {
   const size_t rows = std::max<size_t>(kRowsPerThread, kBatchSamplesPerThread / expected);
   batch_rows_ = std::min({threads * rows, (series_ + 1) / 2,
                           std::max<size_t>(1, kBatchStepsMax / std::max<size_t>(plan_.steps, 1))});
+  piece_rows_ = std::max<size_t>(1, kPieceSamples / expected);
 }
 
 // Known only once the samples are there: every thread may have those of one series too many.
@@ -153,7 +156,7 @@ absl::Status LeafRows::MakeRows(Batch& batch, size_t i, LeafScratch& scratch) co
   return absl::OkStatus();
 }
 
-void LeafRows::MakeOne(Batch& batch, size_t i) {
+void LeafRows::MakeSome(Batch& batch, size_t first, size_t end) {
   std::unique_ptr<LeafScratch> scratch;
   {
     MutexLock lock(mutex_);
@@ -163,12 +166,15 @@ void LeafRows::MakeOne(Batch& batch, size_t i) {
     }
   }
   if (scratch == nullptr) scratch = std::make_unique<LeafScratch>();
-  LeafRow& out = batch.rows[i];
-  out.read = out.held = out.queryable = 0;
-  out.cost = ReadCost();
-  batch.statuses[i] = context_.Check();
-  if (batch.statuses[i].ok()) batch.statuses[i] = MakeRows(batch, i, *scratch);
-  if (batch.statuses[i].ok()) batch.statuses[i] = HoldScratch(*scratch);
+  const absl::Status status = context_.Check();
+  for (size_t i = first; i < end; ++i) {
+    LeafRow& out = batch.rows[i];
+    out.read = out.held = out.queryable = 0;
+    out.cost = ReadCost();
+    batch.statuses[i] = status;
+    if (status.ok()) batch.statuses[i] = MakeRows(batch, i, *scratch);
+    if (batch.statuses[i].ok()) batch.statuses[i] = HoldScratch(*scratch);
+  }
   MutexLock lock(mutex_);
   idle_.push_back(std::move(scratch));
 }
@@ -191,9 +197,12 @@ void LeafRows::Begin(Batch& batch) {
   if (batch.rows.empty()) batch.rows = std::vector<LeafRow>(batch_rows_);
   batch.gifts.resize(batch_rows_);
   batch.statuses.assign(batch.count, absl::OkStatus());
-  if (batch_rows_ == 1) return MakeOne(batch, 0);
-  batch.loop =
-      context_.workers().Start(batch.count, [this, &batch](size_t i) { MakeOne(batch, i); });
+  if (batch_rows_ == 1) return MakeSome(batch, 0, 1);
+  const size_t pieces = (batch.count + piece_rows_ - 1) / piece_rows_;
+  batch.loop = context_.workers().Start(pieces, [this, &batch](size_t piece) {
+    const size_t first = piece * piece_rows_;
+    MakeSome(batch, first, std::min(first + piece_rows_, batch.count));
+  });
 }
 
 void LeafRows::Advance() {

@@ -102,7 +102,8 @@ class LeafRows {
   void Advance();
   void Begin(Batch& batch);
   void FindTakers(Batch& batch) const;
-  void MakeOne(Batch& batch, size_t i) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Makes the rows [first, end) of the batch.
+  void MakeSome(Batch& batch, size_t first, size_t end) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status MakeRows(Batch& batch, size_t i, LeafScratch& scratch) const;
   absl::Status HoldScratch(LeafScratch& scratch);
   void GiveAway(std::vector<LeafRowPtr>& gifts, size_t index);
@@ -116,6 +117,7 @@ class LeafRows {
   LeafGroup* group_ = nullptr;  // Since Open().
   size_t series_ = 0;
   size_t batch_rows_ = 1;  // 1: without threads.
+  size_t piece_rows_ = 1;  // That a thread makes at a time.
   size_t planned_ = 0;     // Series given to a batch, or taken from `given_`.
   std::unique_ptr<Batch> current_;
   size_t next_ = 0;               // Row of current_.

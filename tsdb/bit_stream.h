@@ -27,7 +27,7 @@ inline void StoreBigEndian64(void* bytes, uint64_t value) {
 // Bytes that must be writable past the last bit written.
 inline constexpr uint32_t kBitSlackBytes = 9;
 
-inline size_t BitBytes(size_t bits) { return (bits + 7) / 8; }
+constexpr size_t BitBytes(size_t bits) { return (bits + 7) / 8; }
 
 // Appends the low `count` bits of `value` at bit position `position` of `data`, and clears those
 // after them up to the slack's end.

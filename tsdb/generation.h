@@ -33,6 +33,7 @@
 #include "tsdb/damage.h"
 #include "tsdb/format.h"
 #include "tsdb/lru_cache.h"
+#include "tsdb/row_copies.h"
 #include "tsdb/store.h"
 
 namespace varve {
@@ -67,7 +68,7 @@ struct GenerationCache {
   explicit GenerationCache(uint64_t bytes_max)
       : ids(bytes_max / 2), times(bytes_max / 8 * 3), values(bytes_max / 8) {}
 
-  uint64_t bytes() const { return ids.bytes() + times.bytes() + values.bytes(); }
+  uint64_t bytes() const { return ids.bytes() + times.bytes() + values.bytes() + copied.bytes(); }
   void SetBytesMax(uint64_t bytes_max) {
     ids.SetBytesMax(bytes_max / 2);
     times.SetBytesMax(bytes_max / 8 * 3);
@@ -77,6 +78,7 @@ struct GenerationCache {
   LruCache<std::vector<uint64_t>> ids;        // What matchers selected.
   LruCache<SharedTimes> times;                // Times rows; neighbouring series share one.
   LruCache<std::vector<std::string>> values;  // Of a label, rising.
+  CopiedBytes copied;                         // Rows that reads share; no part of the maximum.
 };
 
 // Reads one generation. Immutable and thread-safe; keeps its families open.

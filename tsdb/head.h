@@ -205,8 +205,9 @@ class Head {
   };
   OpenSamples CopyOpen(uint64_t id) const;
 
-  // The newest sample of a series, if it is a float of the open chunk without a start timestamp.
-  std::optional<FloatSample> NewestFloat(uint64_t id) const;
+  // Overwrites `samples` with floats of the open chunk in [min, max], the newest that is stored
+  // anywhere among them. False, and nothing of use is written, if it is not there or not certain.
+  bool ReadNewest(uint64_t id, TimestampMs min, TimestampMs max, SeriesSamples& samples) const;
 
   HeadStats Stats() const;
 

@@ -94,14 +94,36 @@ Head::OpenSamples Head::CopyOpen(uint64_t id) const {
   return samples;
 }
 
-std::optional<FloatSample> Head::NewestFloat(uint64_t id) const {
-  const Shard& shard = shards_[ShardOf(id)];
-  MutexLock lock(shard.mutex);
-  const SeriesRecord* record = FindRecord(shard, id);
-  if (record == nullptr || record->chunk.count == 0 || record->chunk.has_starts) {
-    return std::nullopt;
+bool Head::ReadNewest(uint64_t id, TimestampMs min, TimestampMs max, SeriesSamples& samples) const {
+  char payload[BitBytes(kXorChunkBitsMax)];
+  size_t bytes = 0;
+  uint32_t count = 0;
+  TimestampMs first_time = 0;
+  {
+    const Shard& shard = shards_[ShardOf(id)];
+    MutexLock lock(shard.mutex);
+    const SeriesRecord* record = FindRecord(shard, id);
+    if (record == nullptr || record->chunk.count == 0 || record->chunk.has_starts) return false;
+    const OpenXorChunk& chunk = record->chunk;
+    if (chunk.first_time > max || chunk.last_time < min) return false;
+    if (chunk.last_time <= max) {
+      samples.Clear();
+      samples.times.push_back(chunk.last_time);
+      samples.values.push_back(chunk.last_value);
+      return true;
+    }
+    // A late one may be newer than what the chunk has up to there.
+    if (newest_late_.load(std::memory_order_relaxed) >= min) return false;
+    bytes = chunk.payload().copy(payload, sizeof(payload));
+    count = chunk.count;
+    first_time = chunk.first_time;
   }
-  return FloatSample{record->chunk.last_time, record->chunk.last_value};
+  samples.Clear();
+  const absl::Status decoded = DecodeXorChunk({payload, bytes}, count, first_time,
+                                              /*has_starts=*/false, min, max, samples);
+  samples.cost.chunks = 1;
+  samples.cost.bytes = bytes;
+  return decoded.ok() && !samples.times.empty();
 }
 
 uint64_t Head::MemoryBytes() {

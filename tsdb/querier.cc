@@ -20,6 +20,7 @@
 #include "model/label_order.h"
 #include "model/status_macros.h"
 #include "tsdb/merge_samples.h"
+#include "tsdb/neighbours.h"
 #include "tsdb/postings.h"
 #include "tsdb/read_set.h"
 
@@ -37,17 +38,26 @@ struct Source {
 
 // What a selector found: the ids of series with their labels, and where they are stored.
 struct Selection {
-  std::vector<Source> sources;
-  std::vector<Labels> labels;  // Of each source.
+  std::vector<Source> sources;  // Those in memory first; each part by id.
+  std::vector<Labels> labels;   // Of each source.
   std::shared_ptr<const HotSet> pinned;
   ReadSet::SelectedIds stored;
 };
 
-std::vector<uint64_t> IdsOf(const std::vector<SeriesView>& views) {
+// Of views or sources.
+template <typename Series>
+std::vector<uint64_t> IdsOf(const std::vector<Series>& all) {
   std::vector<uint64_t> ids;
-  ids.reserve(views.size());
-  for (const SeriesView& view : views) ids.push_back(view.id);
+  ids.reserve(all.size());
+  for (const Series& one : all) ids.push_back(one.id);
   return ids;
+}
+
+// How many of `sources` are in memory; they come first.
+size_t InMemory(const std::vector<Source>& sources) {
+  const auto end = std::partition_point(sources.begin(), sources.end(),
+                                        [](const Source& source) { return source.in_memory; });
+  return static_cast<size_t>(end - sources.begin());
 }
 
 // Keeps the views of `ids`, which rise as they do.
@@ -110,14 +120,6 @@ absl::StatusOr<std::vector<Labels>> LabelsOfStored(const Selection& selection,
   return labels;
 }
 
-template <typename T>
-void Permute(std::vector<T>& items, const std::vector<uint32_t>& order) {
-  std::vector<T> sorted;
-  sorted.reserve(order.size());
-  for (const uint32_t index : order) sorted.push_back(std::move(items[index]));
-  items = std::move(sorted);
-}
-
 class StoredSeriesSet : public SeriesSet {
  public:
   // Sorts the selection by labels, and merges equal ones.
@@ -126,25 +128,24 @@ class StoredSeriesSet : public SeriesSet {
       : engine_(std::move(engine)),
         damage_(std::move(damage)),
         newest_only_(hints.newest_only),
-        read_set_(std::move(selection.pinned), std::move(selection.stored), !hints.presence_only) {
-    std::vector<Source>& sources = selection.sources;
+        sources_(std::move(selection.sources)),
+        read_set_(std::move(selection.pinned), std::move(selection.stored), !hints.presence_only),
+        neighbours_(*engine_, read_set_, IdsOf(sources_), InMemory(sources_), newest_only_) {
     std::vector<Labels>& labels = selection.labels;
-    const std::vector<uint32_t> order = OrderOfLabels(labels);
-    Permute(sources, order);
-    Permute(labels, order);
-    for (size_t i = 0; i < sources.size(); ++i) {
+    const auto older = [this](uint32_t a, uint32_t b) { return sources_[a].id < sources_[b].id; };
+    by_labels_.reserve(labels.size());
+    for (const uint32_t i : OrderOfLabels(labels)) {
       if (labels[i].empty()) continue;  // Left memory between being found and being looked at.
       if (labels_.empty() || labels_.back() != labels[i]) {
         if (hints.limit > 0 && labels_.size() == hints.limit) break;
         labels_.push_back(std::move(labels[i]));
-        first_source_.push_back(sources_.size());
+        first_source_.push_back(by_labels_.size());
       }
       // Of equal labels the oldest series first.
-      const auto begin = sources_.begin() + static_cast<ptrdiff_t>(first_source_.back());
-      const auto older = [&](const Source& source) { return source.id < sources[i].id; };
-      sources_.insert(std::partition_point(begin, sources_.end(), older), sources[i]);
+      const auto begin = by_labels_.begin() + static_cast<ptrdiff_t>(first_source_.back());
+      by_labels_.insert(std::upper_bound(begin, by_labels_.end(), i, older), i);
     }
-    first_source_.push_back(sources_.size());
+    first_source_.push_back(by_labels_.size());
   }
 
   size_t size() const override { return labels_.size(); }
@@ -156,10 +157,10 @@ class StoredSeriesSet : public SeriesSet {
     samples.Clear();
     const size_t first = first_source_[index];
     std::vector<ColumnDamage> damage;
-    RETURN_IF_ERROR(ReadSource(sources_[first], min, max, damage, samples));
+    RETURN_IF_ERROR(ReadSource(by_labels_[first], min, max, damage, samples));
     for (size_t i = first + 1; i < first_source_[index + 1]; ++i) {
       SeriesSamples other;
-      RETURN_IF_ERROR(ReadSource(sources_[i], min, max, damage, other));
+      RETURN_IF_ERROR(ReadSource(by_labels_[i], min, max, damage, other));
       MergeSamples(std::move(other), samples);
     }
     for (const ColumnDamage& part : damage) {
@@ -171,35 +172,69 @@ class StoredSeriesSet : public SeriesSet {
   }
 
  private:
-  absl::Status ReadSource(const Source& source, TimestampMs min, TimestampMs max,
+  using Copies = std::shared_ptr<const NeighbourCopies>;
+
+  absl::Status ReadSource(size_t index, TimestampMs min, TimestampMs max,
                           std::vector<ColumnDamage>& damage, SeriesSamples& samples) const {
-    if (!source.in_memory) {
-      const std::shared_ptr<const TombstoneSet> deleted = engine_->write_path.tombstones();
-      return read_set_.Read(source.id, nullptr, deleted->Of(source.id), min, max, damage, samples);
+    const Source& source = sources_[index];
+    if (source.in_memory) return ReadInMemory(index, min, max, damage, samples);
+    const std::shared_ptr<const TombstoneSet> deleted = engine_->write_path.tombstones();
+    ReadSet::Source stored{.id = source.id};
+    const Copies copies = neighbours_.Take(index, min, max, samples.cost);
+    if (copies != nullptr) {
+      stored.copies = &copies->stored;
+      stored.place = copies->stored_place[neighbours_.Place(index)];
     }
-    max = std::min(max, source.last_time);
+    return read_set_.Read(stored, deleted->Of(source.id), min, max, damage, samples);
+  }
+
+  absl::Status ReadInMemory(size_t index, TimestampMs min, TimestampMs asked_max,
+                            std::vector<ColumnDamage>& damage, SeriesSamples& samples) const {
+    const Source& source = sources_[index];
+    const TimestampMs max = std::min(asked_max, source.last_time);
     if (min > max) return absl::OkStatus();
     if (newest_only_) {
-      const std::optional<FloatSample> newest = engine_->head.NewestFloat(source.id);
-      if (newest.has_value() && newest->time >= min && newest->time <= max &&
+      if (engine_->head.ReadNewest(source.id, min, max, samples) &&
           engine_->write_path.tombstones()->Of(source.id).empty()) {
-        samples.times.push_back(newest->time);
-        samples.values.push_back(newest->value);
         return absl::OkStatus();
+      }
+      samples.Clear();
+    }
+    const Copies copies = neighbours_.Take(index, min, asked_max, samples.cost);
+    if (copies != nullptr) {
+      const size_t place = neighbours_.Place(index);
+      const std::shared_ptr<const TombstoneSet> deleted = engine_->write_path.tombstones();
+      const Head::OpenSamples& open = copies->open[place];
+      const bool all_open = IsAllOpen(open, NeededFrom(min, max, deleted->Of(source.id)), min);
+      const uint8_t stored_place = copies->stored_place[place];
+      if (all_open || stored_place != NeighbourCopies::kNowhere) {
+        return ReadParts({.id = source.id,
+                          .now = read_set_.pinned(),
+                          .copies = &copies->stored,
+                          .place = stored_place},
+                         open, all_open, deleted->Of(source.id), min, max, damage, samples);
       }
     }
     const Head::OpenSamples open = engine_->head.CopyOpen(source.id);
-    const std::shared_ptr<const TombstoneSet> all_deleted = engine_->write_path.tombstones();
-    const absl::Span<const Tombstone> deleted = all_deleted->Of(source.id);
-    // Without deletions, the newest sample is in memory if anything up to `max` is.
-    const TimestampMs needed_from = newest_only_ && deleted.empty() ? max : min;
-    const bool all_open =
-        open.newest_late < min &&
-        (!open.closed.empty() ? open.closed.front()->key.first_time <= needed_from
-                              : !open.open.empty() && open.open_first_time <= needed_from);
+    const std::shared_ptr<const TombstoneSet> deleted = engine_->write_path.tombstones();
+    const bool all_open = IsAllOpen(open, NeededFrom(min, max, deleted->Of(source.id)), min);
+    return ReadParts({.id = source.id, .now = engine_->write_path.hot_set()}, open, all_open,
+                     deleted->Of(source.id), min, max, damage, samples);
+  }
+
+  // Without deletions, the newest sample is in memory if anything up to `max` is.
+  TimestampMs NeededFrom(TimestampMs min, TimestampMs max,
+                         absl::Span<const Tombstone> deleted) const {
+    return newest_only_ && deleted.empty() ? max : min;
+  }
+
+  // What is stored of a series, unless `all_open`, and what was copied of it in memory.
+  absl::Status ReadParts(const ReadSet::Source& stored, const Head::OpenSamples& open,
+                         bool all_open, absl::Span<const Tombstone> deleted, TimestampMs min,
+                         TimestampMs max, std::vector<ColumnDamage>& damage,
+                         SeriesSamples& samples) const {
     if (!all_open) {
-      RETURN_IF_ERROR(read_set_.Read(source.id, engine_->write_path.hot_set(), deleted, min, max,
-                                     damage, samples));
+      RETURN_IF_ERROR(read_set_.Read(stored, deleted, min, max, damage, samples));
     }
     for (const std::shared_ptr<const ClosedChunk>& closed : open.closed) {
       RETURN_IF_ERROR(ReadChunk(closed->value, closed->key, deleted, min, max, samples));
@@ -233,10 +268,12 @@ class StoredSeriesSet : public SeriesSet {
   const std::shared_ptr<const Engine> engine_;
   const std::shared_ptr<ReadDamage> damage_;
   const bool newest_only_;
+  const std::vector<Source> sources_;  // As selected.
   const ReadSet read_set_;
+  mutable Neighbours neighbours_;  // Of sources_.
   std::vector<Labels> labels_;
-  std::vector<Source> sources_;
-  std::vector<size_t> first_source_;  // Of each labels_, and one past the last.
+  std::vector<uint32_t> by_labels_;   // Places in sources_.
+  std::vector<size_t> first_source_;  // Of each labels_ in by_labels_, and one past the last.
 };
 
 LabelTexts Limited(std::set<std::string> texts, uint64_t limit) {

@@ -74,16 +74,73 @@ void ReadChunk(const HotKey& key, std::string_view value, absl::Span<const Tombs
   }
 }
 
+// The key of the first chunk of `id` in a bucket that may reach `min`.
+HotKey FirstChunkKey(const BucketTable::Bucket& bucket, uint64_t id, TimestampMs min) {
+  return {.partition = bucket.partition,
+          .bucket_start = bucket.start,
+          .series = id,
+          .first_time = std::max(min, kMinTimestamp + kChunkSpanMax) - kChunkSpanMax};
+}
+
+// Whether a family may have chunks of the bucket with samples in [min, max].
+bool MayHold(const HotFamily& hot, const BucketTable::Bucket& bucket, TimestampMs min,
+             TimestampMs max) {
+  const TimestampMs hot_min = hot.min.load(std::memory_order_relaxed);
+  const TimestampMs hot_max = hot.max.load(std::memory_order_relaxed);
+  return bucket.start <= std::min(max, hot_max) && bucket.end > std::max(min, hot_min) &&
+         hot_min <= max && hot_max >= min;
+}
+
+// Moves `it` to the first key from `from` on: by stepping where that is near. `stands` tells
+// whether it stands before there, and is then set.
+void MoveTo(rocksdb::Iterator& it, std::string_view from, bool& stands) {
+  constexpr int kStepsMax = 8;
+  for (int i = 0; stands && i < kStepsMax && it.Valid() && ToView(it.key()) < from; ++i) it.Next();
+  if (!stands || !it.Valid() || ToView(it.key()) < from) it.Seek(ToSlice(from));
+  stands = true;
+}
+
+// Adds what ReadChunks() of a series looks at to `rows`. False if something is damaged or too much.
+bool CopyChunks(rocksdb::Iterator& it, const BucketTable::Bucket& bucket, uint64_t id,
+                TimestampMs min, TimestampMs max, uint64_t bytes_max, bool& stands,
+                RowCopies& rows) {
+  MoveTo(it, EncodeHotKey(FirstChunkKey(bucket, id, min)), stands);
+  for (; it.Valid(); it.Next()) {
+    const absl::StatusOr<HotKey> key = DecodeHotKey(ToView(it.key()));
+    if (!key.ok()) return false;
+    if (key->series != id || key->bucket_start != bucket.start ||
+        key->partition != bucket.partition || key->first_time > max) {
+      break;
+    }
+    rows.Add(ToView(it.key()), ToView(it.value()));
+    if (rows.bytes() > bytes_max) return false;
+  }
+  return it.status().ok();
+}
+
+// The same for all buckets and each of `ids`.
+bool CopyFamily(rocksdb::Iterator& it, absl::Span<const BucketTable::Bucket> buckets,
+                absl::Span<const uint64_t> ids, TimestampMs min, TimestampMs max,
+                uint64_t bytes_max, RowCopies& rows) {
+  bool stands = false;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    for (const BucketTable::Bucket& bucket : buckets) {
+      // Only by the buckets' order do keys rise from one series to the next.
+      stands = stands && buckets.size() == 1;
+      if (!CopyChunks(it, bucket, ids[i], min, max, bytes_max, stands, rows)) return false;
+    }
+    rows.EndSeries(ids.size() - i - 1);
+  }
+  return true;
+}
+
 // Merges the chunks of `id` in one bucket of a hot family into `samples`. What cannot be read is
 // left out and said in `damage`. `pooled` is an iterator over the family.
 absl::Status ReadChunks(const Family& family, rocksdb::Iterator& pooled,
                         const BucketTable::Bucket& bucket, uint64_t id,
                         absl::Span<const Tombstone> deleted, TimestampMs min, TimestampMs max,
                         std::vector<ColumnDamage>& damage, SeriesSamples& samples) {
-  HotKey last{.partition = bucket.partition,
-              .bucket_start = bucket.start,
-              .series = id,
-              .first_time = std::max(min, kMinTimestamp + kChunkSpanMax) - kChunkSpanMax};
+  HotKey last = FirstChunkKey(bucket, id, min);
   bool is_first = true;
   std::unique_ptr<rocksdb::Iterator> by_table;
   rocksdb::Iterator* it = &pooled;
@@ -178,15 +235,83 @@ std::shared_ptr<const HotSet> ReadSet::Combined(const std::shared_ptr<const HotS
   return combined_;
 }
 
-absl::Status ReadSet::Read(uint64_t id, const std::shared_ptr<const HotSet>& now,
-                           absl::Span<const Tombstone> deleted, TimestampMs min, TimestampMs max,
-                           std::vector<ColumnDamage>& damage, SeriesSamples& samples) const {
+// Iterators of one read, given back to the pool at its end.
+class ReadSet::Taken {
+ public:
+  Taken(IteratorPool& pool, const HotSet& set, bool refresh)
+      : pool_(pool), set_(set), refresh_(refresh), hot_(set.families.size()) {}
+  ~Taken() {
+    for (size_t slot = 0; slot < columns_.size(); ++slot) {
+      if (columns_[slot].iterator == nullptr) continue;
+      pool_.Return(set_.generations.front()->columns(), slot, std::move(columns_[slot]));
+    }
+    for (size_t i = 0; i < hot_.size(); ++i) {
+      if (hot_[i].iterator == nullptr) continue;
+      pool_.Return(set_.families[i]->family, 0, std::move(hot_[i]));
+    }
+  }
+  Taken(const Taken&) = delete;
+  Taken& operator=(const Taken&) = delete;
+
+  // Over the columns of the set's generations; few of them are needed at a time.
+  FamilyIterator& Columns(size_t generation) {
+    const size_t slot = generation % IteratorPool::kSlots;
+    FamilyIterator& at = columns_[slot];
+    if (at.iterator == nullptr) {
+      at = pool_.Take(set_.generations[generation]->columns(), slot, refresh_);
+    }
+    return at;
+  }
+  rocksdb::Iterator& Hot(size_t family) {
+    FamilyIterator& at = hot_[family];
+    if (at.iterator == nullptr) at = pool_.Take(set_.families[family]->family, 0, /*refresh=*/true);
+    return *at.iterator;
+  }
+  // It may stand on damage.
+  void ForgetHot(size_t family) { hot_[family].iterator.reset(); }
+
+ private:
+  IteratorPool& pool_;
+  const HotSet& set_;
+  const bool refresh_;
+  std::array<FamilyIterator, IteratorPool::kSlots> columns_;  // By slot.
+  std::vector<FamilyIterator> hot_;
+};
+
+absl::Status ReadSet::ReadGeneration(const Source& source, const HotSet& set, size_t index,
+                                     Taken& taken, absl::Span<const Tombstone> deleted,
+                                     TimestampMs min, TimestampMs max,
+                                     std::vector<ColumnDamage>& damage,
+                                     SeriesSamples& samples) const {
+  const Generation& generation = *set.generations[index];
+  const auto read = [&](rocksdb::Iterator& it, bool near) {
+    return ReadLiving(Since(deleted, generation.info().sequence), kWrittenInOrder, samples,
+                      [&](SeriesSamples& to) {
+                        return generation.Read(it, {.near = near, .values = values_}, source.id,
+                                               min, max, &damage, to);
+                      });
+  };
+  if (source.copies != nullptr && source.copies->generations[index].has_value()) {
+    RowCopiesIterator it(*source.copies->generations[index], source.place);
+    return read(it, /*near=*/false);
+  }
+  FamilyIterator& at = taken.Columns(index);
+  const bool near =
+      at.generation == &generation && source.id > at.series && source.id - at.series <= kSeriesNear;
+  RETURN_IF_ERROR(read(*at.iterator, near));
+  at.generation = &generation;
+  at.series = source.id;
+  return absl::OkStatus();
+}
+
+absl::Status ReadSet::Read(const Source& source, absl::Span<const Tombstone> deleted,
+                           TimestampMs min, TimestampMs max, std::vector<ColumnDamage>& damage,
+                           SeriesSamples& samples) const {
   const BlockCounter blocks(samples.cost);
   const std::shared_ptr<const HotSet> set =
-      now == nullptr || now == pinned_ ? pinned_ : Combined(now);
-  // By slot; few of them are needed at a time.
-  std::array<FamilyIterator, IteratorPool::kSlots> columns;
-  std::vector<FamilyIterator> hot_iterators(set->families.size());
+      source.now == nullptr || source.now == pinned_ ? pinned_ : Combined(source.now);
+  // Pinned generations were there when the first iterator was made.
+  Taken taken(iterators_, *set, /*refresh=*/set != pinned_);
   for (const BucketTable::Bucket& bucket : set->buckets.buckets()) {
     if (bucket.start > max || bucket.end <= min) continue;
     const GenerationId first{.partition = bucket.partition, .bucket_start = bucket.start};
@@ -195,46 +320,88 @@ absl::Status ReadSet::Read(uint64_t id, const std::shared_ptr<const HotSet>& now
                                       return generation->id() < wanted;
                                     });
          it != set->generations.end() && InBucket(**it, bucket); ++it) {
-      if (!(*it)->Overlaps(min, max) || !MayHave(**it, id)) continue;
-      const size_t slot = static_cast<size_t>(it - set->generations.begin()) % IteratorPool::kSlots;
-      FamilyIterator& at = columns[slot];
-      // Pinned generations were there when the first iterator was made.
-      if (at.iterator == nullptr) at = iterators_.Take((*it)->columns(), slot, set != pinned_);
-      const bool near =
-          at.generation == it->get() && id > at.series && id - at.series <= kSeriesNear;
-      RETURN_IF_ERROR(ReadLiving(
-          Since(deleted, (*it)->info().sequence), kWrittenInOrder, samples, [&](SeriesSamples& to) {
-            return (*it)->Read(*at.iterator, {.near = near, .values = values_}, id, min, max,
-                               &damage, to);
-          }));
-      at.generation = it->get();
-      at.series = id;
+      if (!(*it)->Overlaps(min, max) || !MayHave(**it, source.id)) continue;
+      RETURN_IF_ERROR(ReadGeneration(source, *set,
+                                     static_cast<size_t>(it - set->generations.begin()), taken,
+                                     deleted, min, max, damage, samples));
     }
-    if (now == nullptr) continue;
+    if (source.now == nullptr) continue;
     for (size_t i = 0; i < set->families.size(); ++i) {
       const HotFamily& hot = *set->families[i];
-      const TimestampMs hot_min = hot.min.load(std::memory_order_relaxed);
-      const TimestampMs hot_max = hot.max.load(std::memory_order_relaxed);
-      if (bucket.start > std::min(max, hot_max) || bucket.end <= std::max(min, hot_min) ||
-          hot_min > max || hot_max < min) {
-        continue;
+      if (!MayHold(hot, bucket, min, max)) continue;
+      if (source.copies != nullptr && source.copies->families[i].has_value()) {
+        RowCopiesIterator copies(*source.copies->families[i], source.place);
+        RETURN_IF_ERROR(
+            ReadChunks(*hot.family, copies, bucket, source.id, deleted, min, max, damage, samples));
+      } else {
+        RETURN_IF_ERROR(ReadChunks(*hot.family, taken.Hot(i), bucket, source.id, deleted, min, max,
+                                   damage, samples));
       }
-      FamilyIterator& at = hot_iterators[i];
-      if (at.iterator == nullptr) at = iterators_.Take(hot.family, 0, /*refresh=*/true);
-      RETURN_IF_ERROR(
-          ReadChunks(*hot.family, *at.iterator, bucket, id, deleted, min, max, damage, samples));
-    }
-  }
-  for (size_t slot = 0; slot < columns.size(); ++slot) {
-    if (columns[slot].iterator == nullptr) continue;
-    iterators_.Return(set->generations.front()->columns(), slot, std::move(columns[slot]));
-  }
-  for (size_t i = 0; i < hot_iterators.size(); ++i) {
-    if (hot_iterators[i].iterator != nullptr) {
-      iterators_.Return(set->families[i]->family, 0, std::move(hot_iterators[i]));
     }
   }
   return absl::OkStatus();
+}
+
+// ------------------------------------------------------------------------------------------
+// copying
+
+bool ReadSet::CopyColumns(const Generation& generation, rocksdb::Iterator& it,
+                          absl::Span<const uint64_t> ids, uint64_t bytes_max,
+                          RowCopies& rows) const {
+  bool stands = false;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (MayHave(generation, ids[i])) {
+      const std::string from =
+          EncodeLabelKey(generation.id(), ids[i]);  // Its column keys begin so.
+      MoveTo(it, from, stands);
+      for (; it.Valid() && ToView(it.key()).starts_with(from); it.Next()) {
+        rows.Add(ToView(it.key()), ToView(it.value()));
+        if (rows.bytes() > bytes_max) return false;
+      }
+      if (!it.status().ok()) return false;
+    }
+    rows.EndSeries(ids.size() - i - 1);
+  }
+  return true;
+}
+
+StoredCopies ReadSet::Copy(absl::Span<const uint64_t> ids, bool hot, TimestampMs min,
+                           TimestampMs max, uint64_t bytes_max) const {
+  StoredCopies copies;
+  const BlockCounter blocks(copies.cost);
+  const HotSet& set = *pinned_;
+  Taken taken(iterators_, set, /*refresh=*/false);
+  copies.generations.resize(set.generations.size());
+  for (size_t i = 0; i < set.generations.size(); ++i) {
+    if (!set.generations[i]->Overlaps(min, max)) continue;  // Nobody will look.
+    FamilyIterator& at = taken.Columns(i);
+    at.generation = nullptr;
+    RowCopies rows;
+    if (CopyColumns(*set.generations[i], *at.iterator, ids, bytes_max - copies.bytes, rows)) {
+      copies.bytes += rows.bytes();
+      copies.generations[i] = std::move(rows);
+    } else {
+      at.iterator.reset();  // It may stand on damage.
+    }
+  }
+  copies.families.resize(set.families.size());
+  for (size_t i = 0; hot && i < set.families.size(); ++i) {
+    std::vector<BucketTable::Bucket> buckets;
+    for (const BucketTable::Bucket& bucket : set.buckets.buckets()) {
+      if (MayHold(*set.families[i], bucket, min, max)) buckets.push_back(bucket);
+    }
+    RowCopies rows;
+    if (buckets.empty()) {
+      for (size_t left = ids.size(); left > 0;) rows.EndSeries(--left);
+      copies.families[i] = std::move(rows);
+    } else if (CopyFamily(taken.Hot(i), buckets, ids, min, max, bytes_max - copies.bytes, rows)) {
+      copies.bytes += rows.bytes();
+      copies.families[i] = std::move(rows);
+    } else {
+      taken.ForgetHot(i);
+    }
+  }
+  return copies;
 }
 
 }  // namespace varve

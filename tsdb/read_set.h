@@ -14,11 +14,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "model/mutex.h"
 #include "model/storage.h"
+#include "tsdb/row_copies.h"
 #include "tsdb/write_path.h"
 
 namespace varve {
@@ -55,6 +57,15 @@ class IteratorPool {
   absl::flat_hash_map<std::pair<const Family*, size_t>, Idle> idle_ ABSL_GUARDED_BY(mutex_);
 };
 
+// What the generations and hot families of a pinned table have of some series, by their places in
+// the table. Without value: not copied, because something was damaged or too large.
+struct StoredCopies {
+  std::vector<std::optional<RowCopies>> generations;
+  std::vector<std::optional<RowCopies>> families;
+  uint64_t bytes = 0;
+  ReadCost cost;  // But for chunks and bytes, which count when they are decoded.
+};
+
 // A pinned bucket table, and which of its generations have which of the selected series.
 // Thread-safe.
 class ReadSet {
@@ -67,15 +78,39 @@ class ReadSet {
   ReadSet(std::shared_ptr<const HotSet> pinned, SelectedIds selected, bool values)
       : pinned_(std::move(pinned)), selected_(std::move(selected)), values_(values) {}
 
-  // Merges the stored samples of series `id` in [min, max] into `samples`, at equal times leaving
-  // what is there. `now` is the table of now, taken after what memory holds of the series was
-  // copied; null if memory had nothing of it when the table was pinned.
+  const std::shared_ptr<const HotSet>& pinned() const { return pinned_; }
+
+  // Copies what Read() of these series, which rise, would look at in the pinned table, in one pass
+  // over each of its parts; of hot families only with `hot`. At most about `bytes_max`.
+  StoredCopies Copy(absl::Span<const uint64_t> ids, bool hot, TimestampMs min, TimestampMs max,
+                    uint64_t bytes_max) const;
+
+  // Where to read the stored samples of a series.
+  struct Source {
+    uint64_t id = 0;
+    // The table of now, taken after what memory holds of the series was copied; null if memory had
+    // nothing of it when the table was pinned.
+    std::shared_ptr<const HotSet> now;
+    // If set, `now` is the pinned table or null; copied after it was taken, for these times.
+    const StoredCopies* copies = nullptr;
+    size_t place = 0;  // Of the series among those that were copied.
+  };
+  // Merges the stored samples in [min, max] into `samples`, at equal times leaving what is there.
   // Samples that `deleted` covers are left out, and those that are damaged, which `damage` gets.
-  absl::Status Read(uint64_t id, const std::shared_ptr<const HotSet>& now,
-                    absl::Span<const Tombstone> deleted, TimestampMs min, TimestampMs max,
-                    std::vector<ColumnDamage>& damage, SeriesSamples& samples) const;
+  absl::Status Read(const Source& source, absl::Span<const Tombstone> deleted, TimestampMs min,
+                    TimestampMs max, std::vector<ColumnDamage>& damage,
+                    SeriesSamples& samples) const;
 
  private:
+  // Those that a read has taken from the pool; they go back when it ends.
+  class Taken;
+
+  absl::Status ReadGeneration(const Source& source, const HotSet& set, size_t index, Taken& taken,
+                              absl::Span<const Tombstone> deleted, TimestampMs min, TimestampMs max,
+                              std::vector<ColumnDamage>& damage, SeriesSamples& samples) const;
+  // False if something is damaged or too much.
+  bool CopyColumns(const Generation& generation, rocksdb::Iterator& it,
+                   absl::Span<const uint64_t> ids, uint64_t bytes_max, RowCopies& rows) const;
   std::shared_ptr<const HotSet> Combined(const std::shared_ptr<const HotSet>& now) const
       ABSL_LOCKS_EXCLUDED(mutex_);
   bool MayHave(const Generation& generation, uint64_t id) const;

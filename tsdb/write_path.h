@@ -148,7 +148,7 @@ class WritePath {
 
   // The current set. Take it after copying what the head holds: a chunk is then in either.
   std::shared_ptr<const HotSet> hot_set() const ABSL_LOCKS_EXCLUDED(hot_mutex_);
-  GenerationCache& generation_cache() { return *generation_cache_; }
+  GenerationCache& generation_cache() const { return *generation_cache_; }
   uint64_t log_bytes() const { return log_bytes_.load(std::memory_order_relaxed); }
 
  private:
