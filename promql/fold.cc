@@ -12,8 +12,8 @@
 #include "model/histogram_math.h"
 #include "model/status_macros.h"
 #include "promql/aggregate.h"
-#include "promql/float_pair.h"
 #include "promql/range_function.h"
+#include "promql/sum_lanes.h"
 
 namespace varve::promql {
 namespace {
@@ -99,29 +99,10 @@ class SumFold : public Fold {
   // not finite or averages are incremental: those are looked at step by step.
   bool AddRun(const double* values, size_t first, size_t count) {
     if (!incremental_.empty()) return false;
-    const bool added = count == 64 ? AddBlock(values, &sums_[first], &carries_[first], 32)
-                                   : AddBlock(values, &sums_[first], &carries_[first], count / 2);
-    if (!added) return false;
-    for (size_t i = first; i < first + count / 2 * 2; ++i) ++counts_[i];
-    if (count % 2 != 0) AddFloat(first + count - 1, values[count - 1]);
-    return true;
-  }
-
-  // Inlined with a constant count it is unrolled.
-  [[gnu::always_inline]] static bool AddBlock(const double* values, double* sums, double* carries,
-                                              size_t pairs) {
-    FloatPair totals[32];
-    FloatPair rounded_off[32];
-    FloatPair not_finite{};
-    for (size_t i = 0; i < pairs; ++i) {
-      rounded_off[i] = RoundedOff(LoadPair(sums + 2 * i), LoadPair(values + 2 * i), totals[i]);
-      not_finite += rounded_off[i] * 0;  // NaN from there on.
-    }
-    if (not_finite[0] + not_finite[1] != 0) return false;
-    for (size_t i = 0; i < pairs; ++i) {
-      StorePair(totals[i], sums + 2 * i);
-      StorePair(LoadPair(carries + 2 * i) + rounded_off[i], carries + 2 * i);
-    }
+    const size_t whole = count / kAddEachMultiple * kAddEachMultiple;
+    if (!AddEach(values, whole, &sums_[first], &carries_[first])) return false;
+    for (size_t i = first; i < first + whole; ++i) ++counts_[i];
+    for (size_t i = whole; i < count; ++i) AddFloat(first + i, values[i]);
     return true;
   }
 

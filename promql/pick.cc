@@ -203,15 +203,23 @@ class TopK : public Operator {
     }
   }
 
-  // `pick` comes after all that are there: of equal values it is the last one.
+  // Before() for a pick that comes after the other: of equal values it is the last one.
+  bool IsBetter(double later, double earlier) const {
+    if (largest_ ? later > earlier : later < earlier) return true;
+    return earlier != earlier && later == later;
+  }
+
+  // `pick` comes after all that are there.
   void AddSorted(const Pick& pick, size_t places, Pick* first, size_t& count) const {
     size_t place = count;
     if (count < places) {
       ++count;
-    } else if (!Before(pick, first[--place])) {
+    } else if (!IsBetter(pick.value, first[--place].value)) {
       return;
     }
-    for (; place > 0 && Before(pick, first[place - 1]); --place) first[place] = first[place - 1];
+    for (; place > 0 && IsBetter(pick.value, first[place - 1].value); --place) {
+      first[place] = first[place - 1];
+    }
     first[place] = pick;
   }
 

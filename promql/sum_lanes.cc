@@ -4,6 +4,10 @@
 // rounded does not depend on it.
 #include "promql/sum_lanes.h"
 
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
 #include "promql/float_pair.h"
 
 namespace varve::promql {
@@ -23,7 +27,26 @@ using FloatFour [[gnu::vector_size(32)]] = double;
 }
 
 template <typename Pack>
-[[gnu::always_inline]] inline void Add(size_t from, size_t to, SumLanes& lanes) {
+[[gnu::always_inline]] inline Pack Load(const double* from) {
+  Pack pack;
+  std::memcpy(&pack, from, sizeof(pack));
+  return pack;
+}
+template <typename Pack>
+[[gnu::always_inline]] inline void Store(Pack pack, double* to) {
+  std::memcpy(to, &pack, sizeof(pack));
+}
+
+// What RoundedOff() gives if `a` is at least as far from zero as `b`.
+template <typename Pack>
+[[gnu::always_inline]] inline Pack RoundedOffSmaller(Pack a, Pack b, Pack& total) {
+  const Pack sum = a + b;
+  total = sum;
+  return b - (sum - a);
+}
+
+template <typename Pack, bool kSumsAreLarger>
+[[gnu::always_inline]] inline void AddRange(size_t from, size_t to, SumLanes& lanes) {
   constexpr size_t kPack = sizeof(Pack) / sizeof(double);
   constexpr size_t kPacks = kSumLanes / kPack;
   const std::array<const double*, kSumLanes> values = lanes.values;
@@ -32,37 +55,100 @@ template <typename Pack>
   // Unrolled, these stay in registers.
 #pragma GCC unroll 4
   for (size_t pack = 0; pack < kPacks; ++pack) {
-    std::memcpy(&sums[pack], &lanes.sums[pack * kPack], sizeof(Pack));
-    std::memcpy(&carries[pack], &lanes.carries[pack * kPack], sizeof(Pack));
+    sums[pack] = Load<Pack>(&lanes.sums[pack * kPack]);
+    carries[pack] = Load<Pack>(&lanes.carries[pack * kPack]);
   }
   for (size_t i = from; i < to; ++i) {
 #pragma GCC unroll 4
     for (size_t pack = 0; pack < kPacks; ++pack) {
       const Pack value = Gather(values.data() + pack * kPack, i, Pack{});
-      carries[pack] += RoundedOff(sums[pack], value, sums[pack]);
+      carries[pack] += kSumsAreLarger ? RoundedOffSmaller(sums[pack], value, sums[pack])
+                                      : RoundedOff(sums[pack], value, sums[pack]);
     }
   }
 #pragma GCC unroll 4
   for (size_t pack = 0; pack < kPacks; ++pack) {
-    std::memcpy(&lanes.sums[pack * kPack], &sums[pack], sizeof(Pack));
-    std::memcpy(&lanes.carries[pack * kPack], &carries[pack], sizeof(Pack));
+    Store(sums[pack], &lanes.sums[pack * kPack]);
+    Store(carries[pack], &lanes.carries[pack * kPack]);
   }
 }
 
+template <typename Pack>
+[[gnu::always_inline]] inline void Add(size_t from, size_t to, double largest, SumLanes& lanes) {
+  constexpr size_t kBetweenLooks = 8;
+  const auto are_larger = [&] {
+    bool all = true;
+    for (const double sum : lanes.sums) all &= sum >= largest;
+    return all;
+  };
+  while (from < to && !are_larger()) {
+    // Without a bound there is no use in looking again.
+    const size_t end =
+        largest <= std::numeric_limits<double>::max() ? std::min(to, from + kBetweenLooks) : to;
+    AddRange<Pack, false>(from, end, lanes);
+    from = end;
+  }
+  AddRange<Pack, true>(from, to, lanes);
+}
+
+template <typename Pack>
+[[gnu::always_inline]] inline bool AddToEach(const double* values, size_t count, double* sums,
+                                             double* carries) {
+  constexpr size_t kPack = sizeof(Pack) / sizeof(double);
+  Pack totals[kAddEachMax / kPack];
+  Pack rounded_off[kAddEachMax / kPack];
+  Pack not_finite{};
+  for (size_t i = 0; i < count / kPack; ++i) {
+    rounded_off[i] =
+        RoundedOff(Load<Pack>(sums + i * kPack), Load<Pack>(values + i * kPack), totals[i]);
+    not_finite += rounded_off[i] * 0;  // NaN from there on.
+  }
+  double any = 0;
+  for (size_t i = 0; i < kPack; ++i) any += not_finite[i];
+  if (any != 0) return false;
+  for (size_t i = 0; i < count / kPack; ++i) {
+    Store(totals[i], sums + i * kPack);
+    Store(Load<Pack>(carries + i * kPack) + rounded_off[i], carries + i * kPack);
+  }
+  return true;
+}
+
+// With a constant count the loops are unrolled.
+template <typename Pack>
+[[gnu::always_inline]] inline bool AddToEachOf(const double* values, size_t count, double* sums,
+                                               double* carries) {
+  return count == kAddEachMax ? AddToEach<Pack>(values, kAddEachMax, sums, carries)
+                              : AddToEach<Pack>(values, count, sums, carries);
+}
+
 #ifdef __x86_64__
-[[gnu::target("avx2")]] void AddFours(size_t from, size_t to, SumLanes& lanes) {
-  Add<FloatFour>(from, to, lanes);
+[[gnu::target("avx2")]] void AddFours(size_t from, size_t to, double largest, SumLanes& lanes) {
+  Add<FloatFour>(from, to, largest, lanes);
+}
+[[gnu::target("avx2")]] bool AddFoursToEach(const double* values, size_t count, double* sums,
+                                            double* carries) {
+  return AddToEachOf<FloatFour>(values, count, sums, carries);
+}
+bool HasFours() {
+  static const bool has = __builtin_cpu_supports("avx2");
+  return has;
 }
 #endif
 
 }  // namespace
 
-void AddSideBySide(size_t from, size_t to, SumLanes& lanes) {
+void AddSideBySide(size_t from, size_t to, double largest, SumLanes& lanes) {
 #ifdef __x86_64__
-  static const bool kFours = __builtin_cpu_supports("avx2");
-  if (kFours) return AddFours(from, to, lanes);
+  if (HasFours()) return AddFours(from, to, largest, lanes);
 #endif
-  Add<FloatPair>(from, to, lanes);
+  Add<FloatPair>(from, to, largest, lanes);
+}
+
+bool AddEach(const double* values, size_t count, double* sums, double* carries) {
+#ifdef __x86_64__
+  if (HasFours()) return AddFoursToEach(values, count, sums, carries);
+#endif
+  return AddToEachOf<FloatPair>(values, count, sums, carries);
 }
 
 #pragma GCC diagnostic pop

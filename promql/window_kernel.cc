@@ -120,10 +120,32 @@ std::vector<double> ExactSums(const FloatWindows& windows) {
   return sums;
 }
 
+// The largest value if none is negative or no number; else infinity.
+double LargestOf(absl::Span<const double> values) {
+  FloatPair largest[4] = {};
+  PairTest none_negative = {-1, -1};
+  size_t i = 0;
+  for (; i + 8 <= values.size(); i += 8) {
+    for (size_t j = 0; j < 4; ++j) {
+      const FloatPair value = LoadPair(values.data() + i + 2 * j);
+      none_negative &= value >= 0;
+      largest[j] = value > largest[j] ? value : largest[j];
+    }
+  }
+  double most = 0;
+  bool good = (none_negative[0] & none_negative[1]) != 0;
+  for (const FloatPair& pair : largest) most = std::max({most, pair[0], pair[1]});
+  for (; i < values.size(); ++i) {
+    good &= values[i] >= 0;
+    most = std::max(most, values[i]);
+  }
+  return good ? most : std::numeric_limits<double>::infinity();
+}
+
 // Sets what AverageOf() and SumOf() give for the kSumLanes windows from `first` on. False, and
 // nothing is set, if a window is empty or a sum is not finite.
 template <bool kAverage>
-bool SumSideBySide(const FloatWindows& windows, size_t first, RowWriter& out) {
+bool SumSideBySide(const FloatWindows& windows, size_t first, double largest, RowWriter& out) {
   SumLanes lanes;
   size_t common = SIZE_MAX;
   for (size_t lane = 0; lane < kSumLanes; ++lane) {
@@ -135,7 +157,7 @@ bool SumSideBySide(const FloatWindows& windows, size_t first, RowWriter& out) {
   if (kAverage) {  // The first value is no addition.
     for (size_t lane = 0; lane < kSumLanes; ++lane) lanes.sums[lane] = lanes.values[lane][0];
   }
-  AddSideBySide(kAverage ? 1 : 0, common, lanes);
+  AddSideBySide(kAverage ? 1 : 0, common, largest, lanes);
   std::array<double, kSumLanes> results;
   double not_finite = 0;
   for (size_t lane = 0; lane < kSumLanes; ++lane) {
@@ -154,6 +176,8 @@ bool SumSideBySide(const FloatWindows& windows, size_t first, RowWriter& out) {
 template <bool kAverage>
 void SumKernel(FloatWindows& windows, RangeCall&, Row& row) {
   const std::vector<double> sums = ExactSums(windows);
+  const double largest =
+      sums.empty() ? LargestOf(windows.values) : std::numeric_limits<double>::infinity();
   RowWriter out(row);
   for (size_t step = 0; step < windows.steps(); ++step) {
     const uint32_t first = windows.begin[step];
@@ -167,7 +191,7 @@ void SumKernel(FloatWindows& windows, RangeCall&, Row& row) {
     if (windows.steps() >= kSumLanes) {
       // At the end some are added up once more.
       const size_t from = std::min(step, windows.steps() - kSumLanes);
-      if (SumSideBySide<kAverage>(windows, from, out)) {
+      if (SumSideBySide<kAverage>(windows, from, largest, out)) {
         step = from + kSumLanes - 1;
         continue;
       }

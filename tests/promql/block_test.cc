@@ -31,7 +31,8 @@ class SteadySeries {
 
   // Series of one kind of trouble each, none of which comes often.
   void Fill(MemoryStorage& storage) {
-    for (const char* trouble : {"none", "gap", "reset", "late", "stale", "huge", "nan", "tie"}) {
+    for (const char* trouble :
+         {"none", "gap", "reset", "late", "stale", "huge", "nan", "tie", "sign", "spike"}) {
       for (const char* inst : {"1", "2", "3"}) {
         FillSeries(storage, trouble,
                    Labels::Of({{kMetricName, "x_total"}, {"inst", inst}, {"kind", trouble}}));
@@ -61,6 +62,8 @@ class SteadySeries {
       if (now && trouble == "stale") shown = StaleNan();
       if (now && trouble == "huge") shown = Below(2) == 0 ? 1.7e308 : INFINITY;
       if (now && trouble == "nan") shown = NormalNan();
+      if (trouble == "spike") shown = static_cast<double>(Below(100)) / (now ? 7e-9 : 7);
+      if (now && trouble == "sign") shown = -value;
       if (trouble == "tie") shown = static_cast<double>(Below(3));
       storage.AddFloat(labels, time, shown);
     }
@@ -88,6 +91,8 @@ TEST_CASE("engine: steps in blocks give what each gives alone") {
             "avg by (inst) (x_total)",
             "avg_over_time(x_total[5m])",
             "sum_over_time(x_total[5m])",
+            "avg_over_time(x_total[1h])",
+            "sum_over_time(x_total[1h])",
             "topk(3, x_total)",
             "bottomk by (kind) (2, x_total)",
             "topk(2, rate(x_total[5m]))",
