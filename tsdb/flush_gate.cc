@@ -127,7 +127,7 @@ rocksdb::Status FlushGate::Resume(const std::function<rocksdb::Status()>& resume
     none = scheduled_ == 0;
     stopped_ = !none;
   }
-  rocksdb::Status status;
+  rocksdb::Status status = rocksdb::Status::Busy();  // With whatever is at work of its own.
   if (none) {
     status = resume();  // A database that refuses writes schedules none before it is at work.
   } else {

@@ -99,7 +99,7 @@ absl::Status WritePath::DropFolded() {
     folded = folded_;
   }
   // A drop is durable at once, a put only when synced.
-  RETURN_IF_ERROR(SyncStore());
+  RETURN_IF_ERROR(store_.SyncWal());
   for (const FamilyPtr& family : folded) {
     RETURN_IF_ERROR(At("dropping a hot family"));
     RETURN_IF_ERROR(store_.Drop(*family));
@@ -120,7 +120,7 @@ absl::Status WritePath::DropRetired() {
   }
   if (unread.empty()) return absl::OkStatus();
   // The table without them must be durable before they go.
-  RETURN_IF_ERROR(SyncStore());
+  RETURN_IF_ERROR(store_.SyncWal());
   for (const GenerationId& id : unread) {
     RETURN_IF_ERROR(At("deleting a generation"));
     RETURN_IF_ERROR(DeleteGeneration(store_, id));

@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <cstdarg>
 #include <cstdio>
 #include <limits>
@@ -28,7 +29,7 @@
 #include "model/mutex.h"
 #include "model/status_macros.h"
 #include "tsdb/damage.h"
-#include "tsdb/retryable_file_system.h"
+#include "tsdb/write_failures.h"
 
 namespace varve {
 
@@ -42,6 +43,8 @@ constexpr int kBackgroundJobsMax = 2;
 constexpr int64_t kTableBytesPerSecondMax = 32 << 20;
 constexpr uint64_t kUnboundedBytes = uint64_t{1} << 50;
 constexpr int kLevel0FilesUnlimited = 1 << 30;
+// Writes the few rows that are in memory.
+constexpr std::chrono::seconds kRecoveryTimeout{30};
 
 constexpr std::array kFixedFamilies = {kMetaFamily,       kSeriesFamily,    kHeadFamily,
                                        kColumnsFamily,    kLabelsFamily,    kPostingsFamily,
@@ -102,26 +105,42 @@ class RocksLogger : public rocksdb::Logger {
 }  // namespace
 
 // What happens in RocksDB's background. Thread-safe.
-class BackgroundErrors : public rocksdb::EventListener {
+class BackgroundErrors : public rocksdb::EventListener,
+                         public std::enable_shared_from_this<BackgroundErrors> {
  public:
-  // A block that a compaction cannot read is no reason to refuse writes, and a file that cannot be
-  // written to none to refuse them for good.
+  // What a compaction cannot read or write is no reason to refuse writes: it is due again. A file
+  // that cannot be written to is none to refuse them for good; memory has all that would have gone
+  // there.
   void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override {
-    // A log that cannot be begun is fatal to it, but memory still has all that would have gone
-    // there.
-    if (error->IsIOError() && error->severity() > rocksdb::Status::Severity::kHardError) {
+    if (reason == rocksdb::BackgroundErrorReason::kCompaction) {
+      if (error->IsCorruption()) {
+        MutexLock lock(mutex_);
+        damage_.insert(error->ToString());
+      }
+      if (error->IsCorruption() || error->IsIOError()) *error = rocksdb::Status::OK();
+    } else if (error->IsIOError() && error->severity() > rocksdb::Status::Severity::kHardError) {
       *error = rocksdb::Status(*error, rocksdb::Status::Severity::kHardError);
     }
-    if (reason != rocksdb::BackgroundErrorReason::kCompaction || !error->IsCorruption()) return;
-    MutexLock lock(mutex_);
-    damage_.insert(error->ToString());
-    *error = rocksdb::Status::OK();
   }
   // Going on after an error is tried by us, every second: RocksDB's own attempts are seconds apart,
   // and refuse ours meanwhile.
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/, rocksdb::Status /*error*/,
                             bool* auto_recovery) override {
     *auto_recovery = false;
+  }
+  // Of one that it began by itself RocksDB says so before it is done with it: that is when the
+  // thread ends.
+  void OnErrorRecoveryEnd(const rocksdb::BackgroundErrorRecoveryInfo& info) override {
+    struct Thread {
+      std::weak_ptr<BackgroundErrors> told;
+      ~Thread() {
+        if (const auto errors = told.lock()) errors->RecoveryThreadEnded();
+      }
+    };
+    thread_local Thread thread;
+    thread.told = weak_from_this();
+    MutexLock lock(mutex_);
+    recovered_ = info.new_bg_error;
   }
 
   std::vector<std::string> TakeDamage() {
@@ -131,9 +150,35 @@ class BackgroundErrors : public rocksdb::EventListener {
     return texts;
   }
 
+  // Threads that recovered from an error and have ended.
+  uint64_t recovery_threads_ended() const {
+    MutexLock lock(mutex_);
+    return recovery_threads_ended_;
+  }
+  // Waits until there are more than that, and returns how it ended for the last one.
+  rocksdb::Status AwaitRecovery(uint64_t ended_before) {
+    const auto deadline = std::chrono::steady_clock::now() + kRecoveryTimeout;
+    MutexLock lock(mutex_);
+    while (recovery_threads_ended_ <= ended_before) {
+      const auto left = deadline - std::chrono::steady_clock::now();
+      if (left <= std::chrono::nanoseconds(0)) return rocksdb::Status::TimedOut("recovering");
+      ended_.WaitFor(mutex_, left);
+    }
+    return recovered_;
+  }
+
  private:
-  Mutex mutex_;
+  void RecoveryThreadEnded() {
+    MutexLock lock(mutex_);
+    ++recovery_threads_ended_;
+    ended_.NotifyAll();
+  }
+
+  mutable Mutex mutex_;
+  CondVar ended_;
   std::set<std::string> damage_ ABSL_GUARDED_BY(mutex_);
+  uint64_t recovery_threads_ended_ ABSL_GUARDED_BY(mutex_) = 0;
+  rocksdb::Status recovered_ ABSL_GUARDED_BY(mutex_);
 };
 
 namespace {
@@ -154,8 +199,8 @@ rocksdb::DBOptions DatabaseOptions(const StoreOptions& options, rocksdb::Env* en
                                    ? rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords
                                    : rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   database.max_total_wal_size = kWalBytesMax;
-  // The same for errors that may pass, of which the listener is not asked (BackgroundErrors).
-  database.max_bgerror_resume_count = 0;
+  // Once, after the error that is made for it (HaveRocksRecover).
+  database.max_bgerror_resume_count = 1;
   // The row of KeepUnflushed() is no reason to write tables.
   database.avoid_flush_during_shutdown = true;
   // A restart should read the WAL once, not write it out as tables first.
@@ -306,8 +351,8 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
       nullptr, /*allow_stall=*/false);
   const auto logger = std::make_shared<RocksLogger>();
   store->background_errors_ = std::make_shared<BackgroundErrors>();
-  const auto [env, flush_gate] = NewRetryableEnv(
-      options.env != nullptr ? *options.env : *rocksdb::Env::Default(), store->failed_writes_);
+  const auto [env, flush_gate] = NewNotingEnv(
+      options.env != nullptr ? *options.env : *rocksdb::Env::Default(), store->write_failures_);
   store->flush_gate_ = flush_gate;
   rocksdb::DBOptions database =
       DatabaseOptions(options, env.get(), logger, store->background_errors_);
@@ -415,9 +460,10 @@ absl::Status Store::Failed(absl::Status status) {
 }
 
 absl::Status Store::SyncWal() {
-  // RocksDB ends the process when it is to sync a log file whose last write failed.
-  if (failed_writes_->any) return Failed(absl::UnavailableError("a write failed before"));
-  return Failed(FromRocks(db_->SyncWAL(), "syncing the write-ahead log"));
+  if (!write_failures_->BeginSync()) return Failed(absl::UnavailableError("a write failed before"));
+  absl::Status status = FromRocks(db_->SyncWAL(), "syncing the write-ahead log");
+  write_failures_->EndSync();
+  return Failed(std::move(status));
 }
 
 absl::Status Store::Flush(const std::vector<const Family*>& families) {
@@ -436,42 +482,62 @@ absl::Status Store::Compact(const std::vector<const Family*>& families) {
     RETURN_IF_ERROR(FromRocks(db_->CompactRange(options, family->handle(), nullptr, nullptr),
                               fmt::format("compacting {}", family->name())));
   }
-  return absl::OkStatus();
+  return KeepUnflushed();  // It flushes first.
+}
+
+bool Store::CanWrite() const {
+  const ReaderLock lock(failure_mutex_);
+  return failure_.ok() && !write_failures_->any();
 }
 
 absl::Status Store::Resume() {
+  MutexLock resuming(resume_mutex_);
+  if (CanWrite()) return absl::OkStatus();
   {
     // Nobody writes from here on, even if a failure was made up for before it was reported here.
     const WriterLock lock(failure_mutex_);
     if (failure_.ok()) failure_ = absl::UnavailableError("writing is about to go on");
   }
+  write_failures_->Note(/*is_log=*/false);  // From here on no sync begins either.
+  write_failures_->AwaitSyncs();
   uint64_t rows = 0;
   uint64_t flushing = 0;
-  if (failed_writes_->log &&
+  if (write_failures_->log() &&
       db_->GetAggregatedIntProperty(rocksdb::DB::Properties::kNumEntriesActiveMemTable, &rows) &&
       db_->GetAggregatedIntProperty(rocksdb::DB::Properties::kNumEntriesImmMemTables, &flushing) &&
       rows + flushing == 0) {
     return absl::InternalError("a new write-ahead log can only be begun by a restart");
   }
-  failed_writes_->withhold_manifest = false;
-  RETURN_IF_ERROR(FromRocks(flush_gate_->Resume([this] { return db_->Resume(); }),
-                            "resuming after a failed write"));
-  if (failed_writes_->NewestLogFailed()) {
-    // RocksDB 7.8 resumes by writing tables or the manifest alone if these failed before, for which
-    // a compaction may be to blame, also when the write-ahead log has failed since: it would go on
-    // with a log that cannot be written to, and end the process at the next sync. That compaction
-    // is due again. If it fails at the manifest, the next attempt begins a new log.
-    failed_writes_->withhold_manifest = true;
-    return absl::UnavailableError("a new write-ahead log is not begun yet");
-  }
-  failed_writes_->any = false;
-  failed_writes_->log = false;
+  // RocksDB 7.8 ends the process when it resumes after a manifest could not be written to, unless
+  // it deletes no files, which it forgets to see to when making or dropping a family fails so.
+  RETURN_IF_ERROR(FromRocks(db_->DisableFileDeletions(), "keeping files"));
+  absl::Status status = FromRocks(flush_gate_->Resume([this] { return db_->Resume(); }),
+                                  "resuming after a failed write");
+  if (status.ok()) status = KeepUnflushed();
+  if (status.ok()) status = HaveRocksRecover();
+  status.Update(FromRocks(db_->EnableFileDeletions(/*force=*/false), "deleting files again"));
+  RETURN_IF_ERROR(status);
+  write_failures_->Clear();
   // No write may come before this one. One that failed in the new log, and left nothing in memory
-  // but what Resume() has just written out, would be the end.
+  // but what has just been written out, would be the end.
   RETURN_IF_ERROR(KeepUnflushed());
   const WriterLock lock(failure_mutex_);
   failure_ = absl::OkStatus();
   return absl::OkStatus();
+}
+
+// RocksDB 7.8 counts itself as stopped from a failure until it has recovered by itself, Resume() or
+// not: it would end the process when it is given tables, and not wait for flushes. So it is given
+// a failure that it does recover from.
+absl::Status Store::HaveRocksRecover() {
+  const uint64_t before = background_errors_->recovery_threads_ended();
+  write_failures_->FailNextLogWrite();
+  const rocksdb::Status refused =
+      db_->Put(rocksdb::WriteOptions(), meta().handle(), ToSlice(kUnflushedKey), rocksdb::Slice());
+  if (write_failures_->TakeFailNextLogWrite()) {
+    return FromRocks(refused, "a write before going on");
+  }
+  return FromRocks(background_errors_->AwaitRecovery(before), "recovering after a failed write");
 }
 
 absl::Status Store::KeepUnflushed() {
@@ -538,6 +604,8 @@ absl::Status Store::Ingest(const std::vector<Tables>& tables) {
     arguments.push_back(std::move(argument));
   }
   if (arguments.empty()) return absl::OkStatus();
+  const ReaderLock lock(failure_mutex_);
+  if (!failure_.ok()) return failure_;
   return FromRocks(db_->IngestExternalFiles(arguments), "taking in folded tables");
 }
 

@@ -25,7 +25,7 @@
 
 #include "model/mutex.h"
 #include "tsdb/format.h"
-#include "tsdb/retryable_file_system.h"
+#include "tsdb/write_failures.h"
 
 namespace varve {
 
@@ -109,7 +109,9 @@ class Store {
   absl::Status Compact(const std::vector<const Family*>& families);
   // After a failed write or sync RocksDB refuses all others: tries to go on. It does so by writing
   // all that is in memory as tables, and beginning a new write-ahead log.
-  absl::Status Resume() ABSL_LOCKS_EXCLUDED(failure_mutex_);
+  absl::Status Resume() ABSL_LOCKS_EXCLUDED(resume_mutex_, failure_mutex_);
+  // Whether nothing has failed since the last Resume() that did not.
+  bool CanWrite() const ABSL_LOCKS_EXCLUDED(failure_mutex_);
   // Call this now and then: Resume() begins a new log only if there is something in memory, and no
   // row can be put there once it is needed.
   absl::Status KeepUnflushed();
@@ -135,8 +137,9 @@ class Store {
     const Family* family = nullptr;
     std::vector<std::string> paths;
   };
-  // Moves the tables into their families, all or none. REQUIRES: no key of them is there yet.
-  absl::Status Ingest(const std::vector<Tables>& tables);
+  // Moves the tables into their families, all or none. After a failed write it fails as Write()
+  // does. REQUIRES: no key of them is there yet.
+  absl::Status Ingest(const std::vector<Tables>& tables) ABSL_LOCKS_EXCLUDED(failure_mutex_);
   // Deletes the tables whose keys all lie in [begin, end).
   absl::Status DeleteTables(const Family& family, std::string_view begin, std::string_view end);
   // A directory for tables being written, which exists, and empties it.
@@ -165,6 +168,7 @@ class Store {
   Store() = default;
 
   absl::Status Failed(absl::Status status) ABSL_LOCKS_EXCLUDED(failure_mutex_);
+  absl::Status HaveRocksRecover() ABSL_EXCLUSIVE_LOCKS_REQUIRED(resume_mutex_);
 
   StoreOptions options_;
   std::shared_ptr<rocksdb::Cache> block_cache_;
@@ -175,10 +179,12 @@ class Store {
   std::map<std::string, FamilyPtr> numbered_;  // Not taken yet.
   std::vector<std::string> dropped_log_;
   // Since Resume().
-  const std::shared_ptr<FailedWrites> failed_writes_ = std::make_shared<FailedWrites>();
+  const std::shared_ptr<WriteFailures> write_failures_ = std::make_shared<WriteFailures>();
   std::shared_ptr<FlushGate> flush_gate_;
-  // Held by writers while they write: none is at it once there is a failure. Before RocksDB's own.
-  SharedMutex failure_mutex_;
+  Mutex resume_mutex_;  // Before failure_mutex_.
+  // Held by writers, and who takes in tables, while at it: none is once there is a failure. Before
+  // RocksDB's own.
+  mutable SharedMutex failure_mutex_;
   absl::Status failure_ ABSL_GUARDED_BY(failure_mutex_);
   std::shared_ptr<BackgroundErrors> background_errors_;
 };

@@ -83,32 +83,19 @@ void WritePath::ReturnBuffers(std::unique_ptr<AppendBuffers> buffers) {
   if (buffers_.size() < kPooledBuffersMax) buffers_.push_back(std::move(buffers));
 }
 
-absl::Status WritePath::SyncStore() {
-  absl::Status status = store_.SyncWal();
-  if (!status.ok()) stuck_.store(true, std::memory_order_relaxed);
-  return status;
-}
-
 absl::Status WritePath::Write(rocksdb::WriteBatch& batch, std::string_view what) {
   absl::Status status = store_.Write(batch, what);
-  if (status.ok() && options_.wal_sync_interval == 0) status = SyncStore();
+  if (status.ok() && options_.wal_sync_interval == 0) status = store_.SyncWal();
   unsynced_.store(true, std::memory_order_relaxed);
-  if (!status.ok()) stuck_.store(true, std::memory_order_relaxed);
   return status;
 }
 
 absl::Status WritePath::SyncWal() {
-  if (stuck_.exchange(false, std::memory_order_relaxed)) {
-    // The store refuses all writes until then. Then tables hold what was not synced: the system
-    // drops what it could not write, and another sync would say that all is well.
-    const absl::Status resumed = store_.Resume();
-    if (!resumed.ok()) {
-      stuck_.store(true, std::memory_order_relaxed);
-      return resumed;
-    }
-  }
+  // The store refuses all writes until it resumes. Then tables hold what was not synced: the system
+  // drops what it could not write, and another sync would say that all is well.
+  if (!store_.CanWrite()) RETURN_IF_ERROR(store_.Resume());
   if (!unsynced_.exchange(false, std::memory_order_relaxed)) return absl::OkStatus();
-  absl::Status status = SyncStore();
+  absl::Status status = store_.SyncWal();
   if (!status.ok()) unsynced_.store(true, std::memory_order_relaxed);
   return status;
 }
@@ -457,7 +444,7 @@ absl::Status WritePath::DropLogBefore(uint64_t sequence) {
   RETURN_IF_ERROR(store_.Flush(
       {&store_.series(), &store_.head(), &store_.exemplars(), &store_.metadata(), &store_.meta()}));
   // A drop is durable at once, a put only when synced.
-  RETURN_IF_ERROR(SyncStore());
+  RETURN_IF_ERROR(store_.SyncWal());
   for (const LogEpoch& epoch : superfluous) {
     RETURN_IF_ERROR(At("dropping a log epoch"));
     RETURN_IF_ERROR(store_.Drop(*epoch.family));
@@ -575,7 +562,7 @@ absl::Status WritePath::Close() {
     families.push_back(family->family.get());
   }
   RETURN_IF_ERROR(store_.Flush(families));
-  return SyncStore();
+  return store_.SyncWal();
 }
 
 }  // namespace varve

@@ -186,7 +186,6 @@ class WritePath {
   std::optional<std::string> RecoverRow(std::string_view key);
 
   absl::Status Write(rocksdb::WriteBatch& batch, std::string_view what);
-  absl::Status SyncStore();
   absl::Status At(std::string_view step) const {
     return options_.at_step ? options_.at_step(step) : absl::OkStatus();
   }
@@ -263,7 +262,6 @@ class WritePath {
   std::atomic<uint64_t> replayed_records_ = 0;
   std::atomic<uint64_t> log_bytes_ = 0;  // Of all epochs.
   std::atomic<bool> unsynced_ = false;
-  std::atomic<bool> stuck_ = false;  // A write or sync failed since the store was told to go on.
 };
 
 }  // namespace varve

@@ -27,6 +27,7 @@ enum class Fault {
   kNoSpaceForLog,
   kNoSpaceForNewLog,
   kNoNewLog,
+  kNoManifest,
   kIoError,
   kSyncError
 };
@@ -49,6 +50,9 @@ class FaultFile : public rocksdb::FSWritableFileOwnerWrapper {
         return rocksdb::IOStatus::NoSpace("no space left (injected)");
       case Fault::kNoSpaceForLog:
         if (!name_.ends_with(".log")) break;
+        return rocksdb::IOStatus::NoSpace("no space left (injected)");
+      case Fault::kNoManifest:
+        if (name_.find("MANIFEST-") == std::string::npos) break;
         return rocksdb::IOStatus::NoSpace("no space left (injected)");
       case Fault::kIoError:
         return rocksdb::IOStatus::IOError("write failed (injected)");
@@ -248,6 +252,135 @@ TEST_CASE_FIXTURE(FaultFixture,
   db = MustOpen(options, clock);
   CHECK(db->Counters().corruptions == 0);
   CHECK(ReadAll(*db).at(known.ToString()) == expected);
+}
+
+TEST_CASE_FIXTURE(FaultFixture, "a write that fails while tables are folded costs the fold only") {
+  for (const Fault fault : {Fault::kNoSpaceForLog, Fault::kIoError}) {
+    CAPTURE(static_cast<int>(fault));
+    const TempDir directory;
+    options.path = directory.path();
+    std::unique_ptr<Db> db;
+    bool failed = false;
+    options.at_step = [&](std::string_view step) {
+      if (step == "series" && !failed) {
+        failed = true;
+        file_system->fault = fault;
+        CHECK_FALSE(Append(*db, known, kBegin + 1000, 2).ok());
+      }
+      return absl::OkStatus();
+    };
+    db = MustOpen(options, clock);
+    MustAppend(*db, known, kBegin, 1);
+    const absl::Status refused = db->Seal();
+    CHECK(failed);
+    CHECK_FALSE(refused.ok());
+    CHECK(db->Stored().generations == 0);
+    file_system->fault = Fault::kNone;
+    const absl::Status resumed = MaintainUntilWritable(*db);
+    REQUIRE_MESSAGE(resumed.ok(), resumed.ToString());
+    const absl::Status sealed = db->Seal();
+    CHECK_MESSAGE(sealed.ok(), sealed.ToString());
+    CHECK(db->Stored().generations == 1);
+    CHECK(ReadAll(*db).at(known.ToString()) == std::vector<std::string>{SampleText(kBegin, 1, 0)});
+  }
+}
+
+TEST_CASE_FIXTURE(FaultFixture, "tables are folded after writing has gone on") {
+  auto db = MustOpen(options, clock);
+  std::vector<std::string> expected;
+  uint64_t generations = 0;
+  for (const Fault fault : {Fault::kNoSpace, Fault::kNoSpaceForLog, Fault::kIoError,
+                            Fault::kSyncError, Fault::kNoNewLog, Fault::kNoSpaceForNewLog}) {
+    CAPTURE(static_cast<int>(fault));
+    const TimestampMs time = kBegin + static_cast<TimestampMs>(expected.size()) * 1000;
+    MustAppend(*db, known, time, 1);
+    expected.push_back(SampleText(time, 1, 0));
+    file_system->fault = fault;
+    (void)Append(*db, Labels::Of({{"series", "other"}}), time, 1);
+    (void)db->Sync();
+    (void)db->Checkpoint();
+    file_system->fault = Fault::kNone;
+    const absl::Status resumed = MaintainUntilWritable(*db);
+    REQUIRE_MESSAGE(resumed.ok(), resumed.ToString());
+    const absl::Status sealed = db->Seal();
+    REQUIRE_MESSAGE(sealed.ok(), sealed.ToString());
+    CHECK(db->Stored().generation_samples >= expected.size());
+    generations = db->Stored().generations;
+    CHECK(generations > 0);
+    CHECK(ReadAll(*db).at(known.ToString()) == expected);
+  }
+  db.reset();
+  db = MustOpen(options, clock);
+  CHECK(db->Counters().corruptions == 0);
+  CHECK(db->Stored().generations == generations);
+  CHECK(ReadAll(*db).at(known.ToString()) == expected);
+}
+
+// Each step of a fold meets a manifest that cannot be written to; then the log fails too.
+TEST_CASE_FIXTURE(FaultFixture, "a manifest that cannot be written to costs the fold only") {
+  int step_number = 0;
+  for (int failing = 0;; ++failing) {
+    CAPTURE(failing);
+    const TempDir directory;
+    options.path = directory.path();
+    step_number = 0;
+    bool armed = true;
+    options.at_step = [&](std::string_view /*step*/) {
+      if (armed && step_number++ == failing) file_system->fault = Fault::kNoManifest;
+      return absl::OkStatus();
+    };
+    auto db = MustOpen(options, clock);
+    MustAppend(*db, known, kBegin, 1);
+    (void)db->Seal();
+    armed = false;
+    const bool all_steps_passed = step_number <= failing;
+    const bool log_too = failing % 2 == 1;
+    if (log_too) {
+      file_system->fault = Fault::kNoSpace;
+      CHECK_FALSE(Append(*db, known, kBegin + 500, 1).ok());
+    }
+    (void)db->Maintain();
+    file_system->fault = Fault::kNone;
+    const absl::Status resumed = MaintainUntilWritable(*db);
+    REQUIRE_MESSAGE(resumed.ok(), resumed.ToString());
+    MustAppend(*db, known, kBegin + 1000, 2);
+    const absl::Status sealed = db->Seal();
+    CHECK_MESSAGE(sealed.ok(), sealed.ToString());
+    const std::vector<std::string> expected = {SampleText(kBegin, 1, 0),
+                                               SampleText(kBegin + 1000, 2, 0)};
+    CHECK(ReadAll(*db).at(known.ToString()) == expected);
+    options.at_step = nullptr;
+    db.reset();
+    db = MustOpen(options, clock);
+    CHECK(db->Counters().corruptions == 0);
+    CHECK(ReadAll(*db).at(known.ToString()) == expected);
+    if (all_steps_passed) break;
+  }
+  CHECK(step_number > 3);
+}
+
+// A commit fails in a log that a sync is about to reach.
+TEST_CASE_FIXTURE(FaultFixture, "syncs go on while commits fail") {
+  auto db = MustOpen(options, clock);
+  std::atomic<bool> stop = false;
+  std::vector<std::thread> threads;
+  threads.emplace_back([&] {
+    while (!stop) (void)db->Sync();
+  });
+  threads.emplace_back([&] {
+    const Labels labels = Labels::Of({{"series", "failing"}});
+    for (TimestampMs time = kBegin; !stop; ++time) {
+      file_system->fault = Fault::kNoSpaceForLog;
+      (void)Append(*db, labels, time, 1);
+      file_system->fault = Fault::kNone;
+    }
+  });
+  for (int i = 0; i < 100; ++i) (void)db->Maintain();
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  const absl::Status resumed = MaintainUntilWritable(*db);
+  REQUIRE_MESSAGE(resumed.ok(), resumed.ToString());
+  MustAppend(*db, known, kBegin, 1);
 }
 
 // Going on leaves nothing in memory for a moment: a commit that fails just then must not be what

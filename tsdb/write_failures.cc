@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Marking failed writes.
-#include "tsdb/retryable_file_system.h"
+// Noting failed writes.
+#include "tsdb/write_failures.h"
 
 #include <rocksdb/file_system.h>
 
@@ -23,40 +23,32 @@ constexpr std::string_view kLogSuffix = ".log";
 constexpr std::string_view kManifestPrefix = "MANIFEST-";
 
 struct Watch {
-  std::shared_ptr<FailedWrites> failed;
+  std::shared_ptr<WriteFailures> failures;
   std::shared_ptr<FlushGate> flush_gate;
 };
 
-bool IsManifest(const std::string& name) { return name.find(kManifestPrefix) != std::string::npos; }
+bool IsLog(const std::string& name) { return name.ends_with(kLogSuffix); }
 
-// Notes and marks a failure.
-IOStatus Mark(IOStatus status, const std::string& name, const Watch& watch) {
+IOStatus Note(IOStatus status, const std::string& name, const Watch& watch) {
   if (status.ok() || status.IsNotSupported()) return status;
-  watch.failed->any = true;
-  if (name.ends_with(kLogSuffix)) {
-    watch.failed->log = true;
-    MutexLock lock(watch.failed->mutex);
-    watch.failed->failed_log = name;
-  }
-  if (status.IsIOError()) status.SetRetryable(true);
+  watch.failures->Note(IsLog(name));
+  status.SetRetryable(false);
   return status;
 }
 
 // The same for a write without which RocksDB does not go on.
-IOStatus MarkWrite(const IOStatus& status, const std::string& name, const Watch& watch) {
-  IOStatus marked = Mark(status, name, watch);
-  if (marked.ok() || marked.IsNotSupported()) return marked;
-  if (name.ends_with(kLogSuffix) || IsManifest(name) || FlushGate::IsFlushing()) {
+IOStatus NoteWrite(const IOStatus& status, const std::string& name, const Watch& watch) {
+  IOStatus noted = Note(status, name, watch);
+  if (noted.ok() || noted.IsNotSupported()) return noted;
+  if (IsLog(name) || name.find(kManifestPrefix) != std::string::npos || FlushGate::IsFlushing()) {
     watch.flush_gate->Stop();
   }
-  return marked;
+  return noted;
 }
 
-IOStatus Withheld() { return IOStatus::IOError("nothing is written to a manifest for a moment"); }
-
-class RetryableFile : public rocksdb::FSWritableFileOwnerWrapper {
+class NotingFile : public rocksdb::FSWritableFileOwnerWrapper {
  public:
-  RetryableFile(std::unique_ptr<FSWritableFile> file, std::string name, Watch watch)
+  NotingFile(std::unique_ptr<FSWritableFile> file, std::string name, Watch watch)
       : FSWritableFileOwnerWrapper(std::move(file)),
         name_(std::move(name)),
         watch_(std::move(watch)) {}
@@ -64,52 +56,61 @@ class RetryableFile : public rocksdb::FSWritableFileOwnerWrapper {
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options,
                   IODebugContext* debug) override {
     FlushGate::NoteFileUse();
-    if (IsWithheld()) return MarkWrite(Withheld(), name_, watch_);
-    return MarkWrite(FSWritableFileOwnerWrapper::Append(data, options, debug), name_, watch_);
+    if (IsToFail()) return ToRecoverFrom();
+    return NoteAppend(FSWritableFileOwnerWrapper::Append(data, options, debug));
   }
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options,
                   const rocksdb::DataVerificationInfo& verification,
                   IODebugContext* debug) override {
     FlushGate::NoteFileUse();
-    if (IsWithheld()) return MarkWrite(Withheld(), name_, watch_);
-    return MarkWrite(FSWritableFileOwnerWrapper::Append(data, options, verification, debug), name_,
-                     watch_);
+    if (IsToFail()) return ToRecoverFrom();
+    return NoteAppend(FSWritableFileOwnerWrapper::Append(data, options, verification, debug));
   }
   IOStatus Truncate(uint64_t size, const IOOptions& options, IODebugContext* debug) override {
-    return Marked(FSWritableFileOwnerWrapper::Truncate(size, options, debug));
+    return Noted(FSWritableFileOwnerWrapper::Truncate(size, options, debug));
   }
   IOStatus Close(const IOOptions& options, IODebugContext* debug) override {
-    return Marked(FSWritableFileOwnerWrapper::Close(options, debug));
+    return Noted(FSWritableFileOwnerWrapper::Close(options, debug));
   }
   IOStatus Flush(const IOOptions& options, IODebugContext* debug) override {
-    return Marked(FSWritableFileOwnerWrapper::Flush(options, debug));
+    return Noted(FSWritableFileOwnerWrapper::Flush(options, debug));
   }
   IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
     FlushGate::NoteFileUse();
-    return MarkWrite(FSWritableFileOwnerWrapper::Sync(options, debug), name_, watch_);
+    return NoteWrite(FSWritableFileOwnerWrapper::Sync(options, debug), name_, watch_);
   }
   IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
     FlushGate::NoteFileUse();
-    return MarkWrite(FSWritableFileOwnerWrapper::Fsync(options, debug), name_, watch_);
+    return NoteWrite(FSWritableFileOwnerWrapper::Fsync(options, debug), name_, watch_);
   }
   IOStatus RangeSync(uint64_t offset, uint64_t bytes, const IOOptions& options,
                      IODebugContext* debug) override {
-    return Marked(FSWritableFileOwnerWrapper::RangeSync(offset, bytes, options, debug));
+    return Noted(FSWritableFileOwnerWrapper::RangeSync(offset, bytes, options, debug));
   }
 
  private:
-  bool IsWithheld() const { return watch_.failed->withhold_manifest && IsManifest(name_); }
-  IOStatus Marked(const IOStatus& status) const { return Mark(status, name_, watch_); }
+  bool IsToFail() const { return IsLog(name_) && watch_.failures->TakeFailNextLogWrite(); }
+  static IOStatus ToRecoverFrom() {
+    IOStatus status = IOStatus::IOError("a write is refused so that the database recovers");
+    status.SetRetryable(true);
+    return status;
+  }
+  IOStatus NoteAppend(const IOStatus& status) const {
+    IOStatus noted = NoteWrite(status, name_, watch_);
+    if (!noted.ok() && IsLog(name_)) watch_.failures->AwaitSyncs();
+    return noted;
+  }
+  IOStatus Noted(const IOStatus& status) const { return Note(status, name_, watch_); }
 
   const std::string name_;
   const Watch watch_;
 };
 
-class RetryableFileSystem : public rocksdb::FileSystemWrapper {
+class NotingFileSystem : public rocksdb::FileSystemWrapper {
  public:
-  RetryableFileSystem(const std::shared_ptr<rocksdb::FileSystem>& base, Watch watch)
+  NotingFileSystem(const std::shared_ptr<rocksdb::FileSystem>& base, Watch watch)
       : FileSystemWrapper(base), watch_(std::move(watch)) {}
-  const char* Name() const override { return "RetryableFileSystem"; }
+  const char* Name() const override { return "NotingFileSystem"; }
 
   IOStatus NewWritableFile(const std::string& name, const FileOptions& options,
                            std::unique_ptr<FSWritableFile>* result,
@@ -130,20 +131,14 @@ class RetryableFileSystem : public rocksdb::FileSystemWrapper {
   }
   IOStatus RenameFile(const std::string& from, const std::string& to, const IOOptions& options,
                       IODebugContext* debug) override {
-    return Mark(FileSystemWrapper::RenameFile(from, to, options, debug), to, watch_);
+    return Note(FileSystemWrapper::RenameFile(from, to, options, debug), to, watch_);
   }
 
  private:
   IOStatus Wrap(const IOStatus& status, const std::string& name,
                 std::unique_ptr<FSWritableFile>* result) const {
-    if (status.ok()) {
-      *result = std::make_unique<RetryableFile>(std::move(*result), name, watch_);
-      if (name.ends_with(kLogSuffix)) {
-        MutexLock lock(watch_.failed->mutex);
-        watch_.failed->newest_log = name;
-      }
-    }
-    return MarkWrite(status, name, watch_);
+    if (status.ok()) *result = std::make_unique<NotingFile>(std::move(*result), name, watch_);
+    return NoteWrite(status, name, watch_);
   }
 
   const Watch watch_;
@@ -178,15 +173,38 @@ class GatedEnv : public rocksdb::EnvWrapper {
 
 }  // namespace
 
-bool FailedWrites::NewestLogFailed() const {
-  MutexLock lock(mutex);
-  return !failed_log.empty() && failed_log == newest_log;
+void WriteFailures::Note(bool is_log) {
+  any_ = true;
+  if (is_log) log_ = true;
 }
 
-RetryableEnv NewRetryableEnv(rocksdb::Env& base, std::shared_ptr<FailedWrites> failed) {
+void WriteFailures::Clear() {
+  any_ = false;
+  log_ = false;
+}
+
+bool WriteFailures::BeginSync() {
+  MutexLock lock(mutex_);
+  if (any_) return false;
+  ++syncs_;
+  return true;
+}
+
+void WriteFailures::EndSync() {
+  MutexLock lock(mutex_);
+  --syncs_;
+  synced_.NotifyAll();
+}
+
+void WriteFailures::AwaitSyncs() {
+  MutexLock lock(mutex_);
+  while (syncs_ > 0) synced_.Wait(mutex_);
+}
+
+NotingEnv NewNotingEnv(rocksdb::Env& base, std::shared_ptr<WriteFailures> failures) {
   auto gate = std::make_shared<FlushGate>(base);
-  auto file_system = std::make_shared<RetryableFileSystem>(
-      base.GetFileSystem(), Watch{.failed = std::move(failed), .flush_gate = gate});
+  auto file_system = std::make_shared<NotingFileSystem>(
+      base.GetFileSystem(), Watch{.failures = std::move(failures), .flush_gate = gate});
   auto env = std::make_shared<GatedEnv>(rocksdb::NewCompositeEnv(file_system), gate);
   return {.env = std::move(env), .flush_gate = std::move(gate)};
 }
