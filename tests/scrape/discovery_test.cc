@@ -222,19 +222,20 @@ TEST_CASE_FIXTURE(DiscoveryFixture,
 
 TEST_CASE_FIXTURE(DiscoveryFixture, "discovery: directories tell what happens in them") {
   TempDir dir;
-  std::atomic<int> changes{0};
+  // Shared with the loop, which may be telling of a change while the watch is stopped.
+  const auto changes = std::make_shared<std::atomic<int>>(0);
   const auto watch =
-      WatchDirectories(http->loop(), {dir.path(), dir.path() + "/none"}, [&changes] { ++changes; });
+      WatchDirectories(http->loop(), {dir.path(), dir.path() + "/none"}, [changes] { ++*changes; });
   REQUIRE(watch != nullptr);
   const auto told = [&](const std::function<void()>& change) {
-    const int before = changes;
+    const int before = *changes;
     change();
-    return Eventually([&] { return changes > before; });
+    return Eventually([&] { return *changes > before; });
   };
   // The first change may come before the watch.
   CHECK(Eventually([&] {
     dir.Write("a", "1");
-    return changes > 0;
+    return *changes > 0;
   }));
   CHECK(told([&] { dir.Write("a", "2"); }));
   CHECK(told([&] { std::rename((dir.path() + "/a").c_str(), (dir.path() + "/b").c_str()); }));
