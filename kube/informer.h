@@ -7,7 +7,8 @@
 // The protocol, per informer:
 // (1) List; the store becomes exactly what the list says, changes are told as events. A list is a
 //     watch that begins with all there is, up to a bookmark that says so; it goes on as (2). Where
-//     the server refuses that (422), or such a stream has failed, the list comes in pages.
+//     the server refuses that (422), or such a stream has failed in any other way than 429 and a
+//     refused connection, the list comes in pages, at once.
 // (2) Watch from the list's resource version; every event, bookmarks included, advances it.
 // (3) A watch that ends is resumed where it stopped. One the server has forgotten (410), or that
 //     failed in any other way than 429 and a refused connection, leads back to (1).

@@ -248,8 +248,8 @@ absl::Status Reflector::OnListEvent(KubeWatchEvent event) {
   return absl::OkStatus();
 }
 
-// Before its bookmark came: nothing of it counts. The next list comes in pages, so that there is
-// progress whatever it is that streams do not survive.
+// Before its bookmark came: nothing of it counts. A list in pages follows at once, so that there is
+// progress whatever it is that streams do not survive; only if that fails too there is a pause.
 void Reflector::OnListStreamEnd(const Watching& watch,
                                 const absl::StatusOr<ClientResponse>& response) {
   if (watch.refused) return OnListStreamRefused(*watch.refused, {});
@@ -269,7 +269,9 @@ void Reflector::OnListStreamEnd(const Watching& watch,
                  : response.status();
   }
   Fail("list", status);
-  After({}, IsConnectionRefused(status) ? &Reflector::List : &Reflector::ListPages);
+  // Nobody is there: pages would be refused as well.
+  if (IsConnectionRefused(status)) return After({}, &Reflector::List);
+  ListPages();
 }
 
 void Reflector::OnListStreamRefused(const KubeStatus& status,
@@ -283,8 +285,10 @@ void Reflector::OnListStreamRefused(const KubeStatus& status,
     return ListStream();
   }
   Fail("list", StatusError(status));
-  After(std::min<std::chrono::nanoseconds>(retry_after, kKubeRetryAfterMax),
-        status.code == 429 ? &Reflector::List : &Reflector::ListPages);
+  retry_after = std::min<std::chrono::nanoseconds>(retry_after, kKubeRetryAfterMax);
+  if (status.code == 429) return After(retry_after, &Reflector::List);
+  if (retry_after.count() > 0) return After(retry_after, &Reflector::ListPages);
+  ListPages();
 }
 
 // ----------------------------------------------------------------------------------------- watch

@@ -396,19 +396,31 @@ class ProtocolTest(ClusterCase):
         self.account.write("token-2", self.server.certificates.ca, "monitoring")
         self.wait_pods(varve, {"a", "b"}, AFTER_RETRIES)
 
-    def test_expired_versions(self):
+    def expired_version(self, how: str, as_status: bool) -> None:
+        """A watch that cannot be resumed leads to a list that shows what it missed."""
         varve = self.started("a", "b")
-        for as_status, how in ((False, "eof"), (True, "eof"), (False, "expired")):
-            with self.subTest(f"{as_status} {how}"):
-                self.server.options.expired_as_status = as_status
-                # Held off until the version it would resume from is gone.
-                self.server.inject(Fault("watch", "pods", status=429, retry_after=1, times=1))
-                self.server.end_watches(how)
-                self.store.delete("Pod", "b")
-                self.store.compact()
-                self.wait_pods(varve, {"a"}, AFTER_RETRIES)
-                self.add("b")
-                self.wait_pods(varve, {"a", "b"}, AFTER_RETRIES)
+        self.server.options.expired_as_status = as_status
+        # Held off until the version it would resume from is gone.
+        self.server.inject(Fault("watch", "pods", status=429, retry_after=1, times=1))
+        self.server.end_watches(how)
+        self.store.delete("Pod", "b")
+        self.store.compact()
+        self.wait_pods(varve, {"a"}, AFTER_RETRIES)
+        self.add("b")
+        self.wait_pods(varve, {"a", "b"}, AFTER_RETRIES)
+        self.assertEqual(len(self.server.seen("watch", "pods", 429)), 1)
+        self.assertGreaterEqual(
+            len([one for one in self.server.seen("watch", "pods") if one.query.get("sendInitialEvents")]), 2)
+
+    # A server and a Varve each: the pauses between failures grow from one to the next.
+    def test_expired_versions_as_an_event(self):
+        self.expired_version("eof", as_status=False)
+
+    def test_expired_versions_as_a_status(self):
+        self.expired_version("eof", as_status=True)
+
+    def test_expired_versions_of_an_open_watch(self):
+        self.expired_version("expired", as_status=False)
 
     def test_a_page_expires_in_the_middle_of_a_list(self):
         self.server.options.streaming_list = False

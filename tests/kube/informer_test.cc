@@ -1,212 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Shared informers against scripted answers.
-// Method: a server answers each list and watch with the next step of a script; a manual clock is
-// moved on until something happens, so backoffs and timeouts take no time.
 #include "kube/informer.h"
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
-#include <prometheus/registry.h>
-#include <prometheus/text_serializer.h>
 
-#include <deque>
 #include <functional>
 #include <set>
 
 #include "kube/reflector.h"
 #include "model/status_macros.h"
 #include "tests/kube/objects_json.h"
+#include "tests/kube/scripted_informer.h"
 #include "tests/net/test_server.h"
 
 namespace varve {
 namespace {
 
+using testing::Answer;
 using testing::BookmarkJson;
 using testing::EventJson;
+using testing::kAllPods;
 using testing::ListEndJson;
 using testing::ListJson;
+using testing::Log;
 using testing::PodJson;
+using testing::Recorder;
+using testing::ScriptedServer;
 using testing::StatusJson;
+using testing::Step;
+using testing::Stream;
+using testing::StreamAndEnd;
 using testing::TempDir;
 using testing::TestConnection;
 using testing::TestRequest;
 using testing::TestServer;
-
-using Step = std::function<void(TestConnection&, const TestRequest&)>;
-
-Step Answer(std::string body, int status = 200, std::string headers = "") {
-  return [=](TestConnection& connection, const TestRequest&) {
-    connection.Respond(status, body, headers);
-  };
-}
-
-// A watch that sends `bytes` and then stays open, or ends.
-Step Stream(std::string bytes) {
-  return [=](TestConnection& connection, const TestRequest&) {
-    connection.BeginStream();
-    connection.Write(bytes);
-    connection.WaitForClose();
-  };
-}
-Step StreamAndEnd(std::string bytes) {
-  return [=](TestConnection& connection, const TestRequest&) {
-    connection.BeginStream();
-    connection.Write(bytes);
-  };
-}
-
-// An API server that answers from scripts. An empty list script gives 500, an empty watch script an
-// open stream without events, and without one for streaming lists these are refused.
-class ScriptedServer {
- public:
-  explicit ScriptedServer(int port = 0)
-      : server_([this](TestConnection& c, const TestRequest& r) { Handle(c, r); }, {.port = port}) {
-  }
-
-  void OnList(Step step) {
-    MutexLock lock(mutex_);
-    lists_.push_back(std::move(step));
-  }
-  void OnStream(Step step) {
-    MutexLock lock(mutex_);
-    streams_.push_back(std::move(step));
-  }
-  void OnWatch(Step step) {
-    MutexLock lock(mutex_);
-    watches_.push_back(std::move(step));
-  }
-  std::vector<TestRequest> Lists() {
-    MutexLock lock(mutex_);
-    return list_requests_;
-  }
-  std::vector<TestRequest> Streams() {
-    MutexLock lock(mutex_);
-    return stream_requests_;
-  }
-  std::vector<TestRequest> Watches() {
-    MutexLock lock(mutex_);
-    return watch_requests_;
-  }
-  size_t lists() { return Lists().size(); }
-  size_t streams() { return Streams().size(); }
-  size_t watches() { return Watches().size(); }
-  int closed_watches() { return closed_watches_.load(); }
-  int port() const { return server_.port(); }
-  std::string Url() const { return server_.Url(""); }
-
- private:
-  void Handle(TestConnection& connection, const TestRequest& request) {
-    const bool stream = !request.Query("sendInitialEvents").empty();
-    const bool watch = !stream && request.Query("watch") == "1";
-    Step step = stream  ? Answer(StatusJson(422, "Invalid", "unknown"), 422)
-                : watch ? Stream("")
-                        : Answer("no such step", 500);
-    {
-      MutexLock lock(mutex_);
-      (stream ? stream_requests_ : watch ? watch_requests_ : list_requests_).push_back(request);
-      std::deque<Step>& script = stream ? streams_ : watch ? watches_ : lists_;
-      if (!script.empty()) {
-        step = std::move(script.front());
-        script.pop_front();
-      }
-    }
-    step(connection, request);
-    if (watch) ++closed_watches_;
-  }
-
-  Mutex mutex_;
-  std::deque<Step> lists_ ABSL_GUARDED_BY(mutex_);
-  std::deque<Step> watches_ ABSL_GUARDED_BY(mutex_);
-  std::deque<Step> streams_ ABSL_GUARDED_BY(mutex_);
-  std::vector<TestRequest> list_requests_ ABSL_GUARDED_BY(mutex_);
-  std::vector<TestRequest> watch_requests_ ABSL_GUARDED_BY(mutex_);
-  std::vector<TestRequest> stream_requests_ ABSL_GUARDED_BY(mutex_);
-  std::atomic<int> closed_watches_{0};
-  TestServer server_;
-};
-
-// What a subscriber was told: "add n/a 1", "synced", ...
-class Recorder {
- public:
-  InformerCallback Callback() {
-    return [this](const InformerEvent& event) {
-      MutexLock lock(mutex_);
-      if (event.type == InformerEvent::Type::kFailing) {
-        health_.push_back("failing: " + MessageOf(event.status));
-        return;
-      }
-      if (event.type == InformerEvent::Type::kWorking) return health_.push_back("working");
-      static constexpr std::string_view kNames[] = {"add", "update", "delete", "synced"};
-      std::string text(kNames[static_cast<int>(event.type)]);
-      if (event.object != nullptr) {
-        text += " " + event.object->Key() + " " + event.object->metadata.resource_version;
-      }
-      log_.push_back(std::move(text));
-    };
-  }
-  // "failing: ...", "working", ...
-  std::vector<std::string> Health() {
-    MutexLock lock(mutex_);
-    return health_;
-  }
-  std::vector<std::string> Log() {
-    MutexLock lock(mutex_);
-    return log_;
-  }
-
- private:
-  Mutex mutex_;
-  std::vector<std::string> log_ ABSL_GUARDED_BY(mutex_);
-  std::vector<std::string> health_ ABSL_GUARDED_BY(mutex_);
-};
-
-using Log = std::vector<std::string>;
-
-class Fixture {
- public:
-  Fixture() : Fixture(0) {}
-  explicit Fixture(int port) : server(std::make_unique<ScriptedServer>(port)) {
-    HttpClient::Options options;
-    options.clock = &clock;
-    options.wait_max = std::chrono::milliseconds(2);
-    http = HttpClient::Open(std::move(options)).value();
-    KubeEndpoint endpoint;
-    endpoint.server = server->Url();
-    client = std::make_unique<KubeClient>(*http, endpoint, clock);
-    informers = InformerSet::Create(*client, {.seed = 7, .registry = &registry});
-  }
-  ~Fixture() {
-    informers->Stop();
-    http->Stop();
-  }
-
-  // Moves the clock until `condition` holds.
-  bool AdvanceUntil(const std::function<bool()>& condition) {
-    return testing::Eventually([&] {
-      if (condition()) return true;
-      clock.Advance(50);
-      return false;
-    });
-  }
-  bool Told(Recorder& recorder, const Log& expected) {
-    const bool told = AdvanceUntil([&] { return recorder.Log().size() >= expected.size(); });
-    return told && recorder.Log() == expected;
-  }
-  std::string Metrics() { return prometheus::TextSerializer().Serialize(registry.Collect()); }
-  bool HasMetric(const std::string& line) {
-    return Metrics().find(line + "\n") != std::string::npos;
-  }
-
-  ManualClock clock{1'700'000'000'000};
-  prometheus::Registry registry;
-  std::unique_ptr<ScriptedServer> server;
-  std::unique_ptr<HttpClient> http;
-  std::unique_ptr<KubeClient> client;
-  std::shared_ptr<InformerSet> informers;
-};
-
-const InformerKey kAllPods{.resource = KubeResource::kPod};
+using Fixture = testing::InformerFixture;
 
 TEST_CASE_FIXTURE(Fixture, "informer: list, then every change, told in order") {
   server->OnList(Answer(ListJson("10", {PodJson("a", "n", "5")})));
@@ -231,113 +61,6 @@ TEST_CASE_FIXTURE(Fixture, "informer: list, then every change, told in order") {
   CHECK(HasMetric("prometheus_sd_kubernetes_events_total{event=\"update\",role=\"pod\"} 1"));
   CHECK(HasMetric("prometheus_sd_kubernetes_events_total{event=\"delete\",role=\"pod\"} 1"));
   CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 0"));
-}
-
-std::string Added(std::string_view name, std::string_view version) {
-  return EventJson("ADDED", PodJson(name, "n", version)) + "\n";
-}
-
-TEST_CASE_FIXTURE(Fixture, "informer: a list that comes as a stream goes on as a watch") {
-  server->OnStream(Stream(Added("a", "5") + Added("b", "6") + BookmarkJson("9") +
-                          EventJson("MODIFIED", PodJson("a", "n", "11")) +
-                          EventJson("DELETED", PodJson("b", "n", "12")) + ListEndJson("12") +
-                          Added("c", "13") + EventJson("DELETED", PodJson("a", "n", "14"))));
-  Recorder recorder;
-  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  CHECK(Told(recorder, {"add n/a 11", "synced", "add n/c 13", "delete n/a 14"}));
-  const TestRequest stream = server->Streams().at(0);
-  CHECK(stream.Path() == "/api/v1/pods");
-  CHECK(stream.Query("watch") == "1");
-  CHECK(stream.Query("sendInitialEvents") == "true");
-  CHECK(stream.Query("resourceVersionMatch") == "NotOlderThan");
-  CHECK(stream.Query("resourceVersion") == "");
-  CHECK(stream.Query("allowWatchBookmarks") == "true");
-  CHECK(std::stoi(stream.Query("timeoutSeconds")) >= 300);
-  CHECK(server->lists() == 0);
-  CHECK(server->watches() == 0);
-  CHECK(informers->LastError(kAllPods).ok());
-  CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 0"));
-  // Long after, it is still the same watch: nothing gives up on a list that is complete.
-  clock.Advance(200 * kSecond);
-  // Its end is the end of a watch.
-  clock.Advance(631 * kSecond);
-  REQUIRE(testing::Eventually([&] { return server->watches() == 1; }));
-  CHECK(server->Watches().at(0).Query("resourceVersion") == "14");
-  CHECK(server->streams() == 1);
-}
-
-TEST_CASE_FIXTURE(Fixture, "informer: a server without streaming lists is asked for one once") {
-  server->OnList(Answer(ListJson("10", {PodJson("a", "n", "5")})));
-  server->OnWatch(Stream(EventJson("ERROR", StatusJson(410, "Expired", "too old"))));
-  server->OnList(Answer(ListJson("20", {PodJson("b", "n", "15")})));
-  Recorder recorder;
-  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  CHECK(Told(recorder, {"add n/a 5", "synced", "delete n/a 5", "add n/b 15"}));
-  CHECK(server->streams() == 1);
-  CHECK(server->lists() == 2);
-  CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 0"));
-}
-
-TEST_CASE_FIXTURE(Fixture, "informer: what a broken streaming list told does not count") {
-  server->OnStream(StreamAndEnd(Added("a", "5") + BookmarkJson("9")));
-  server->OnList(Answer(ListJson("10", {PodJson("b", "n", "6")})));
-  server->OnWatch(Stream(EventJson("ERROR", StatusJson(410, "Expired", "too old"))));
-  server->OnStream(Stream(Added("c", "15") + "not json"));
-  server->OnList(Answer(ListJson("20", {PodJson("b", "n", "6")})));
-  Recorder recorder;
-  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  REQUIRE(AdvanceUntil([&] { return server->watches() == 2; }));
-  CHECK(recorder.Log() == Log{"add n/b 6", "synced"});
-  const auto lists = server->Lists();
-  REQUIRE(lists.size() == 2);
-  CHECK(lists[0].target == "/api/v1/pods?limit=500&resourceVersion=0");
-  CHECK(lists[1].target == "/api/v1/pods?resourceVersion=10");
-  CHECK(server->Streams().at(1).Query("resourceVersion") == "10");
-  CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 2"));
-}
-
-TEST_CASE_FIXTURE(Fixture, "informer: a streaming list from a version the server does not serve") {
-  server->OnStream(Stream(Added("a", "5") + ListEndJson("10") +
-                          EventJson("ERROR", StatusJson(410, "Expired", "too old"))));
-  server->OnStream(Answer(StatusJson(410, "Expired", "too old resource version"), 410));
-  server->OnStream(Stream(ListEndJson("20")));
-  Recorder recorder;
-  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  CHECK(Told(recorder, {"add n/a 5", "synced", "delete n/a 5"}));
-  const auto streams = server->Streams();
-  REQUIRE(streams.size() == 3);
-  CHECK(streams[1].Query("resourceVersion") == "10");
-  CHECK(streams[2].Query("resourceVersion") == "");
-  CHECK(server->lists() == 0);
-  CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 0"));
-}
-
-TEST_CASE_FIXTURE(Fixture, "informer: a streaming list refused otherwise") {
-  server->OnStream(
-      Answer(StatusJson(429, "TooManyRequests", "slow down"), 429, "Retry-After: 3\r\n"));
-  server->OnStream(Answer(StatusJson(500, "InternalError", "etcd is away"), 500));
-  server->OnList(Answer(ListJson("10", {PodJson("a", "n", "5")})));
-  Recorder recorder;
-  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  CHECK(Told(recorder, {"add n/a 5", "synced"}));
-  CHECK(server->streams() == 2);
-  CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 2"));
-}
-
-// A server that does not know what it is asked for, and does not say so either.
-TEST_CASE_FIXTURE(Fixture, "informer: a streaming list without an end is given up") {
-  server->OnStream(Stream(Added("a", "5")));
-  server->OnList(Answer(ListJson("10", {PodJson("b", "n", "6")})));
-  Recorder recorder;
-  const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  REQUIRE(testing::Eventually([&] { return server->streams() == 1; }));
-  clock.Advance(59 * kSecond);
-  CHECK(recorder.Health().empty());
-  CHECK(testing::Eventually([&] {
-    clock.Advance(5 * kSecond);
-    return recorder.Log() == Log{"add n/b 6", "synced"};
-  }));
-  CHECK(recorder.Health().front().find("does not end the streaming list") != std::string::npos);
 }
 
 TEST_CASE_FIXTURE(Fixture, "informer: one store for all subscribers of a key") {
@@ -715,23 +438,6 @@ TEST_CASE_FIXTURE(Fixture, "informer: nothing is told after Stop") {
   clock.Advance(kHour);
   http->Stop();
   CHECK(recorder.Log().size() == 2);
-}
-
-TEST_CASE("kube backoff: doubles with jitter up to its cap, and starts afresh after a pause") {
-  std::mt19937_64 random(1);
-  KubeBackoff backoff(random);
-  int64_t now = 0;
-  double base = 0.8;
-  for (int i = 0; i < 12; ++i) {
-    const double seconds = std::chrono::duration<double>(backoff.Next(now)).count();
-    CAPTURE(i);
-    CHECK(seconds >= base);
-    CHECK(seconds < 2 * base);
-    base = std::min(30.0, base * 2);
-    now += static_cast<int64_t>(seconds * 1e9);
-  }
-  now += 121'000'000'000;
-  CHECK(backoff.Next(now) < std::chrono::milliseconds(1600));
 }
 
 }  // namespace
