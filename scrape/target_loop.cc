@@ -85,13 +85,14 @@ void TargetLoop::Start() {
   if (!stopped_) Schedule();
 }
 
-// Sets the timer of the next slot: an interval after the last, unless that has passed, the interval
-// has changed or the clock was set.
+// Sets the timer of the next slot: an interval after the last, unless more than that has passed,
+// the interval has changed or the clock was set. A slot that passed while a scrape was under way is
+// not lost: scrapes that run into a timeout as long as the interval would else be every second one.
 void TargetLoop::Schedule() {
   const TimestampMs now = context_->clock.Now();
   const DurationMs interval = target_->interval;
   const TimestampMs next = slot_ + interval;
-  if (slot_interval_ == interval && next > now && next <= now + 2 * interval) {
+  if (slot_interval_ == interval && next > now - interval && next <= now + 2 * interval) {
     slot_ = next;
   } else {
     // A new target is not left waiting for a slot that has only just passed: the last of many that
@@ -101,8 +102,9 @@ void TargetLoop::Schedule() {
             kNanosPerMs;
   }
   slot_interval_ = interval;
-  timer_ = context_->http.loop().RunAfter(std::chrono::milliseconds(slot_ - now),
-                                          [self = shared_from_this()] { self->OnSlot(); });
+  timer_ = context_->http.loop().RunAfter(
+      std::chrono::milliseconds(std::max<DurationMs>(0, slot_ - now)),
+      [self = shared_from_this()] { self->OnSlot(); });
 }
 
 void TargetLoop::OnSlot() {

@@ -394,6 +394,34 @@ TEST_CASE("manager: a target that refuses, and one that never answers") {
   CHECK(f.Becomes(f.Series("up", "silent"), 0));
 }
 
+// Goal: one that lasts until its timeout, which is the interval as well, does not cost the next.
+TEST_CASE("manager: a target that hangs is scraped in every interval") {
+  ManualClock clock(1'600'000'000'000);
+  Fixture f([](TestConnection& connection, const TestRequest&) { connection.WaitForClose(); },
+            clock);
+  ScrapeConfig config = f.Job("a");
+  config.metrics_path = "/other";
+  REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
+  std::vector<TimestampMs> times;
+  for (int scrape = 0; scrape < 5; ++scrape) {
+    const TimestampMs last = times.empty() ? 0 : times.back();
+    TimestampMs time = 0;
+    REQUIRE(Eventually([&] {
+      const TargetsSnapshot targets = f.manager->Targets();
+      if (!targets.active.empty()) time = targets.active[0].last_scrape;
+      if (time > last) return true;
+      clock.Advance(2);
+      return false;
+    }));
+    times.push_back(time);
+  }
+  for (size_t i = 1; i < times.size(); ++i) {
+    CAPTURE(i);
+    CHECK(times[i] - times[i - 1] >= 198);  // Less what a time is moved onto its slot.
+    CHECK(times[i] - times[i - 1] < 300);
+  }
+}
+
 TEST_CASE("manager: limits of body and targets") {
   Fixture f;
   f.page.Set(200, "m 1\n");
