@@ -208,6 +208,8 @@ class Head {
   // Overwrites `samples` with floats of the open chunk in [min, max], the newest that is stored
   // anywhere among them. False, and nothing of use is written, if it is not there or not certain.
   bool ReadNewest(uint64_t id, TimestampMs min, TimestampMs max, SeriesSamples& samples) const;
+  // Whether ReadNewest() looks at the chunk, without looking at it.
+  bool MayReadNewest(uint64_t id, TimestampMs min, TimestampMs max) const;
 
   HeadStats Stats() const;
 
@@ -283,6 +285,8 @@ class Head {
   TimestampMs BucketStart(TimestampMs time, TimestampMs* end);
   void ApplyAll(const Batch& batch);
   bool Overlaps(const SeriesRecord& record, TimestampMs min, TimestampMs max) const;
+  // Whether the open chunk has floats in [min, max], the newest that is stored anywhere among them.
+  bool HasNewest(const SeriesRecord& record, TimestampMs min, TimestampMs max) const;
   // Moves the open chunk, if there is one, to the unwritten ones.
   void CloseChunk(Shard& shard, SeriesRecord& record, uint64_t id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);

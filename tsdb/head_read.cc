@@ -103,17 +103,14 @@ bool Head::ReadNewest(uint64_t id, TimestampMs min, TimestampMs max, SeriesSampl
     const Shard& shard = shards_[ShardOf(id)];
     MutexLock lock(shard.mutex);
     const SeriesRecord* record = FindRecord(shard, id);
-    if (record == nullptr || record->chunk.count == 0 || record->chunk.has_starts) return false;
+    if (record == nullptr || !HasNewest(*record, min, max)) return false;
     const OpenXorChunk& chunk = record->chunk;
-    if (chunk.first_time > max || chunk.last_time < min) return false;
     if (chunk.last_time <= max) {
       samples.Clear();
       samples.times.push_back(chunk.last_time);
       samples.values.push_back(chunk.last_value);
       return true;
     }
-    // A late one may be newer than what the chunk has up to there.
-    if (newest_late_.load(std::memory_order_relaxed) >= min) return false;
     bytes = chunk.payload().copy(payload, sizeof(payload));
     count = chunk.count;
     first_time = chunk.first_time;
@@ -124,6 +121,21 @@ bool Head::ReadNewest(uint64_t id, TimestampMs min, TimestampMs max, SeriesSampl
   samples.cost.chunks = 1;
   samples.cost.bytes = bytes;
   return decoded.ok() && !samples.times.empty();
+}
+
+bool Head::MayReadNewest(uint64_t id, TimestampMs min, TimestampMs max) const {
+  const Shard& shard = shards_[ShardOf(id)];
+  MutexLock lock(shard.mutex);
+  const SeriesRecord* record = FindRecord(shard, id);
+  return record != nullptr && HasNewest(*record, min, max);
+}
+
+bool Head::HasNewest(const SeriesRecord& record, TimestampMs min, TimestampMs max) const {
+  const OpenXorChunk& chunk = record.chunk;
+  if (chunk.count == 0 || chunk.has_starts) return false;
+  if (chunk.first_time > max || chunk.last_time < min) return false;
+  // Of those before the last one, a late one may be newer.
+  return chunk.last_time <= max || newest_late_.load(std::memory_order_relaxed) < min;
 }
 
 uint64_t Head::MemoryBytes() {

@@ -83,6 +83,10 @@ std::shared_ptr<const NeighbourCopies> Neighbours::Copy(size_t begin, size_t end
   copies->stored_place.resize(end - begin, NeighbourCopies::kNowhere);
   const bool in_memory = begin < in_memory_;
   for (size_t i = begin; i < end; ++i) {
+    if (in_memory && newest_only_ && engine_.head.MayReadNewest(ids_[i], min, max)) {
+      copies->open.emplace_back();
+      continue;
+    }
     if (in_memory) {
       const Head::OpenSamples& open = copies->open.emplace_back(engine_.head.CopyOpen(ids_[i]));
       copies->bytes += sizeof(open) + open.open.size();

@@ -29,7 +29,8 @@ struct NeighbourCopies {
 
   TimestampMs min = 0;
   TimestampMs max = 0;
-  std::vector<Head::OpenSamples> open;  // Of each; empty if they are not in memory.
+  // Of each; empty if they are not in memory, or seem to need no more than Head::ReadNewest().
+  std::vector<Head::OpenSamples> open;
   StoredCopies stored;
   // Each one's place in `stored`; kNowhere if `open` seemed to be enough.
   static constexpr uint8_t kNowhere = UINT8_MAX;

@@ -215,6 +215,27 @@ TEST_CASE_FIXTURE(NeighboursFixture, "neighbours: read together as alone") {
   CHECK(copied.bytes() > 0);
 }
 
+// Open chunks that begin before the end of the range and behind it, side by side.
+TEST_CASE_FIXTURE(NeighboursFixture, "neighbours: the newest samples only") {
+  Fill();
+  const auto engine = *Engine::Open(options, clock);
+  for (TimestampMs max = kLastTime - 2 * kHour; max < kLastTime; max += 7 * kMinute) {
+    CAPTURE(max - kFirstTime);
+    const TimestampMs min = max - 5 * kMinute;
+    const All alone = ReadAlone(engine, min, max);
+    const auto set =
+        NewHeadQuerier(engine, min, max)
+            ->Select({EachSeries()}, {.start_ms = min, .end_ms = max, .newest_only = true});
+    REQUIRE(set.ok());
+    REQUIRE((*set)->size() == alone.size());
+    for (const auto& entry : ReadTogether(**set, min, max)) {
+      const std::vector<std::string>& all = alone.at(entry.first).samples;
+      REQUIRE(entry.second.samples.empty() == all.empty());
+      if (!all.empty()) CHECK(entry.second.samples.back() == all.back());
+    }
+  }
+}
+
 TEST_CASE_FIXTURE(NeighboursFixture, "neighbours: read by several threads") {
   Fill();
   const auto engine = *Engine::Open(options, clock);
