@@ -394,32 +394,50 @@ TEST_CASE("manager: a target that refuses, and one that never answers") {
   CHECK(f.Becomes(f.Series("up", "silent"), 0));
 }
 
-// Goal: one that lasts until its timeout, which is the interval as well, does not cost the next.
+// Goal: one that lasts until its timeout, which is the interval as well, does not cost the next. Of
+// slots long passed none is made up for.
 TEST_CASE("manager: a target that hangs is scraped in every interval") {
   ManualClock clock(1'600'000'000'000);
-  Fixture f([](TestConnection& connection, const TestRequest&) { connection.WaitForClose(); },
-            clock);
+  std::atomic<int> arrived{0};
+  Fixture f(
+      [&arrived](TestConnection& connection, const TestRequest&) {
+        ++arrived;
+        connection.WaitForClose();
+      },
+      clock);
   ScrapeConfig config = f.Job("a");
   config.metrics_path = "/other";
   REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
-  std::vector<TimestampMs> times;
-  for (int scrape = 0; scrape < 5; ++scrape) {
-    const TimestampMs last = times.empty() ? 0 : times.back();
+  // The time of the first scrape that ends after the one at `last`.
+  const auto ended_after = [&](TimestampMs last, DurationMs step) {
     TimestampMs time = 0;
     REQUIRE(Eventually([&] {
       const TargetsSnapshot targets = f.manager->Targets();
       if (!targets.active.empty()) time = targets.active[0].last_scrape;
       if (time > last) return true;
-      clock.Advance(2);
+      clock.Advance(step);
       return false;
     }));
-    times.push_back(time);
+    return time;
+  };
+  std::vector<TimestampMs> times;
+  for (int scrape = 0; scrape < 5; ++scrape) {
+    times.push_back(ended_after(times.empty() ? 0 : times.back(), 2));
   }
   for (size_t i = 1; i < times.size(); ++i) {
     CAPTURE(i);
     CHECK(times[i] - times[i - 1] >= 198);  // Less what a time is moved onto its slot.
     CHECK(times[i] - times[i - 1] < 300);
   }
+  // The next is under way when more than three intervals pass.
+  REQUIRE(Eventually([&] {
+    if (arrived.load() > 5) return true;
+    clock.Advance(2);
+    return false;
+  }));
+  clock.Advance(650);
+  const TimestampMs stalled = ended_after(times.back(), 0);
+  CHECK(ended_after(stalled, 2) - stalled > 700);
 }
 
 TEST_CASE("manager: limits of body and targets") {
