@@ -10,16 +10,6 @@
 
 namespace varve {
 
-namespace {
-
-// A series is quiet when it has missed so many samples, at the interval it had, within these
-// bounds.
-constexpr int64_t kQuietSamples = 4;
-constexpr DurationMs kQuietMin = 10 * kMinute;
-constexpr DurationMs kQuietMax = 30 * kMinute;
-
-}  // namespace
-
 // --------------------------------------------------------------------------------------- the rules
 
 LastSample Head::LastOf(const SeriesRecord& record) {
@@ -65,23 +55,6 @@ void Head::Release(const Batch& batch) {
 }
 
 // -------------------------------------------------------------------------------------- the series
-
-SeriesRecord* Head::FindRecord(const Shard& shard, uint64_t id) {
-  const auto it = shard.blocks.find(id / kBlockSeries);
-  if (it == shard.blocks.end()) return nullptr;
-  SeriesRecord& record = (*it->second.records)[id % kBlockSeries];
-  return record.present ? &record : nullptr;
-}
-
-SeriesRecord& Head::InsertRecord(Shard& shard, uint64_t id) {
-  BlockSlot& slot = shard.blocks[id / kBlockSeries];
-  if (slot.records == nullptr) slot.records = std::make_unique<Block>();
-  SeriesRecord& record = (*slot.records)[id % kBlockSeries];
-  INVARIANT(!record.present);
-  record.present = true;
-  ++slot.used;
-  return record;
-}
 
 uint64_t Head::FindLive(const Labels& labels) const {
   const uint64_t id = index_.Find(labels);
@@ -129,32 +102,6 @@ void Head::MarkDirty(uint64_t id) {
 }
 
 // ------------------------------------------------------------------------------------- maintenance
-
-bool Head::IsIdle(const SeriesRecord& record, const IdleLimits& idle) {
-  if (!record.has_samples) return true;
-  const bool ended = record.last_is_histogram
-                         ? record.histogram != nullptr && record.histogram->last().IsStale()
-                         : IsStaleNan(record.chunk.last_value);
-  return record.chunk.last_time < (ended ? idle.ended_before : idle.silent_before);
-}
-
-bool Head::IsQuiet(const SeriesRecord& record, TimestampMs now) {
-  const OpenXorChunk& chunk = record.chunk;
-  DurationMs span = 0;
-  uint32_t count = 0;
-  if (chunk.count > 0) {
-    span = chunk.last_time - chunk.first_time;
-    count = chunk.count;
-  } else if (record.histogram != nullptr) {
-    span = record.histogram->last_time() - record.histogram->first_time();
-    count = record.histogram->count();
-  } else {
-    return false;
-  }
-  const DurationMs allowed =
-      count == 1 ? kQuietMax : std::clamp(kQuietSamples * span / (count - 1), kQuietMin, kQuietMax);
-  return now - chunk.last_time > allowed;
-}
 
 uint64_t Head::RetireAfter(TimestampMs limit, TimestampMs now) {
   uint64_t retired = 0;

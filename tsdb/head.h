@@ -33,19 +33,15 @@
 #include "model/storage.h"
 #include "tsdb/format.h"
 #include "tsdb/head_row.h"
+#include "tsdb/head_view.h"
+#include "tsdb/idle_series.h"
 #include "tsdb/late_samples.h"
 #include "tsdb/log_record.h"
 #include "tsdb/series_index.h"
 #include "tsdb/series_record.h"
+#include "tsdb/series_shard.h"
 
 namespace varve {
-
-// What a reader sees of a series in memory.
-struct SeriesView {
-  uint64_t id = 0;
-  TimestampMs last_time = 0;  // Samples after this one came later than the view.
-  TimestampMs min_time = 0;   // No sample is older.
-};
 
 struct HeadOptions {
   DurationMs bucket_size = kDay;
@@ -70,7 +66,9 @@ class Head {
   // Calls use(i, record) for each of `samples`, under the shard's lock, until it returns false or a
   // series is unknown. Returns how many calls returned true. Neighbouring ids cost little.
   template <typename Use>
-  size_t WithKnown(absl::Span<const KnownSample> samples, Use use);
+  size_t WithKnown(absl::Span<const KnownSample> samples, Use use) {
+    return varve::WithKnown(shards_, samples, use);
+  }
 
   // The rule for a sample after `last`. `same` is set if it is there already, with this value.
   static AppendError CheckOrder(const LastSample& last, const AppendWindow& window,
@@ -156,14 +154,7 @@ class Head {
 
   // ----------------------------------------------------------------------------- maintenance
 
-  static constexpr size_t kShards = 256;
-  // When a series is idle: without samples since `silent_before`, or since `ended_before` if the
-  // newest one says that it ended.
-  struct IdleLimits {
-    TimestampMs ended_before = kMinTimestamp;
-    TimestampMs silent_before = kMinTimestamp;
-    TimestampMs now = kMinTimestamp;  // What quiet series are judged by; IsQuiet().
-  };
+  static constexpr size_t kShards = kSeriesShards;
   // WRITER: closes the chunks of idle series of some shards, and of those that are quiet and have
   // got no sample since the sweep before; removes the idle series without any data: no open chunk
   // and none in a hot family from `oldest_epoch` on. Returns the ids removed, and whether each had
@@ -174,11 +165,6 @@ class Head {
   };
   SweepResult Sweep(size_t first_shard, size_t shards, const IdleLimits& idle,
                     uint32_t oldest_epoch);
-  static bool IsIdle(const SeriesRecord& record, const IdleLimits& idle);
-  // Whether several samples of an open chunk are missing: unless they come late, the series has
-  // ended, most likely, and what is closed now is folded by the time it is idle.
-  static bool IsQuiet(const SeriesRecord& record, TimestampMs now);
-
   // --------------------------------------------------------------------------------- reading
 
   SeriesIndex& index() { return index_; }
@@ -192,17 +178,6 @@ class Head {
   // No stored sample is older than this; what min_time says below it is out of date.
   void RaiseOldestTime(TimestampMs time);
 
-  // A copy of what memory holds of a series' samples.
-  struct OpenSamples {
-    std::vector<std::shared_ptr<const ClosedChunk>> closed;  // By time.
-    std::string open;  // EncodeHotChunk, empty if there is none.
-    TimestampMs open_first_time = 0;
-    // Chunks of late samples, and those not in one yet. Times overlap those of the others.
-    std::vector<std::shared_ptr<const ClosedChunk>> late_closed;
-    SeriesSamples late;
-    // No late sample stored anywhere is newer.
-    TimestampMs newest_late = kMinTimestamp;
-  };
   OpenSamples CopyOpen(uint64_t id) const;
 
   // Overwrites `samples` with floats of the open chunk in [min, max], the newest that is stored
@@ -219,54 +194,10 @@ class Head {
   uint64_t MemoryBytes();
 
  private:
-  static constexpr uint64_t kBlockSeries = 64;
-  using Block = std::array<SeriesRecord, kBlockSeries>;
-  struct BlockSlot {
-    std::unique_ptr<Block> records;
-    uint32_t used = 0;
-  };
-  struct Shard {
-    mutable Mutex mutex;
-    absl::flat_hash_map<uint64_t, BlockSlot> blocks ABSL_GUARDED_BY(mutex);
-    absl::flat_hash_map<uint64_t, std::vector<std::shared_ptr<const ClosedChunk>>> closed
-        ABSL_GUARDED_BY(mutex);
-    // Few series have late samples.
-    absl::flat_hash_map<uint64_t, LateSamples> late ABSL_GUARDED_BY(mutex);
-    absl::flat_hash_map<uint64_t, std::vector<std::shared_ptr<const ClosedChunk>>> late_closed
-        ABSL_GUARDED_BY(mutex);
-  };
+  using Shard = SeriesShard;
 
-  static size_t ShardOf(uint64_t id) { return id / kBlockSeries % kShards; }
-  // Keeps the lock of a shard over neighbouring samples, which the analysis cannot follow.
-  class ShardHold {
-   public:
-    explicit ShardHold(Head& head) : head_(head) {}
-    ~ShardHold() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      if (held_ != nullptr) held_->mutex.Unlock();
-    }
-    ShardHold(const ShardHold&) = delete;
-    ShardHold& operator=(const ShardHold&) = delete;
-    // The shard of the series, locked until another one is asked for.
-    Shard& Of(uint64_t id) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      Shard& shard = head_.shards_[ShardOf(id)];
-      if (held_ != &shard) {
-        if (held_ != nullptr) held_->mutex.Unlock();
-        held_ = &shard;
-        shard.mutex.Lock();
-      }
-      return shard;
-    }
-
-   private:
-    Head& head_;
-    Shard* held_ = nullptr;
-  };
-  static SeriesRecord* FindRecord(const Shard& shard, uint64_t id)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
   // Sweep() but for the index.
   void SweepShard(Shard& shard, const IdleLimits& idle, uint32_t oldest_epoch, SweepResult& result)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
-  static SeriesRecord& InsertRecord(Shard& shard, uint64_t id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
   absl::StatusOr<uint64_t> FindOrCreate(const Labels& labels) ABSL_LOCKS_EXCLUDED(create_mutex_);
   // The series with these labels that is not retired; 0 if there is none.
@@ -301,7 +232,7 @@ class Head {
   const HeadOptions options_;
 
   SeriesIndex index_;
-  std::array<Shard, kShards> shards_;
+  SeriesShards shards_;
 
   // Held while a series is created (or removed) in index and shard.
   Mutex create_mutex_ ABSL_ACQUIRED_BEFORE(visible_mutex_);
@@ -351,28 +282,6 @@ absl::Status Head::WithSeries(uint64_t id, const Labels& labels, Use use) {
     id = *found;
     searched = true;
   }
-}
-
-// The lock of a shard is kept over samples of one block, which the analysis cannot follow.
-template <typename Use>
-size_t Head::WithKnown(absl::Span<const KnownSample> samples,
-                       Use use) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  size_t i = 0;
-  while (i < samples.size()) {
-    const uint64_t number = static_cast<uint64_t>(samples[i].ref) / kBlockSeries;
-    Shard& shard = shards_[ShardOf(number * kBlockSeries)];
-    MutexLock lock(shard.mutex);
-    const auto slot = shard.blocks.find(number);
-    if (slot == shard.blocks.end()) return i;
-    Block& block = *slot->second.records;
-    for (; i < samples.size(); ++i) {
-      const auto id = static_cast<uint64_t>(samples[i].ref);
-      if (id / kBlockSeries != number) break;
-      SeriesRecord& record = block[id % kBlockSeries];
-      if (!record.present || record.retired || !use(i, record)) return i;
-    }
-  }
-  return i;
 }
 
 }  // namespace varve

@@ -319,7 +319,7 @@ void Head::ApplyHistogram(Shard& shard, SeriesRecord& record,
 }
 
 void Head::ApplyAll(const Batch& batch) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  ShardHold hold(*this);
+  ShardHold hold(shards_);
   for (const LogRecord::Series& series : batch.record.series) {
     if (SeriesRecord* record = FindRecord(hold.Of(series.id), series.id)) {
       record->logged = true;

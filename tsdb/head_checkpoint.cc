@@ -147,7 +147,7 @@ void Head::Replay(const LogRecord& record, uint64_t sequence,
   late_number_ = 0;
   // Nobody else looks at a head that is being recovered: finding records needs no lock.
   uint64_t last_block = ~uint64_t{0};
-  Block* block = nullptr;
+  SeriesBlock* block = nullptr;
   const auto find = [&](uint64_t id) ABSL_NO_THREAD_SAFETY_ANALYSIS -> SeriesRecord* {
     if (id / kBlockSeries != last_block) {
       last_block = id / kBlockSeries;
@@ -175,7 +175,7 @@ void Head::Replay(const LogRecord& record, uint64_t sequence,
     FetchRecordAhead(float_series, i);
     if (float_series[i] != nullptr) FetchStream(*float_series[i]);
   }
-  ShardHold hold(*this);
+  ShardHold hold(shards_);
   ForEachSample(
       record,
       [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS {

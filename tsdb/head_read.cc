@@ -60,7 +60,7 @@ void Head::RaiseOldestTime(TimestampMs time) {
                      std::memory_order_relaxed);
 }
 
-Head::OpenSamples Head::CopyOpen(uint64_t id) const {
+OpenSamples Head::CopyOpen(uint64_t id) const {
   OpenSamples samples;
   const Shard& shard = shards_[ShardOf(id)];
   MutexLock lock(shard.mutex);
@@ -146,7 +146,7 @@ uint64_t Head::MemoryBytes() {
     MutexLock lock(shard.mutex);
     for (const auto& [number, slot] : shard.blocks) {
       seen += slot.used;
-      bytes += sizeof(Block);
+      bytes += sizeof(SeriesBlock);
       for (const SeriesRecord& record : *slot.records) {
         bytes += record.chunk.capacity;
         if (record.histogram != nullptr) bytes += record.histogram->MemoryBytes();

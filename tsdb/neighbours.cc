@@ -13,7 +13,7 @@ NeighbourCopies::~NeighbourCopies() {
   if (counted != nullptr) counted->Remove(bytes);
 }
 
-bool IsAllOpen(const Head::OpenSamples& open, TimestampMs needed_from, TimestampMs min) {
+bool IsAllOpen(const OpenSamples& open, TimestampMs needed_from, TimestampMs min) {
   return open.newest_late < min &&
          (!open.closed.empty() ? open.closed.front()->key.first_time <= needed_from
                                : !open.open.empty() && open.open_first_time <= needed_from);
@@ -88,7 +88,7 @@ std::shared_ptr<const NeighbourCopies> Neighbours::Copy(size_t begin, size_t end
       continue;
     }
     if (in_memory) {
-      const Head::OpenSamples& open = copies->open.emplace_back(engine_.head.CopyOpen(ids_[i]));
+      const OpenSamples& open = copies->open.emplace_back(engine_.head.CopyOpen(ids_[i]));
       copies->bytes += sizeof(open) + open.open.size();
       if (IsAllOpen(open, newest_only_ ? max : min, min)) {
         continue;

@@ -30,7 +30,7 @@ struct NeighbourCopies {
   TimestampMs min = 0;
   TimestampMs max = 0;
   // Of each; empty if they are not in memory, or seem to need no more than Head::ReadNewest().
-  std::vector<Head::OpenSamples> open;
+  std::vector<OpenSamples> open;
   StoredCopies stored;
   // Each one's place in `stored`; kNowhere if `open` seemed to be enough.
   static constexpr uint8_t kNowhere = UINT8_MAX;
@@ -87,6 +87,6 @@ class Neighbours {
 
 // Whether `open` has all samples of a series from `needed_from` on: nothing that is stored is newer
 // than `min` but older than what memory holds.
-bool IsAllOpen(const Head::OpenSamples& open, TimestampMs needed_from, TimestampMs min);
+bool IsAllOpen(const OpenSamples& open, TimestampMs needed_from, TimestampMs min);
 
 }  // namespace varve

@@ -204,7 +204,7 @@ class StoredSeriesSet : public SeriesSet {
     if (copies != nullptr) {
       const size_t place = neighbours_.Place(index);
       const std::shared_ptr<const TombstoneSet> deleted = engine_->write_path.tombstones();
-      const Head::OpenSamples& open = copies->open[place];
+      const OpenSamples& open = copies->open[place];
       const bool all_open = IsAllOpen(open, NeededFrom(min, max, deleted->Of(source.id)), min);
       const uint8_t stored_place = copies->stored_place[place];
       if (all_open || stored_place != NeighbourCopies::kNowhere) {
@@ -215,7 +215,7 @@ class StoredSeriesSet : public SeriesSet {
                          open, all_open, deleted->Of(source.id), min, max, damage, samples);
       }
     }
-    const Head::OpenSamples open = engine_->head.CopyOpen(source.id);
+    const OpenSamples open = engine_->head.CopyOpen(source.id);
     const std::shared_ptr<const TombstoneSet> deleted = engine_->write_path.tombstones();
     const bool all_open = IsAllOpen(open, NeededFrom(min, max, deleted->Of(source.id)), min);
     return ReadParts({.id = source.id, .now = engine_->write_path.hot_set()}, open, all_open,
@@ -229,10 +229,9 @@ class StoredSeriesSet : public SeriesSet {
   }
 
   // What is stored of a series, unless `all_open`, and what was copied of it in memory.
-  absl::Status ReadParts(const ReadSet::Source& stored, const Head::OpenSamples& open,
-                         bool all_open, absl::Span<const Tombstone> deleted, TimestampMs min,
-                         TimestampMs max, std::vector<ColumnDamage>& damage,
-                         SeriesSamples& samples) const {
+  absl::Status ReadParts(const ReadSet::Source& stored, const OpenSamples& open, bool all_open,
+                         absl::Span<const Tombstone> deleted, TimestampMs min, TimestampMs max,
+                         std::vector<ColumnDamage>& damage, SeriesSamples& samples) const {
     if (!all_open) {
       RETURN_IF_ERROR(read_set_.Read(stored, deleted, min, max, damage, samples));
     }

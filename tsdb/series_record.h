@@ -36,7 +36,7 @@ struct SeriesRecord {
   bool has_samples = false;
   bool last_is_histogram = false;
   bool retired = false;  // Head::RetireAfter()
-  bool quiet = false;    // Was so at the last sweep, and no sample came since; Head::IsQuiet().
+  bool quiet = false;    // Was so at the last sweep, and no sample came since; IsQuiet().
 
   // An addition that locks nothing, as the shard's lock is held.
   void AddPending(uint32_t count) {

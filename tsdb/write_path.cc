@@ -492,8 +492,7 @@ absl::Status WritePath::CheckpointIfDue() {
 
 // ------------------------------------------------------------------------------------------- sweep
 
-absl::Status WritePath::SweepShards(size_t first, const Head::IdleLimits& idle,
-                                    uint32_t oldest_epoch) {
+absl::Status WritePath::SweepShards(size_t first, const IdleLimits& idle, uint32_t oldest_epoch) {
   const Head::SweepResult swept = head_.Sweep(first, kShardsSwept, idle, oldest_epoch);
   RETURN_IF_ERROR(WriteClosed());
   counters_.series_removed += swept.removed.size();
@@ -529,9 +528,9 @@ void WritePath::RetireFutureIfAny() {
 
 absl::Status WritePath::Sweep() {
   if (head_.max_time() == kMinTimestamp) return absl::OkStatus();
-  const Head::IdleLimits idle{.ended_before = head_.max_time() - kEndedChunkAge,
-                              .silent_before = head_.max_time() - kChunkSpanMax,
-                              .now = head_.max_time()};
+  const IdleLimits idle{.ended_before = head_.max_time() - kEndedChunkAge,
+                        .silent_before = head_.max_time() - kChunkSpanMax,
+                        .now = head_.max_time()};
   for (size_t first = 0; first < Head::kShards; first += kShardsSwept) {
     MutexLock lock(commit_mutex_);
     const auto oldest_epoch = static_cast<uint32_t>(hot_.front()->number);

@@ -196,7 +196,7 @@ class WritePath {
   absl::Status SaveRow(uint64_t row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   void PutNewestLate(rocksdb::WriteBatch& batch) const;
   // Head::Sweep() of kShardsSwept shards, written.
-  absl::Status SweepShards(size_t first, const Head::IdleLimits& idle, uint32_t oldest_epoch)
+  absl::Status SweepShards(size_t first, const IdleLimits& idle, uint32_t oldest_epoch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status CheckpointLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(checkpoint_mutex_)
       ABSL_LOCKS_EXCLUDED(commit_mutex_);

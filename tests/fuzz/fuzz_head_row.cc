@@ -32,7 +32,7 @@ void Run(std::string_view bytes) {
     head.Replay(
         record, /*sequence=*/1, [](uint64_t) { return false; }, unknown);
     INVARIANT(unknown == 0);
-    const Head::OpenSamples open = head.CopyOpen(entry.id);
+    const OpenSamples open = head.CopyOpen(entry.id);
     if (open.open.empty()) continue;
     const auto chunk = DecodeHotChunk(open.open);
     INVARIANT(chunk.ok());

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The records of the series in memory: in blocks of neighbouring ids, in shards with a lock each.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/types/span.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "model/mutex.h"
+#include "model/storage.h"
+#include "tsdb/late_samples.h"
+#include "tsdb/series_record.h"
+
+namespace varve {
+
+inline constexpr uint64_t kBlockSeries = 64;
+inline constexpr size_t kSeriesShards = 256;
+
+using SeriesBlock = std::array<SeriesRecord, kBlockSeries>;
+struct SeriesBlockSlot {
+  std::unique_ptr<SeriesBlock> records;
+  uint32_t used = 0;
+};
+struct SeriesShard {
+  mutable Mutex mutex;
+  absl::flat_hash_map<uint64_t, SeriesBlockSlot> blocks ABSL_GUARDED_BY(mutex);
+  absl::flat_hash_map<uint64_t, std::vector<std::shared_ptr<const ClosedChunk>>> closed
+      ABSL_GUARDED_BY(mutex);
+  // Few series have late samples.
+  absl::flat_hash_map<uint64_t, LateSamples> late ABSL_GUARDED_BY(mutex);
+  absl::flat_hash_map<uint64_t, std::vector<std::shared_ptr<const ClosedChunk>>> late_closed
+      ABSL_GUARDED_BY(mutex);
+};
+using SeriesShards = std::array<SeriesShard, kSeriesShards>;
+
+inline size_t ShardOf(uint64_t id) { return id / kBlockSeries % kSeriesShards; }
+
+// Null if it is not there.
+SeriesRecord* FindRecord(const SeriesShard& shard, uint64_t id)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+// REQUIRES: it is not there.
+SeriesRecord& InsertRecord(SeriesShard& shard, uint64_t id)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
+
+// Keeps the lock of a shard over neighbouring samples, which the analysis cannot follow.
+class ShardHold {
+ public:
+  explicit ShardHold(SeriesShards& shards) : shards_(shards) {}
+  ~ShardHold() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    if (held_ != nullptr) held_->mutex.Unlock();
+  }
+  ShardHold(const ShardHold&) = delete;
+  ShardHold& operator=(const ShardHold&) = delete;
+  // The shard of the series, locked until another one is asked for.
+  SeriesShard& Of(uint64_t id) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    SeriesShard& shard = shards_[ShardOf(id)];
+    if (held_ != &shard) {
+      if (held_ != nullptr) held_->mutex.Unlock();
+      held_ = &shard;
+      shard.mutex.Lock();
+    }
+    return shard;
+  }
+
+ private:
+  SeriesShards& shards_;
+  SeriesShard* held_ = nullptr;
+};
+
+// As Head::WithKnown(). The lock of a shard is kept over samples of one block, which the analysis
+// cannot follow.
+template <typename Use>
+size_t WithKnown(SeriesShards& shards, absl::Span<const KnownSample> samples,
+                 Use use) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  size_t i = 0;
+  while (i < samples.size()) {
+    const uint64_t number = static_cast<uint64_t>(samples[i].ref) / kBlockSeries;
+    SeriesShard& shard = shards[ShardOf(number * kBlockSeries)];
+    MutexLock lock(shard.mutex);
+    const auto slot = shard.blocks.find(number);
+    if (slot == shard.blocks.end()) return i;
+    SeriesBlock& block = *slot->second.records;
+    for (; i < samples.size(); ++i) {
+      const auto id = static_cast<uint64_t>(samples[i].ref);
+      if (id / kBlockSeries != number) break;
+      SeriesRecord& record = block[id % kBlockSeries];
+      if (!record.present || record.retired || !use(i, record)) return i;
+    }
+  }
+  return i;
+}
+
+}  // namespace varve
