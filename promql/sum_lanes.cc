@@ -130,8 +130,8 @@ template <typename Pack>
   return AddToEachOf<FloatFour>(values, count, sums, carries);
 }
 bool HasFours() {
-  static const bool has = __builtin_cpu_supports("avx2");
-  return has;
+  static const bool kHas = __builtin_cpu_supports("avx2");
+  return kHas;
 }
 #endif
 
