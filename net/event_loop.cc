@@ -79,14 +79,14 @@ void EventLoop::Stop() {
   if (!thread_.joinable()) return;
   Wake();
   thread_.join();
-  // What timers and posts captured is released here, outside the lock.
+  // What callbacks captured is released here, outside the lock.
   absl::btree_map<TimerKey, Callback> timers;
   std::vector<Callback> posted;
+  const std::vector<Callback> when_idle = std::exchange(when_idle_, {});
   MutexLock lock(mutex_);
   timers.swap(timers_);
   posted.swap(posted_);
   timer_nanos_.clear();
-  when_idle_.clear();
 }
 
 bool EventLoop::Post(Callback callback) {

@@ -6,6 +6,8 @@
 #include <doctest/doctest.h>
 
 #include <future>
+#include <memory>
+#include <thread>
 
 #include "tests/net/test_server.h"
 
@@ -171,6 +173,37 @@ TEST_CASE("event loop: stopping runs what was posted, drops timers, refuses more
   CHECK_FALSE(timer_ran);
   CHECK_FALSE(loop->Post([] {}));
   CHECK(loop->RunAfter(std::chrono::seconds(0), [] {}) == kNoTimer);
+}
+
+// Says when it goes, as what a callback holds may do.
+struct Going {
+  EventLoop* loop = nullptr;
+  int* gone = nullptr;
+  ~Going() {
+    loop->Post([] {});  // Takes the loop's lock.
+    ++*gone;
+  }
+};
+
+TEST_CASE("event loop: what callbacks that never ran hold goes without the loop's lock") {
+  auto loop = OpenLoop();
+  int gone = 0;
+  const auto hold = [&] {
+    return [going = std::shared_ptr<Going>(new Going{loop.get(), &gone})] {};
+  };
+  loop->RunAfter(std::chrono::hours(1), hold());
+  loop->Post([&] {
+    // It never is idle again once it is being stopped.
+    for (;;) {
+      const TimerId timer = loop->RunAfter(std::chrono::hours(1), [] {});
+      if (timer == kNoTimer) break;
+      loop->Cancel(timer);
+      std::this_thread::yield();
+    }
+    loop->RunWhenIdle(hold());
+  });
+  loop->Stop();
+  CHECK(gone == 2);
 }
 
 }  // namespace
