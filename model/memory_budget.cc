@@ -62,8 +62,13 @@ uint64_t MemoryBudget::LimitOf(MemoryUse use) const {
 }
 
 bool MemoryBudget::Allows(MemoryUse use) {
+  if (options_.limit == 0) return true;
   // Parts that are measured change before the process is read again: not a growth of the process.
-  if (options_.limit == 0 || std::max(accounted(), resident()) <= LimitOf(use)) return true;
+  // What queries have given back since then it no longer has.
+  uint64_t taken = std::min(std::max(accounted(), resident()), used());
+  // Queries end and can be asked again, samples that are refused are lost for good.
+  if (use == MemoryUse::kKnownSeries) taken -= std::min(taken, Of(MemoryPart::kQueries));
+  if (taken <= LimitOf(use)) return true;
   refused_[static_cast<size_t>(use)].fetch_add(1, std::memory_order_relaxed);
   return false;
 }

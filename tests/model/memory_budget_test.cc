@@ -64,6 +64,24 @@ TEST_CASE("memory budget: the order in which uses are refused, at each limit and
   CHECK(budget.refused(MemoryUse::kKnownSeries) == 1);
 }
 
+TEST_CASE("memory budget: samples of known series are not refused for what queries take") {
+  Process process(1000);
+  REQUIRE(process.budget.ChargeQuery(300));
+  const auto allows_known = [&](uint64_t resident) {
+    process.resident = resident;
+    process.budget.Refresh();
+    return process.budget.Allows(MemoryUse::kKnownSeries);
+  };
+  CHECK(allows_known(1550));
+  CHECK_FALSE(process.budget.Allows(MemoryUse::kNewSeries));
+  CHECK_FALSE(allows_known(1551));
+  // Given back since the process was read.
+  CHECK(allows_known(1550));
+  process.budget.Subtract(MemoryPart::kQueries, 300);
+  CHECK(process.budget.Allows(MemoryUse::kKnownSeries));
+  CHECK_FALSE(allows_known(1251));
+}
+
 TEST_CASE("memory budget: without a limit everything is counted and nothing refused") {
   MemoryBudget budget;
   CHECK(budget.ChargeQuery(uint64_t{1} << 50));
