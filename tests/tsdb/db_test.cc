@@ -211,13 +211,13 @@ TEST_CASE_FIXTURE(DbFixture, "append: short of memory, new series are refused, t
   auto db = MustOpen(options, clock);
   MustAppend(*db, Labels::Of({{"a", "1"}}), 1000, 1);
   // The parts of the storage stay below a MiB here.
-  REQUIRE(budget.ChargeQuery(63 << 20));
+  budget.Add(MemoryPart::kFolding, 63 << 20);
   CHECK(TryAppend(*db, Labels::Of({{"a", "2"}}), 1000, 1) == AppendError::kNone);
-  budget.Add(MemoryPart::kQueries, 8 << 20);  // 111 % of the limit.
+  budget.Add(MemoryPart::kFolding, 8 << 20);  // 111 % of the limit.
   CHECK(TryAppend(*db, Labels::Of({{"a", "3"}}), 1000, 1) == AppendError::kLimit);
   CHECK(TryAppend(*db, Labels::Of({{"a", "1"}}), 2000, 1) == AppendError::kNone);
   CHECK(budget.refused(MemoryUse::kNewSeries) == 1);
-  budget.Add(MemoryPart::kQueries, 10 << 20);  // 126 %.
+  budget.Add(MemoryPart::kFolding, 10 << 20);  // 126 %.
   {
     const auto appender = db->NewAppender();
     const auto refused = appender->Append(kNoSeries, Labels::Of({{"a", "1"}}), 3000, 1);
@@ -226,7 +226,7 @@ TEST_CASE_FIXTURE(DbFixture, "append: short of memory, new series are refused, t
     CHECK(!appender->Commit().ok());
   }
   CHECK(budget.refused(MemoryUse::kKnownSeries) == 1);
-  budget.Subtract(MemoryPart::kQueries, 81 << 20);
+  budget.Subtract(MemoryPart::kFolding, 81 << 20);
   CHECK(TryAppend(*db, Labels::Of({{"a", "3"}}), 3000, 1) == AppendError::kNone);
   CHECK(TryAppend(*db, Labels::Of({{"a", "1"}}), 3000, 1) == AppendError::kNone);
   CHECK(ReadAll(*db)[Labels::Of({{"a", "1"}}).ToString()].size() == 3);
