@@ -11,13 +11,17 @@ namespace varve::promql {
 using FloatPair [[gnu::vector_size(16)]] = double;
 using PairTest [[gnu::vector_size(16)]] = int64_t;  // Of a comparison: all bits where it holds.
 
-inline FloatPair LoadPair(const double* from) {
-  FloatPair pair;
-  std::memcpy(&pair, from, sizeof(pair));
-  return pair;
+// Packs of any size.
+template <typename Pack>
+[[gnu::always_inline]] inline Pack LoadPack(const double* from) {
+  Pack pack;
+  std::memcpy(&pack, from, sizeof(pack));
+  return pack;
 }
-
-inline void StorePair(FloatPair pair, double* to) { std::memcpy(to, &pair, sizeof(pair)); }
+template <typename Pack>
+[[gnu::always_inline]] inline void StorePack(Pack pack, double* to) {
+  std::memcpy(to, &pack, sizeof(pack));
+}
 
 // Sets `total` to a + b and returns what rounding took off: the same number that CompensatedSum
 // carries, which can be represented, found without comparing the two. Not finite if `total` is

@@ -29,7 +29,7 @@ size_t NumbersAtFront(const std::vector<double>& values) {
     PairTest none{};
 #pragma GCC unroll 16
     for (size_t i = 0; i < kBlock; i += 2) {
-      const FloatPair pair = LoadPair(values.data() + first + i);
+      const FloatPair pair = LoadPack<FloatPair>(values.data() + first + i);
       none |= pair != pair;
     }
     if ((none[0] | none[1]) != 0) break;

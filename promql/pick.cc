@@ -169,8 +169,8 @@ class TopK : public Operator {
     // With many series that is mostly all of them.
     PairTest all = {-1, -1};
     for (size_t i = 0; i + 2 <= count; i += 2) {
-      const FloatPair value = LoadPair(values + i);
-      const FloatPair bar = LoadPair(bars + i);
+      const FloatPair value = LoadPack<FloatPair>(values + i);
+      const FloatPair bar = LoadPack<FloatPair>(bars + i);
       all &= largest_ ? value <= bar : value >= bar;
     }
     if (count % 2 == 0 && (all[0] & all[1]) != 0) return ~uint64_t{0} >> (64 - count);

@@ -26,17 +26,6 @@ using FloatFour [[gnu::vector_size(32)]] = double;
   return FloatFour{at[0][i], at[1][i], at[2][i], at[3][i]};
 }
 
-template <typename Pack>
-[[gnu::always_inline]] inline Pack Load(const double* from) {
-  Pack pack;
-  std::memcpy(&pack, from, sizeof(pack));
-  return pack;
-}
-template <typename Pack>
-[[gnu::always_inline]] inline void Store(Pack pack, double* to) {
-  std::memcpy(to, &pack, sizeof(pack));
-}
-
 // What RoundedOff() gives if `a` is at least as far from zero as `b`.
 template <typename Pack>
 [[gnu::always_inline]] inline Pack RoundedOffSmaller(Pack a, Pack b, Pack& total) {
@@ -55,8 +44,8 @@ template <typename Pack, bool kSumsAreLarger>
   // Unrolled, these stay in registers.
 #pragma GCC unroll 4
   for (size_t pack = 0; pack < kPacks; ++pack) {
-    sums[pack] = Load<Pack>(&lanes.sums[pack * kPack]);
-    carries[pack] = Load<Pack>(&lanes.carries[pack * kPack]);
+    sums[pack] = LoadPack<Pack>(&lanes.sums[pack * kPack]);
+    carries[pack] = LoadPack<Pack>(&lanes.carries[pack * kPack]);
   }
   for (size_t i = from; i < to; ++i) {
 #pragma GCC unroll 4
@@ -68,8 +57,8 @@ template <typename Pack, bool kSumsAreLarger>
   }
 #pragma GCC unroll 4
   for (size_t pack = 0; pack < kPacks; ++pack) {
-    Store(sums[pack], &lanes.sums[pack * kPack]);
-    Store(carries[pack], &lanes.carries[pack * kPack]);
+    StorePack(sums[pack], &lanes.sums[pack * kPack]);
+    StorePack(carries[pack], &lanes.carries[pack * kPack]);
   }
 }
 
@@ -100,15 +89,15 @@ template <typename Pack>
   Pack not_finite{};
   for (size_t i = 0; i < count / kPack; ++i) {
     rounded_off[i] =
-        RoundedOff(Load<Pack>(sums + i * kPack), Load<Pack>(values + i * kPack), totals[i]);
+        RoundedOff(LoadPack<Pack>(sums + i * kPack), LoadPack<Pack>(values + i * kPack), totals[i]);
     not_finite += rounded_off[i] * 0;  // NaN from there on.
   }
   double any = 0;
   for (size_t i = 0; i < kPack; ++i) any += not_finite[i];
   if (any != 0) return false;
   for (size_t i = 0; i < count / kPack; ++i) {
-    Store(totals[i], sums + i * kPack);
-    Store(Load<Pack>(carries + i * kPack) + rounded_off[i], carries + i * kPack);
+    StorePack(totals[i], sums + i * kPack);
+    StorePack(LoadPack<Pack>(carries + i * kPack) + rounded_off[i], carries + i * kPack);
   }
   return true;
 }

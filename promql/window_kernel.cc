@@ -127,7 +127,7 @@ double LargestOf(absl::Span<const double> values) {
   size_t i = 0;
   for (; i + 8 <= values.size(); i += 8) {
     for (size_t j = 0; j < 4; ++j) {
-      const FloatPair value = LoadPair(values.data() + i + 2 * j);
+      const FloatPair value = LoadPack<FloatPair>(values.data() + i + 2 * j);
       none_negative &= value >= 0;
       largest[j] = value > largest[j] ? value : largest[j];
     }

@@ -99,7 +99,7 @@ Resets FindResets(absl::Span<const double> values) {
     PairTest rises = {-1, -1};
 #pragma GCC unroll 16
     for (size_t pair = 0; pair < kBlock / 2; ++pair) {
-      rises &= LoadPair(at + 2 * pair) >= LoadPair(at + 2 * pair - 1);
+      rises &= LoadPack<FloatPair>(at + 2 * pair) >= LoadPack<FloatPair>(at + 2 * pair - 1);
     }
     if ((rises[0] & rises[1]) != 0) {
       i += kBlock;
