@@ -18,7 +18,6 @@
 #include <absl/status/statusor.h>
 #include <absl/types/span.h>
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -154,7 +153,6 @@ class Head {
 
   // ----------------------------------------------------------------------------- maintenance
 
-  static constexpr size_t kShards = kSeriesShards;
   // WRITER: closes the chunks of idle series of some shards, and of those that are quiet and have
   // got no sample since the sweep before; removes the idle series without any data: no open chunk
   // and none in a hot family from `oldest_epoch` on. Returns the ids removed, and whether each had
@@ -165,6 +163,7 @@ class Head {
   };
   SweepResult Sweep(size_t first_shard, size_t shards, const IdleLimits& idle,
                     uint32_t oldest_epoch);
+
   // --------------------------------------------------------------------------------- reading
 
   SeriesIndex& index() { return index_; }

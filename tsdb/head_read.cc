@@ -141,8 +141,8 @@ bool Head::HasNewest(const SeriesRecord& record, TimestampMs min, TimestampMs ma
 uint64_t Head::MemoryBytes() {
   uint64_t seen = 0;
   uint64_t bytes = 0;
-  for (size_t shards = 0; shards < kShards && seen < kSampledSeries; ++shards) {
-    const Shard& shard = shards_[next_sampled_shard_++ % kShards];
+  for (size_t shards = 0; shards < kSeriesShards && seen < kSampledSeries; ++shards) {
+    const Shard& shard = shards_[next_sampled_shard_++ % kSeriesShards];
     MutexLock lock(shard.mutex);
     for (const auto& [number, slot] : shard.blocks) {
       seen += slot.used;

@@ -132,7 +132,7 @@ absl::Status WritePath::DropRetired() {
 
 absl::Status WritePath::CloseAll() {
   if (head_.max_time() == kMinTimestamp) return absl::OkStatus();
-  for (size_t first = 0; first < Head::kShards; first += kShardsSwept) {
+  for (size_t first = 0; first < kSeriesShards; first += kShardsSwept) {
     MutexLock lock(commit_mutex_);
     // Those with samples stay, however old: they may be about to go on.
     RETURN_IF_ERROR(SweepShards(first,

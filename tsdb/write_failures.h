@@ -8,6 +8,7 @@
 #include <rocksdb/env.h>
 
 #include <atomic>
+#include <cstddef>
 #include <memory>
 
 #include "model/mutex.h"

@@ -531,7 +531,7 @@ absl::Status WritePath::Sweep() {
   const IdleLimits idle{.ended_before = head_.max_time() - kEndedChunkAge,
                         .silent_before = head_.max_time() - kChunkSpanMax,
                         .now = head_.max_time()};
-  for (size_t first = 0; first < Head::kShards; first += kShardsSwept) {
+  for (size_t first = 0; first < kSeriesShards; first += kShardsSwept) {
     MutexLock lock(commit_mutex_);
     const auto oldest_epoch = static_cast<uint32_t>(hot_.front()->number);
     RETURN_IF_ERROR(SweepShards(first, idle, oldest_epoch));

@@ -169,7 +169,7 @@ class WritePath {
   // Writes the group and makes it visible, or releases it and says so in its members' statuses.
   void WriteGroup(CommitGroup& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   // At a time: more would keep commits waiting, fewer take the index longer.
-  static constexpr size_t kShardsSwept = Head::kShards / 8;
+  static constexpr size_t kShardsSwept = kSeriesShards / 8;
   void RetireFuture() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status RecoverMeta() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status RecoverHotFamilies() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
