@@ -15,30 +15,10 @@
 #include "tests/kube/scripted_informer.h"
 #include "tests/net/test_server.h"
 
-namespace varve {
+namespace varve::testing {
 namespace {
 
-using testing::Answer;
-using testing::BookmarkJson;
-using testing::EventJson;
-using testing::kAllPods;
-using testing::ListEndJson;
-using testing::ListJson;
-using testing::Log;
-using testing::PodJson;
-using testing::Recorder;
-using testing::ScriptedServer;
-using testing::StatusJson;
-using testing::Step;
-using testing::Stream;
-using testing::StreamAndEnd;
-using testing::TempDir;
-using testing::TestConnection;
-using testing::TestRequest;
-using testing::TestServer;
-using Fixture = testing::InformerFixture;
-
-TEST_CASE_FIXTURE(Fixture, "informer: list, then every change, told in order") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: list, then every change, told in order") {
   server->OnList(Answer(ListJson("10", {PodJson("a", "n", "5")})));
   server->OnWatch(Stream(EventJson("ADDED", PodJson("b", "n", "11")) + "\n" + BookmarkJson("12") +
                          "\n" + EventJson("MODIFIED", PodJson("a", "n", "13")) +
@@ -63,7 +43,7 @@ TEST_CASE_FIXTURE(Fixture, "informer: list, then every change, told in order") {
   CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 0"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: one store for all subscribers of a key") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: one store for all subscribers of a key") {
   server->OnList(Answer(ListJson("10", {PodJson("a", "n", "5"), PodJson("b", "n", "6")})));
   Recorder first;
   const auto one = informers->Subscribe(kAllPods, first.Callback());
@@ -87,7 +67,7 @@ TEST_CASE_FIXTURE(Fixture, "informer: one store for all subscribers of a key") {
         "&labelSelector=app%20in%20%28a%2Cb%29&fieldSelector=spec.nodeName%3Dn1");
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: pages") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: pages") {
   server->OnList(Answer(ListJson("10", {PodJson("a", "n", "1")}, "token/2=")));
   server->OnList(Answer(ListJson("10", {PodJson("b", "n", "2")}, "token3")));
   server->OnList(Answer(ListJson("10", {PodJson("c", "n", "3")})));
@@ -101,7 +81,7 @@ TEST_CASE_FIXTURE(Fixture, "informer: pages") {
   CHECK(lists[2].target == "/api/v1/pods?limit=500&continue=token3");
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: pages that expire are replaced by one list") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: pages that expire are replaced by one list") {
   server->OnList(Answer(ListJson("10", {PodJson("a", "n", "1")}, "t")));
   server->OnList(Answer(StatusJson(410, "Expired", "the continue parameter is too old"), 410));
   server->OnList(Answer(ListJson("12", {PodJson("b", "n", "2")})));
@@ -112,7 +92,7 @@ TEST_CASE_FIXTURE(Fixture, "informer: pages that expire are replaced by one list
   CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 0"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: a watch that ends is resumed where it stopped") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: a watch that ends is resumed where it stopped") {
   server->OnList(Answer(ListJson("10", {})));
   server->OnWatch(StreamAndEnd(EventJson("ADDED", PodJson("a", "n", "11"))));
   server->OnWatch(StreamAndEnd(BookmarkJson("15")));
@@ -135,7 +115,7 @@ TEST_CASE_FIXTURE(Fixture, "informer: a watch that ends is resumed where it stop
 }
 
 // 410 comes as the answer's status or as an event of the stream.
-void ExpireAndRelist(Fixture& fixture, Step expired) {
+void ExpireAndRelist(InformerFixture& fixture, Step expired) {
   ScriptedServer& server = *fixture.server;
   server.OnList(Answer(ListJson(
       "10", {PodJson("same", "n", "1"), PodJson("moved", "n", "2"), PodJson("gone", "n", "3")})));
@@ -160,15 +140,15 @@ void ExpireAndRelist(Fixture& fixture, Step expired) {
   CHECK(server.Watches().at(1).Query("resourceVersion") == "30");
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: 410 as a status") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: 410 as a status") {
   ExpireAndRelist(*this, Answer(StatusJson(410, "Gone", "too old"), 410));
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: 410 as an event") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: 410 as an event") {
   ExpireAndRelist(*this, Stream(EventJson("ERROR", StatusJson(410, "Expired", "too old"))));
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: a version the server has not reached yet") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: a version the server has not reached yet") {
   server->OnList(Answer(ListJson("10", {})));
   server->OnWatch(Stream(EventJson("ERROR", StatusJson(500, "InternalError", "etcd is away"))));
   server->OnList(Answer(R"({"kind":"Status","code":504,"reason":"Timeout","message":"Too large",
@@ -181,30 +161,31 @@ TEST_CASE_FIXTURE(Fixture, "informer: a version the server has not reached yet")
   CHECK(server->Lists().at(2).target == "/api/v1/pods?limit=500");
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: 429 waits as told and watches on without a list") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: 429 waits as told and watches on without a list") {
   server->OnList(Answer(ListJson("10", {})));
   server->OnWatch(
       Answer(StatusJson(429, "TooManyRequests", "slow down"), 429, "Retry-After: 100\r\n"));
   Recorder recorder;
   const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  REQUIRE(testing::Eventually([&] { return !informers->LastError(kAllPods).ok(); }));
+  REQUIRE(Eventually([&] { return !informers->LastError(kAllPods).ok(); }));
   clock.Advance(99 * kSecond);
   std::this_thread::sleep_for(std::chrono::milliseconds(30));
   CHECK(server->watches() == 1);
   clock.Advance(2 * kSecond);
-  REQUIRE(testing::Eventually([&] { return server->watches() == 2; }));
+  REQUIRE(Eventually([&] { return server->watches() == 2; }));
   CHECK(server->lists() == 1);
   CHECK(server->Watches().at(1).Query("resourceVersion") == "10");
   CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 1"));
-  CHECK(testing::Eventually([&] { return informers->LastError(kAllPods).ok(); }));
+  CHECK(Eventually([&] { return informers->LastError(kAllPods).ok(); }));
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: a server that is away is watched again when it is back") {
+TEST_CASE_FIXTURE(InformerFixture,
+                  "informer: a server that is away is watched again when it is back") {
   server->OnList(Answer(ListJson("10", {})));
   server->OnWatch(StreamAndEnd(BookmarkJson("11")));
   Recorder recorder;
   const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  REQUIRE(testing::Eventually([&] { return server->closed_watches() == 1; }));
+  REQUIRE(Eventually([&] { return server->closed_watches() == 1; }));
   const int port = server->port();
   server.reset();
   REQUIRE(AdvanceUntil([&] { return IsConnectionRefused(informers->LastError(kAllPods)); }));
@@ -219,7 +200,8 @@ TEST_CASE_FIXTURE(Fixture, "informer: a server that is away is watched again whe
   CHECK(health.back() == "working");
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: a watch that ends at once without events is a failure") {
+TEST_CASE_FIXTURE(InformerFixture,
+                  "informer: a watch that ends at once without events is a failure") {
   server->OnList(Answer(ListJson("10", {})));
   server->OnWatch(StreamAndEnd(""));
   server->OnList(Answer(ListJson("11", {})));
@@ -231,19 +213,19 @@ TEST_CASE_FIXTURE(Fixture, "informer: a watch that ends at once without events i
   CHECK(recorder.Log() == Log{"synced"});
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: a watch that outlives its time is asked for again") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: a watch that outlives its time is asked for again") {
   server->OnList(Answer(ListJson("10", {})));
   server->OnWatch(Stream(EventJson("ADDED", PodJson("a", "n", "11"))));
   Recorder recorder;
   const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  REQUIRE(testing::Eventually([&] { return recorder.Log().size() == 2; }));
+  REQUIRE(Eventually([&] { return recorder.Log().size() == 2; }));
   clock.Advance(631 * kSecond);
-  REQUIRE(testing::Eventually([&] { return server->watches() == 2; }));
+  REQUIRE(Eventually([&] { return server->watches() == 2; }));
   CHECK(server->lists() == 1);
   CHECK(server->Watches().at(1).Query("resourceVersion") == "11");
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: hostile streams are failures, and listed anew") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: hostile streams are failures, and listed anew") {
   const std::string deep = fmt::format(R"({{"type":"ADDED","object":{}{}}})",
                                        std::string(100'000, '['), std::string(100'000, ']'));
   const std::vector<std::string> hostile = {"not json",
@@ -265,7 +247,8 @@ TEST_CASE_FIXTURE(Fixture, "informer: hostile streams are failures, and listed a
   CHECK(HasMetric(fmt::format("prometheus_sd_kubernetes_failures_total {}", hostile.size())));
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: refused, broken and malformed lists are tried again") {
+TEST_CASE_FIXTURE(InformerFixture,
+                  "informer: refused, broken and malformed lists are tried again") {
   // On a connection of its own, as libcurl tries again by itself when one it had kept breaks.
   server->OnStream(Answer(StatusJson(422, "Invalid", "unknown"), 422, "Connection: close\r\n"));
   server->OnList([](TestConnection& connection, const TestRequest&) { connection.Reset(); });
@@ -287,7 +270,7 @@ TEST_CASE_FIXTURE(Fixture, "informer: refused, broken and malformed lists are tr
 // Goal: wherever a stream breaks, nothing is lost and nothing is told twice.
 // Method: a server that knows three events, sends those after the version asked for, and cuts its
 // first answer at each offset.
-TEST_CASE_FIXTURE(Fixture, "informer: a watch cut at every byte") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: a watch cut at every byte") {
   // Held by each step, as a step may end after the test.
   const auto events = std::make_shared<const std::vector<std::pair<int, std::string>>>(
       std::vector<std::pair<int, std::string>>{
@@ -367,7 +350,7 @@ TEST_CASE("informer: a token swap is survived") {
   auto informers = InformerSet::Create(client, {});
   Recorder recorder;
   const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  REQUIRE(testing::Eventually([&] {
+  REQUIRE(Eventually([&] {
     clock.Advance(100);
     return accepted.load() >= 2;
   }));
@@ -377,7 +360,7 @@ TEST_CASE("informer: a token swap is survived") {
     valid = "two";
   }
   const int before = accepted.load();
-  CHECK(testing::Eventually([&] {
+  CHECK(Eventually([&] {
     clock.Advance(100);
     return accepted.load() > before;
   }));
@@ -386,18 +369,18 @@ TEST_CASE("informer: a token swap is survived") {
   informers->Stop();
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: the last subscriber to leave ends the watch") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: the last subscriber to leave ends the watch") {
   server->OnList(Answer(ListJson("10", {PodJson("a", "n", "1")})));
   Recorder first;
   Recorder second;
   auto one = informers->Subscribe(kAllPods, first.Callback());
   auto two = informers->Subscribe(kAllPods, second.Callback());
   REQUIRE(Told(first, {"add n/a 1", "synced"}));
-  REQUIRE(testing::Eventually([&] { return server->watches() == 1; }));
+  REQUIRE(Eventually([&] { return server->watches() == 1; }));
   one = InformerSubscription();
   CHECK(server->closed_watches() == 0);
   two = InformerSubscription();
-  CHECK(testing::Eventually([&] { return server->closed_watches() == 1; }));
+  CHECK(Eventually([&] { return server->closed_watches() == 1; }));
   // Coming back starts anew.
   server->OnList(Answer(ListJson("12", {})));
   Recorder third;
@@ -405,7 +388,8 @@ TEST_CASE_FIXTURE(Fixture, "informer: the last subscriber to leave ends the watc
   CHECK(Told(third, {"synced"}));
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: a callback may unsubscribe itself and subscribe others") {
+TEST_CASE_FIXTURE(InformerFixture,
+                  "informer: a callback may unsubscribe itself and subscribe others") {
   server->OnList(Answer(ListJson("10", {PodJson("a", "n", "1"), PodJson("b", "n", "2")})));
   server->OnList(Answer(ListJson("20", {PodJson("c", "n", "3")})));
   Recorder recorder;
@@ -427,7 +411,7 @@ TEST_CASE_FIXTURE(Fixture, "informer: a callback may unsubscribe itself and subs
   CHECK(calls.load() == 1);
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: nothing is told after Stop") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: nothing is told after Stop") {
   server->OnList(Answer(ListJson("10", {PodJson("a", "n", "1")})));
   Recorder recorder;
   const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
@@ -441,4 +425,4 @@ TEST_CASE_FIXTURE(Fixture, "informer: nothing is told after Stop") {
 }
 
 }  // namespace
-}  // namespace varve
+}  // namespace varve::testing

@@ -13,32 +13,14 @@
 #include "tests/kube/scripted_informer.h"
 #include "tests/net/test_server.h"
 
-namespace varve {
+namespace varve::testing {
 namespace {
-
-using testing::Answer;
-using testing::BookmarkJson;
-using testing::EventJson;
-using testing::kAllPods;
-using testing::ListEndJson;
-using testing::ListJson;
-using testing::Log;
-using testing::PodJson;
-using testing::Recorder;
-using testing::ScriptedServer;
-using testing::StatusJson;
-using testing::Step;
-using testing::Stream;
-using testing::StreamAndEnd;
-using testing::TestConnection;
-using testing::TestRequest;
-using Fixture = testing::InformerFixture;
 
 std::string Added(std::string_view name, std::string_view version) {
   return EventJson("ADDED", PodJson(name, "n", version)) + "\n";
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: a list that comes as a stream goes on as a watch") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: a list that comes as a stream goes on as a watch") {
   server->OnStream(Stream(Added("a", "5") + Added("b", "6") + BookmarkJson("9") +
                           EventJson("MODIFIED", PodJson("a", "n", "11")) +
                           EventJson("DELETED", PodJson("b", "n", "12")) + ListEndJson("12") +
@@ -62,12 +44,13 @@ TEST_CASE_FIXTURE(Fixture, "informer: a list that comes as a stream goes on as a
   clock.Advance(200 * kSecond);
   // Its end is the end of a watch.
   clock.Advance(631 * kSecond);
-  REQUIRE(testing::Eventually([&] { return server->watches() == 1; }));
+  REQUIRE(Eventually([&] { return server->watches() == 1; }));
   CHECK(server->Watches().at(0).Query("resourceVersion") == "14");
   CHECK(server->streams() == 1);
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: a server without streaming lists is asked for one once") {
+TEST_CASE_FIXTURE(InformerFixture,
+                  "informer: a server without streaming lists is asked for one once") {
   server->OnList(Answer(ListJson("10", {PodJson("a", "n", "5")})));
   server->OnWatch(Stream(EventJson("ERROR", StatusJson(410, "Expired", "too old"))));
   server->OnList(Answer(ListJson("20", {PodJson("b", "n", "15")})));
@@ -79,7 +62,7 @@ TEST_CASE_FIXTURE(Fixture, "informer: a server without streaming lists is asked 
   CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 0"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: what a broken streaming list told does not count") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: what a broken streaming list told does not count") {
   server->OnStream(StreamAndEnd(Added("a", "5") + BookmarkJson("9")));
   server->OnList(Answer(ListJson("10", {PodJson("b", "n", "6")})));
   server->OnWatch(Stream(EventJson("ERROR", StatusJson(410, "Expired", "too old"))));
@@ -97,7 +80,8 @@ TEST_CASE_FIXTURE(Fixture, "informer: what a broken streaming list told does not
   CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 2"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: a streaming list from a version the server does not serve") {
+TEST_CASE_FIXTURE(InformerFixture,
+                  "informer: a streaming list from a version the server does not serve") {
   server->OnStream(Stream(Added("a", "5") + ListEndJson("10") +
                           EventJson("ERROR", StatusJson(410, "Expired", "too old"))));
   server->OnStream(Answer(StatusJson(410, "Expired", "too old resource version"), 410));
@@ -113,7 +97,7 @@ TEST_CASE_FIXTURE(Fixture, "informer: a streaming list from a version the server
   CHECK(HasMetric("prometheus_sd_kubernetes_failures_total 0"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: a streaming list refused otherwise") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: a streaming list refused otherwise") {
   server->OnStream(
       Answer(StatusJson(429, "TooManyRequests", "slow down"), 429, "Retry-After: 3\r\n"));
   server->OnStream(Answer(StatusJson(500, "InternalError", "etcd is away"), 500));
@@ -127,7 +111,7 @@ TEST_CASE_FIXTURE(Fixture, "informer: a streaming list refused otherwise") {
 
 // Goal: what a stream has failed at does not cost a pause, unless the server asks for one. The
 // clock stands still.
-TEST_CASE_FIXTURE(Fixture, "informer: pages follow a failed streaming list at once") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: pages follow a failed streaming list at once") {
   struct Case {
     std::string what;
     Step stream;
@@ -145,23 +129,23 @@ TEST_CASE_FIXTURE(Fixture, "informer: pages follow a failed streaming list at on
     server->OnList(Answer(ListJson("10", {PodJson("a", "n", "5")})));
     Recorder recorder;
     const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-    CHECK(testing::Eventually([&] { return recorder.Log() == Log{"add n/a 5", "synced"}; }));
+    CHECK(Eventually([&] { return recorder.Log() == Log{"add n/a 5", "synced"}; }));
     CHECK(server->streams() == streams + 1);
   }
 }
 
-TEST_CASE_FIXTURE(Fixture, "informer: pages come no sooner than the server wants") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: pages come no sooner than the server wants") {
   server->OnStream(
       Answer(StatusJson(503, "ServiceUnavailable", "starting"), 503, "Retry-After: 100\r\n"));
   server->OnList(Answer(ListJson("10", {PodJson("a", "n", "5")})));
   Recorder recorder;
   const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  REQUIRE(testing::Eventually([&] { return !informers->LastError(kAllPods).ok(); }));
+  REQUIRE(Eventually([&] { return !informers->LastError(kAllPods).ok(); }));
   clock.Advance(99 * kSecond);
   std::this_thread::sleep_for(std::chrono::milliseconds(30));
   CHECK(server->lists() == 0);
   clock.Advance(2 * kSecond);
-  CHECK(testing::Eventually([&] { return recorder.Log() == Log{"add n/a 5", "synced"}; }));
+  CHECK(Eventually([&] { return recorder.Log() == Log{"add n/a 5", "synced"}; }));
 }
 
 // The least time in which a reflector may have failed `failures` times.
@@ -177,7 +161,7 @@ int64_t LeastSeconds(int failures) {
 
 // Goal: a server that fails everything is asked at the distances of the backoff, not faster, though
 // each try is a stream and a list.
-TEST_CASE_FIXTURE(Fixture, "informer: a server that refuses all is not stormed") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: a server that refuses all is not stormed") {
   constexpr int kTries = 10;
   for (int i = 0; i < kTries; ++i) {
     server->OnStream(Answer(StatusJson(500, "InternalError", "etcd is away"), 500));
@@ -185,7 +169,7 @@ TEST_CASE_FIXTURE(Fixture, "informer: a server that refuses all is not stormed")
   const int64_t start = clock.MonotonicNanos();
   Recorder recorder;
   const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  REQUIRE(testing::Eventually([&] {
+  REQUIRE(Eventually([&] {
     clock.Advance(500);
     return server->lists() == kTries;
   }));
@@ -196,12 +180,13 @@ TEST_CASE_FIXTURE(Fixture, "informer: a server that refuses all is not stormed")
 
 // Goal: minutes without a server leave what was known, are told, cost few requests; what has
 // changed meanwhile shows up once it is back, and only that.
-TEST_CASE_FIXTURE(Fixture, "informer: a server away for minutes forgets the version meanwhile") {
+TEST_CASE_FIXTURE(InformerFixture,
+                  "informer: a server away for minutes forgets the version meanwhile") {
   server->OnStream(
       StreamAndEnd(Added("a", "5") + Added("b", "6") + Added("c", "7") + ListEndJson("10")));
   Recorder recorder;
   const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  REQUIRE(testing::Eventually([&] { return recorder.Log().size() == 4; }));
+  REQUIRE(Eventually([&] { return recorder.Log().size() == 4; }));
   const Log known = recorder.Log();  // A list has no order.
   CHECK(std::is_permutation(known.begin(), known.end() - 1,
                             Log{"add n/a 5", "add n/b 6", "add n/c 7"}.begin()));
@@ -210,7 +195,7 @@ TEST_CASE_FIXTURE(Fixture, "informer: a server away for minutes forgets the vers
   server.reset();
   constexpr int kFailures = 10;
   const int64_t start = clock.MonotonicNanos();
-  REQUIRE(testing::Eventually([&] {
+  REQUIRE(Eventually([&] {
     clock.Advance(500);
     return HasMetric(fmt::format("prometheus_sd_kubernetes_failures_total {}", kFailures));
   }));
@@ -239,15 +224,15 @@ TEST_CASE_FIXTURE(Fixture, "informer: a server away for minutes forgets the vers
 }
 
 // A server that does not know what it is asked for, and does not say so either.
-TEST_CASE_FIXTURE(Fixture, "informer: a streaming list without an end is given up") {
+TEST_CASE_FIXTURE(InformerFixture, "informer: a streaming list without an end is given up") {
   server->OnStream(Stream(Added("a", "5")));
   server->OnList(Answer(ListJson("10", {PodJson("b", "n", "6")})));
   Recorder recorder;
   const auto subscription = informers->Subscribe(kAllPods, recorder.Callback());
-  REQUIRE(testing::Eventually([&] { return server->streams() == 1; }));
+  REQUIRE(Eventually([&] { return server->streams() == 1; }));
   clock.Advance(59 * kSecond);
   CHECK(recorder.Health().empty());
-  CHECK(testing::Eventually([&] {
+  CHECK(Eventually([&] {
     clock.Advance(5 * kSecond);
     return recorder.Log() == Log{"add n/b 6", "synced"};
   }));
@@ -272,4 +257,4 @@ TEST_CASE("kube backoff: doubles with jitter up to its cap, and starts afresh af
 }
 
 }  // namespace
-}  // namespace varve
+}  // namespace varve::testing
