@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "model/metric_metadata.h"
 #include "model/status_macros.h"
-#include "model/storage.h"
 #include "scrape/text_parser.h"
 
 namespace varve {

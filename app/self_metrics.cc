@@ -15,6 +15,8 @@
 #include <string>
 #include <utility>
 
+#include "model/histogram.h"
+
 namespace varve {
 namespace {
 

@@ -13,7 +13,7 @@
 
 #include "model/clock.h"
 #include "model/memory_budget.h"
-#include "model/storage.h"
+#include "model/storage_admin.h"
 
 namespace varve {
 

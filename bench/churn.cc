@@ -17,8 +17,9 @@
 #include <string>
 #include <vector>
 
+#include "model/appendable.h"
 #include "model/clock.h"
-#include "model/storage.h"
+#include "model/series_ref.h"
 #include "tsdb/db.h"
 
 namespace varve {

@@ -22,7 +22,8 @@
 
 #include "http/router.h"
 #include "model/clock.h"
-#include "model/storage.h"
+#include "model/queryable.h"
+#include "model/storage_admin.h"
 #include "promql/engine.h"
 #include "promql/parser.h"
 

@@ -18,7 +18,7 @@
 #include "model/annotations.h"
 #include "model/clock.h"
 #include "model/mutex.h"
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "promql/ast.h"
 #include "promql/engine.h"
 #include "promql/explain.h"

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "model/labels.h"
-#include "model/storage.h"
+#include "model/queryable.h"
 
 namespace varve::promql {
 

@@ -3,7 +3,7 @@
 // Values between samples, for the `anchored` and `smoothed` modifiers.
 #pragma once
 
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "promql/row.h"
 
 namespace varve::promql {

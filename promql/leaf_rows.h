@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "model/mutex.h"
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "promql/ast.h"
 #include "promql/context.h"
 #include "promql/leaf_share.h"

@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "model/time.h"
 
 namespace varve::promql {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "model/labels.h"
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "model/time.h"
 #include "promql/ast.h"
 #include "promql/row.h"

@@ -20,7 +20,7 @@
 #include <utility>
 
 #include "model/mutex.h"
-#include "model/storage.h"
+#include "model/series_ref.h"
 
 namespace varve {
 

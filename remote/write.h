@@ -13,8 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include "model/appendable.h"
 #include "model/clock.h"
-#include "model/storage.h"
 
 namespace varve {
 

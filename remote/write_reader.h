@@ -12,10 +12,13 @@
 #include <utility>
 #include <vector>
 
+#include "model/appendable.h"
+#include "model/exemplar.h"
 #include "model/histogram.h"
 #include "model/labels.h"
+#include "model/metric_metadata.h"
 #include "model/sample.h"
-#include "model/storage.h"
+#include "model/series_ref.h"
 
 namespace varve {
 

@@ -11,9 +11,10 @@
 #include <optional>
 #include <vector>
 
+#include "model/appendable.h"
 #include "model/clock.h"
 #include "model/mutex.h"
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "promql/engine.h"
 #include "promql/parser.h"
 #include "rules/manager.h"

@@ -17,9 +17,10 @@
 #include <string>
 #include <vector>
 
+#include "model/appendable.h"
 #include "model/clock.h"
 #include "model/labels.h"
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "model/time.h"
 #include "promql/engine.h"
 #include "promql/parser.h"

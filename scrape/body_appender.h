@@ -11,8 +11,10 @@
 #include <string_view>
 #include <vector>
 
+#include "model/appendable.h"
 #include "model/labels.h"
-#include "model/storage.h"
+#include "model/metric_metadata.h"
+#include "model/series_ref.h"
 #include "scrape/config.h"
 #include "scrape/exposition.h"
 #include "scrape/metadata_store.h"

@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "model/exemplar.h"
 #include "model/histogram.h"
-#include "model/storage.h"
 #include "scrape/exposition.h"
 
 namespace varve {

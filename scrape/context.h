@@ -6,8 +6,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "model/appendable.h"
 #include "model/clock.h"
-#include "model/storage.h"
 #include "net/client.h"
 #include "scrape/finished_scrapes.h"
 #include "scrape/metadata_store.h"

@@ -13,8 +13,9 @@
 #include <utility>
 #include <vector>
 
+#include "model/exemplar.h"
 #include "model/histogram.h"
-#include "model/storage.h"
+#include "model/metric_metadata.h"
 #include "model/time.h"
 
 namespace varve {

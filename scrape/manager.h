@@ -16,10 +16,11 @@
 #include <string_view>
 #include <vector>
 
+#include "model/appendable.h"
 #include "model/clock.h"
 #include "model/labels.h"
 #include "model/matcher.h"
-#include "model/storage.h"
+#include "model/metric_metadata.h"
 #include "scrape/config.h"
 #include "scrape/discovery/health.h"
 

@@ -14,8 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "model/metric_metadata.h"
 #include "model/mutex.h"
-#include "model/storage.h"
 #include "scrape/exposition.h"
 
 namespace varve {

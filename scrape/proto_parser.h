@@ -16,8 +16,8 @@
 #include <string_view>
 #include <vector>
 
+#include "model/exemplar.h"
 #include "model/histogram.h"
-#include "model/storage.h"
 #include "scrape/exposition.h"
 
 namespace varve {

@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "model/storage.h"
+#include "model/series_ref.h"
 
 namespace varve {
 

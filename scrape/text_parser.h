@@ -18,7 +18,8 @@
 #include <utility>
 #include <vector>
 
-#include "model/storage.h"
+#include "model/exemplar.h"
+#include "model/metric_metadata.h"
 #include "model/time.h"
 #include "scrape/exposition.h"
 

@@ -9,8 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "model/appendable.h"
 #include "model/mutex.h"
-#include "model/storage.h"
+#include "model/queryable.h"
 
 namespace varve {
 

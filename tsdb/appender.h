@@ -10,7 +10,7 @@
 #include <memory>
 #include <vector>
 
-#include "model/storage.h"
+#include "model/appendable.h"
 #include "tsdb/engine.h"
 #include "tsdb/head.h"
 #include "tsdb/write_path.h"

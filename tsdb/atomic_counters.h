@@ -6,7 +6,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "model/storage.h"
+#include "model/appendable.h"
 #include "tsdb/damage.h"
 
 namespace varve {

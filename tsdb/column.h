@@ -60,7 +60,7 @@
 #include <string_view>
 #include <vector>
 
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "model/time.h"
 
 namespace varve {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The storage engine: model/storage.h on RocksDB. Opens and closes a data directory and owns
-// everything behind it: the head (samples in memory), the log, chunks and index on disk, and the
-// thread that checkpoints, trims and expires them.
+// The storage engine: Queryable, Appendable and StorageAdmin on RocksDB. Opens and closes a data
+// directory and owns everything behind it: the head (samples in memory), the log, chunks and index
+// on disk, and the thread that checkpoints, trims and expires them.
 //
 //   ASSIGN_OR_RETURN(std::unique_ptr<Db> db, Db::Open({.path = "data"}, RealClock()));
 //   std::unique_ptr<Appender> appender = db->NewAppender();
@@ -21,9 +21,12 @@
 #include <string_view>
 #include <vector>
 
+#include "model/appendable.h"
 #include "model/clock.h"
+#include "model/log_source.h"
 #include "model/memory_budget.h"
-#include "model/storage.h"
+#include "model/queryable.h"
+#include "model/storage_admin.h"
 #include "model/time.h"
 
 namespace rocksdb {

@@ -16,9 +16,10 @@
 #include <string>
 #include <vector>
 
+#include "model/appendable.h"
+#include "model/exemplar.h"
 #include "model/matcher.h"
 #include "model/mutex.h"
-#include "model/storage.h"
 #include "tsdb/format.h"
 #include "tsdb/log_record.h"
 #include "tsdb/store.h"

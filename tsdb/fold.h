@@ -28,7 +28,7 @@
 
 #include "model/clock.h"
 #include "model/mutex.h"
-#include "model/storage.h"
+#include "model/storage_admin.h"
 #include "tsdb/db.h"
 #include "tsdb/generation.h"
 #include "tsdb/generation_writer.h"

@@ -35,7 +35,9 @@
 #include <string_view>
 #include <vector>
 
-#include "model/storage.h"
+#include "model/exemplar.h"
+#include "model/metric_metadata.h"
+#include "model/queryable.h"
 #include "model/time.h"
 
 namespace varve {

@@ -28,7 +28,7 @@
 
 #include "model/labels.h"
 #include "model/matcher.h"
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "tsdb/column.h"
 #include "tsdb/damage.h"
 #include "tsdb/format.h"

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "model/labels.h"
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "tsdb/generation.h"
 #include "tsdb/postings.h"
 #include "tsdb/store.h"

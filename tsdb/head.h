@@ -26,10 +26,12 @@
 #include <utility>
 #include <vector>
 
+#include "model/appendable.h"
 #include "model/labels.h"
 #include "model/memory_budget.h"
 #include "model/mutex.h"
-#include "model/storage.h"
+#include "model/queryable.h"
+#include "model/storage_admin.h"
 #include "tsdb/format.h"
 #include "tsdb/head_row.h"
 #include "tsdb/head_view.h"

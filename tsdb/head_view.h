@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "model/time.h"
 #include "tsdb/series_record.h"
 

@@ -33,7 +33,7 @@
 #include <vector>
 
 #include "model/histogram.h"
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "tsdb/bit_stream.h"
 #include "tsdb/coding.h"
 #include "tsdb/xor_chunk.h"

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "model/histogram.h"
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "model/time.h"
 
 namespace varve {

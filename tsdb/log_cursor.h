@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The log as others read it: model/storage.h's LogCursor.
+// The log as others read it: model/log_source.h's LogCursor.
 #pragma once
 
 #include <memory>
 
-#include "model/storage.h"
+#include "model/log_source.h"
 #include "tsdb/head.h"
 #include "tsdb/write_path.h"
 

@@ -27,7 +27,9 @@
 #include <string_view>
 #include <vector>
 
-#include "model/storage.h"
+#include "model/exemplar.h"
+#include "model/histogram.h"
+#include "model/metric_metadata.h"
 
 struct ZSTD_CCtx_s;
 struct ZSTD_DCtx_s;

@@ -6,7 +6,7 @@
 #include <absl/functional/function_ref.h>
 #include <absl/status/status.h>
 
-#include "model/storage.h"
+#include "model/queryable.h"
 
 namespace varve {
 

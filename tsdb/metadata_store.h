@@ -18,8 +18,9 @@
 #include <string_view>
 #include <vector>
 
+#include "model/appendable.h"
+#include "model/metric_metadata.h"
 #include "model/mutex.h"
-#include "model/storage.h"
 #include "model/string_map.h"
 #include "tsdb/store.h"
 

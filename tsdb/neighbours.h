@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "model/mutex.h"
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "tsdb/engine.h"
 #include "tsdb/read_set.h"
 

@@ -10,7 +10,7 @@
 #include <memory>
 #include <vector>
 
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "tsdb/engine.h"
 
 namespace varve {

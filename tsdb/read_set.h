@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "model/mutex.h"
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "tsdb/row_copies.h"
 #include "tsdb/write_path.h"
 

@@ -28,7 +28,8 @@
 #include "model/labels.h"
 #include "model/matcher.h"
 #include "model/mutex.h"
-#include "model/storage.h"
+#include "model/queryable.h"
+#include "model/storage_admin.h"
 #include "model/string_map.h"
 #include "tsdb/id_set.h"
 

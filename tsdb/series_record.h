@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "model/storage.h"
 #include "model/time.h"
 #include "tsdb/format.h"
 #include "tsdb/histogram_chunk.h"

@@ -12,8 +12,8 @@
 #include <memory>
 #include <vector>
 
+#include "model/appendable.h"
 #include "model/mutex.h"
-#include "model/storage.h"
 #include "tsdb/late_samples.h"
 #include "tsdb/series_record.h"
 

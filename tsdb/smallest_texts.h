@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/storage.h"
+#include "model/queryable.h"
 
 namespace varve {
 

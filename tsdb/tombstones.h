@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "model/mutex.h"
+#include "model/queryable.h"
 #include "model/status_macros.h"
-#include "model/storage.h"
 #include "model/time.h"
 #include "tsdb/merge_samples.h"
 #include "tsdb/store.h"

@@ -16,8 +16,8 @@
 #include <utility>
 
 #include "model/clock.h"
+#include "model/queryable.h"
 #include "model/status_macros.h"
-#include "model/storage.h"
 #include "model/string_map.h"
 #include "tsdb/column.h"
 #include "tsdb/db.h"

@@ -18,7 +18,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "tsdb/bit_stream.h"
 
 namespace varve {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The smallest storage that fulfils model/storage.h: a map under a mutex, for tests of the layers
-// above it.
+// The smallest storage that fulfils the seams of model/: a map under a mutex, for tests of the
+// layers above it.
 #pragma once
 
 #include <atomic>
@@ -10,8 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "model/appendable.h"
+#include "model/metric_metadata.h"
 #include "model/mutex.h"
-#include "model/storage.h"
+#include "model/queryable.h"
+#include "model/storage_admin.h"
 
 namespace varve {
 

@@ -7,7 +7,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include "model/storage.h"
+#include "model/appendable.h"
 
 namespace varve {
 namespace {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "model/labels.h"
-#include "model/storage.h"
+#include "model/queryable.h"
 #include "promql/ast.h"
 
 namespace varve::promql {

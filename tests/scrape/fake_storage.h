@@ -14,10 +14,13 @@
 #include <utility>
 #include <vector>
 
+#include "model/appendable.h"
+#include "model/exemplar.h"
+#include "model/metric_metadata.h"
 #include "model/mutex.h"
 #include "model/sample.h"
+#include "model/series_ref.h"
 #include "model/status_macros.h"
-#include "model/storage.h"
 
 namespace varve {
 

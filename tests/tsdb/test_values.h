@@ -14,7 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "model/storage.h"
+#include "model/appendable.h"
+#include "model/queryable.h"
 #include "tsdb/db.h"
 
 namespace varve {

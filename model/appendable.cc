@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Names and statuses of the storage seam.
-
-#include "model/storage.h"
+// What every storage does alike when written to.
+#include "model/appendable.h"
 
 #include <absl/strings/cord.h>
 
@@ -53,37 +52,6 @@ absl::StatusCode CodeOf(AppendError error) {
 
 }  // namespace
 
-ReadCost& ReadCost::operator+=(const ReadCost& other) {
-  chunks += other.chunks;
-  bytes += other.bytes;
-  cache_hits += other.cache_hits;
-  cache_misses += other.cache_misses;
-  return *this;
-}
-
-void SeriesSamples::Clear() {
-  times.clear();
-  values.clear();
-  start_times.clear();
-  histograms.clear();
-  histogram_start_times.clear();
-  cost = ReadCost();
-}
-
-void DurationCounts::Add(double seconds) {
-  sum += seconds;
-  size_t bound = 0;
-  while (bound < kBounds && seconds > static_cast<double>(uint64_t{1} << bound)) ++bound;
-  ++counts[bound];
-}
-
-std::vector<absl::Status> Appendable::CommitAll(absl::Span<Appender* const> appenders) {
-  std::vector<absl::Status> statuses;
-  statuses.reserve(appenders.size());
-  for (Appender* appender : appenders) statuses.push_back(appender->Commit());
-  return statuses;
-}
-
 size_t Appender::AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused) {
   for (size_t i = 0; i < samples.size(); ++i) {
     const KnownSample& sample = samples[i];
@@ -93,26 +61,11 @@ size_t Appender::AppendKnown(absl::Span<const KnownSample> samples, absl::Status
   return samples.size();
 }
 
-std::string_view MetricTypeText(MetricType type) {
-  switch (type) {
-    case MetricType::kUnknown:
-      return "unknown";
-    case MetricType::kCounter:
-      return "counter";
-    case MetricType::kGauge:
-      return "gauge";
-    case MetricType::kHistogram:
-      return "histogram";
-    case MetricType::kGaugeHistogram:
-      return "gaugehistogram";
-    case MetricType::kSummary:
-      return "summary";
-    case MetricType::kInfo:
-      return "info";
-    case MetricType::kStateset:
-      return "stateset";
-  }
-  INVARIANT(false);
+std::vector<absl::Status> Appendable::CommitAll(absl::Span<Appender* const> appenders) {
+  std::vector<absl::Status> statuses;
+  statuses.reserve(appenders.size());
+  for (Appender* appender : appenders) statuses.push_back(appender->Commit());
+  return statuses;
 }
 
 absl::Status AppendErrorStatus(AppendError error, std::string_view detail) {
