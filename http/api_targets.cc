@@ -2,9 +2,11 @@
 //
 // /targets, /targets/scrape, /targets/metadata, /metadata, /scrape_pools, /discoveries and
 // /alertmanagers.
+#include <absl/strings/str_split.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <tuple>
@@ -79,21 +81,23 @@ std::string LowerCase(std::string_view text) {
   return lower;
 }
 
-// Whether `wanted`, in lower case, is in a label, the URL or the last error.
-bool Mentions(const ActiveTarget& target, const std::string& wanted) {
-  const auto has = [&](std::string_view text) {
-    return LowerCase(text).find(wanted) != std::string::npos;
-  };
-  if (has(target.scrape_url) || has(target.last_error)) return true;
+// Whether every one of `words`, in lower case, is in the pool, the URL, a label (as `name="value"`)
+// or the last error.
+bool Mentions(const ActiveTarget& target, const std::vector<std::string>& words) {
+  if (words.empty()) return true;
+  std::string text =
+      fmt::format("{}\n{}\n{}", target.scrape_pool, target.scrape_url, target.last_error);
   for (const LabelView& label : target.labels) {
-    if (has(label.name) || has(label.value)) return true;
+    fmt::format_to(std::back_inserter(text), "\n{}=\"{}\"", label.name, label.value);
   }
-  return false;
+  text = LowerCase(text);
+  return std::all_of(words.begin(), words.end(),
+                     [&](const std::string& word) { return text.find(word) != std::string::npos; });
 }
 
 // A page of the active targets: failing ones first, only those asked for.
 struct TargetPage {
-  std::string search;
+  std::vector<std::string> words;  // In lower case.
   std::string health;
   int64_t offset = 0;
   int64_t limit = -1;  // All.
@@ -103,7 +107,8 @@ struct TargetPage {
 
 std::optional<TargetPage> ReadTargetPage(const HttpRequest& request, HttpResponse& response) {
   TargetPage page;
-  page.search = LowerCase(request.params.Get("search"));
+  page.words = absl::StrSplit(LowerCase(request.params.Get("search")), absl::ByAnyChar(" \t\n"),
+                              absl::SkipEmpty());
   page.health = LowerCase(request.params.Get("health"));
   page.details = request.params.Get("details") == "true";
   const std::string_view offset = request.params.Get("offset");
@@ -123,26 +128,71 @@ std::optional<TargetPage> ReadTargetPage(const HttpRequest& request, HttpRespons
     AnswerInvalidParameter("health", "must be up, down or unknown", response);
     return std::nullopt;
   }
-  page.asked = !page.search.empty() || !page.health.empty() || !offset.empty() || !limit.empty();
+  page.asked = !page.words.empty() || !page.health.empty() || !offset.empty() || !limit.empty();
   return page;
 }
 
-// Leaves the page in `targets`, and returns how many targets all pages have.
-size_t CutPage(const TargetPage& page, std::vector<ActiveTarget>& targets) {
+// How many targets there are of each health.
+struct HealthCounts {
+  uint64_t up = 0;
+  uint64_t down = 0;
+  uint64_t unknown = 0;
+
+  void Add(TargetHealth health) {
+    ++(health == TargetHealth::kUp ? up : health == TargetHealth::kDown ? down : unknown);
+  }
+};
+
+struct PageCounts {
+  uint64_t total = 0;                         // On all pages.
+  HealthCounts searched;                      // Of what the search finds, whatever health is asked.
+  std::map<std::string, HealthCounts> pools;  // Of all targets.
+};
+
+// Leaves the page in `targets`.
+PageCounts CutPage(const TargetPage& page, std::vector<ActiveTarget>& targets) {
+  PageCounts counts;
   std::erase_if(targets, [&](const ActiveTarget& target) {
-    if (!page.health.empty() && TargetHealthText(target.health) != page.health) return true;
-    return !page.search.empty() && !Mentions(target, page.search);
+    counts.pools[target.scrape_pool].Add(target.health);
+    if (!Mentions(target, page.words)) return true;
+    counts.searched.Add(target.health);
+    return !page.health.empty() && TargetHealthText(target.health) != page.health;
   });
-  std::stable_partition(targets.begin(), targets.end(), [](const ActiveTarget& target) {
-    return target.health == TargetHealth::kDown;
-  });
-  const size_t total = targets.size();
-  const size_t first = std::min(total, static_cast<size_t>(page.offset));
+  const auto rank = [](const ActiveTarget& target) {
+    return target.health == TargetHealth::kDown      ? 0
+           : target.health == TargetHealth::kUnknown ? 1
+                                                     : 2;
+  };
+  std::stable_sort(targets.begin(), targets.end(),
+                   [&](const ActiveTarget& a, const ActiveTarget& b) { return rank(a) < rank(b); });
+  counts.total = targets.size();
+  const size_t first = std::min(targets.size(), static_cast<size_t>(page.offset));
   targets.erase(targets.begin(), targets.begin() + static_cast<ptrdiff_t>(first));
   if (page.limit >= 0 && targets.size() > static_cast<size_t>(page.limit)) {
     targets.resize(static_cast<size_t>(page.limit));
   }
-  return total;
+  return counts;
+}
+
+void WriteHealthCounts(JsonWriter& json, const HealthCounts& counts) {
+  json.BeginObject();
+  json.Member("up", counts.up);
+  json.Member("down", counts.down);
+  json.Member("unknown", counts.unknown);
+  json.EndObject();
+}
+
+void WritePageCounts(JsonWriter& json, const PageCounts& counts) {
+  json.Member("activeTargetsTotal", counts.total);
+  json.Key("healthCounts");
+  WriteHealthCounts(json, counts.searched);
+  json.Key("poolCounts");
+  json.BeginObject();
+  for (const auto& [pool, health] : counts.pools) {
+    json.TextKey(pool);
+    WriteHealthCounts(json, health);
+  }
+  json.EndObject();
 }
 
 void WriteActive(JsonWriter& json, const ActiveTarget& target, bool details) {
@@ -180,7 +230,8 @@ void Targets(const ApiContext& context, const HttpRequest& request, HttpResponse
   if (context.backends.scrape != nullptr) {
     snapshot = context.backends.scrape->Targets(request.params.Get("scrapePool"));
   }
-  const size_t total = page->asked ? CutPage(*page, snapshot.active) : 0;
+  PageCounts counts;
+  if (page->asked) counts = CutPage(*page, snapshot.active);
   AnswerData(response, [&](JsonWriter& json) {
     json.BeginObject();
     json.Key("activeTargets");
@@ -189,7 +240,7 @@ void Targets(const ApiContext& context, const HttpRequest& request, HttpResponse
       for (const ActiveTarget& target : snapshot.active) WriteActive(json, target, page->details);
     }
     json.EndArray();
-    if (page->asked) json.Member("activeTargetsTotal", uint64_t{total});
+    if (page->asked) WritePageCounts(json, counts);
     json.Key("droppedTargets");
     json.BeginArray();
     if (show_dropped) {
@@ -203,7 +254,7 @@ void Targets(const ApiContext& context, const HttpRequest& request, HttpResponse
     }
     json.EndArray();
     json.Key("droppedTargetCounts");
-    if (show_dropped) {
+    if (show_dropped || page->asked) {
       json.BeginObject();
       for (const auto& [pool, count] : snapshot.dropped_counts) {
         json.TextKey(pool);
