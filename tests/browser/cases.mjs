@@ -4,7 +4,11 @@
 import assert from 'node:assert/strict';
 
 const query = (fields) => `query?${new URLSearchParams(fields)}`;
-const GRAPH = { 'g0.expr': 'scrape_duration_seconds', 'g0.tab': 'graph', 'g0.range_input': '1m' };
+const GRAPH = {
+  'g0.expr': 'scrape_duration_seconds',
+  'g0.tab': 'graph',
+  'g0.range_input': '1m',
+};
 
 const editor = (page) => page.locator('.cm-content').first();
 const table = (page) => page.getByRole('tabpanel', { name: 'Table' });
@@ -12,11 +16,19 @@ const table = (page) => page.getByRole('tabpanel', { name: 'Table' });
 // `ready` is there once the page has its data.
 const PAGES = [
   { name: 'query, empty', path: 'query', ready: 'text=To begin with' },
-  { name: 'query, table', path: query({ 'g0.expr': 'up' }), ready: 'td:has-text("up{")' },
+  {
+    name: 'query, table',
+    path: query({ 'g0.expr': 'up' }),
+    ready: 'td:has-text("up{")',
+  },
   { name: 'query, graph', path: query(GRAPH), ready: '.uplot canvas' },
   { name: 'targets', path: 'targets', ready: 'td:has-text("/metrics")' },
   { name: 'rules', path: 'rules', ready: 'td a code' },
-  { name: 'alerts', path: 'alerts', ready: 'td a code, p:has-text("No alerts")' },
+  {
+    name: 'alerts',
+    path: 'alerts',
+    ready: 'td a code, p:has-text("No alerts")',
+  },
   { name: 'status', path: 'status', ready: 'pre:has-text("scrape_configs")' },
 ];
 
@@ -47,6 +59,77 @@ function pageCase({ name, path, ready }, theme) {
     },
   };
 }
+
+function madeUpTarget(i) {
+  const down = i % 50 === 0;
+  const url = `http://10.0.0.${i}:9100/metrics`;
+  return {
+    discoveredLabels: {
+      __address__: `10.0.0.${i}:9100`,
+      __meta_kubernetes_pod_name: `p-${i}`,
+    },
+    labels: {
+      instance: `10.0.0.${i}:9100`,
+      job: `job-${i % 3}`,
+      pod: `p-${i}`,
+    },
+    scrapePool: `pool-${i % 3}`,
+    scrapeUrl: url,
+    globalUrl: url,
+    lastError: down ? 'connection refused' : '',
+    lastScrape: new Date().toISOString(),
+    lastScrapeDuration: 0.01,
+    health: down ? 'down' : 'up',
+    scrapeInterval: '15s',
+    scrapeTimeout: '10s',
+    history: {
+      scrapes: 10,
+      failedScrapes: down ? 1 : 0,
+      failures: [],
+      droppedSamples: { outOfOrder: 0, outOfBounds: 0, duplicateTimestamp: 0, failedScrapes: 0 },
+      lastScrape: {
+        bodyBytes: 0,
+        samples: 0,
+        samplesAfterRelabelling: 0,
+        seriesAdded: 0,
+      },
+      limits: { bodySize: null, samples: null, labels: null },
+    },
+  };
+}
+
+// What the server answers to `url` if it has `targets`, failing ones first.
+function targetsPage(targets, url) {
+  const params = new URL(url).searchParams;
+  const found = targets.filter(({ labels }) => labels.pod.includes(params.get('search')));
+  const count = (all) => ({
+    up: all.filter(({ health }) => health === 'up').length,
+    down: all.filter(({ health }) => health === 'down').length,
+    unknown: 0,
+  });
+  const asked = found
+    .filter(({ health }) => ['', health].includes(params.get('health')))
+    .sort((a, b) => a.health.localeCompare(b.health));
+  const offset = Number(params.get('offset'));
+  return {
+    activeTargets: asked.slice(offset, offset + Number(params.get('limit'))),
+    activeTargetsTotal: asked.length,
+    healthCounts: count(found),
+    poolCounts: {},
+    droppedTargetCounts: {},
+  };
+}
+
+// Opens the history of the target of `job`, and returns it.
+async function openHistory(page, job) {
+  const card = page.getByRole('region', { name: job, exact: true });
+  await card.getByRole('button', { expanded: false }).click();
+  const history = card.locator('td[colspan]');
+  await history.getByRole('heading', { name: 'Failures' }).waitFor();
+  return history;
+}
+
+const rowOf = (history, what) => history.locator('tr').filter({ hasText: what });
 
 // Pixels of the chart that carry colour: the axes and the grid are nearly grey.
 function colouredPixels(page) {
@@ -315,7 +398,10 @@ const behaviour = [
       await second.getByRole('tab', { name: 'Graph' }).click();
       await page.waitForURL(/g1\.tab=graph/);
       const params = new URL(page.url()).searchParams;
-      for (const [name, value] of Object.entries({ ...shared, 'g1.tab': 'graph' })) {
+      for (const [name, value] of Object.entries({
+        ...shared,
+        'g1.tab': 'graph',
+      })) {
         assert.equal(params.get(name), value, name);
       }
     },
@@ -438,10 +524,18 @@ const behaviour = [
     name: 'a huge result is capped and stays responsive',
     async run({ page, open }) {
       const result = Array.from({ length: 50_000 }, (_, i) => ({
-        metric: { __name__: 'huge', instance: `host-${i}`, job: 'many', zone: 'eu-west-1' },
+        metric: {
+          __name__: 'huge',
+          instance: `host-${i}`,
+          job: 'many',
+          zone: 'eu-west-1',
+        },
         value: [1, String(i)],
       }));
-      const body = JSON.stringify({ status: 'success', data: { resultType: 'vector', result } });
+      const body = JSON.stringify({
+        status: 'success',
+        data: { resultType: 'vector', result },
+      });
       await page.route('**/api/v1/query', (route) =>
         route.fulfill({ contentType: 'application/json', body }),
       );
@@ -477,7 +571,10 @@ const behaviour = [
     async run({ page, open }) {
       const body = JSON.stringify({
         status: 'success',
-        data: { resultType: 'vector', result: [{ metric: { a: 'b' }, value: [1, '1'] }] },
+        data: {
+          resultType: 'vector',
+          result: [{ metric: { a: 'b' }, value: [1, '1'] }],
+        },
         warnings: ['PromQL warning: something is off'],
         infos: ['PromQL info: metric might not be a counter'],
       });
@@ -493,13 +590,23 @@ const behaviour = [
   {
     name: 'native histograms are shown as text',
     async run({ page, open }) {
-      const histogram = { count: '3', sum: '4.5', buckets: [[0, '1', '2', '3']] };
+      const histogram = {
+        count: '3',
+        sum: '4.5',
+        buckets: [[0, '1', '2', '3']],
+      };
       await page.route('**/api/v1/query*', (route) => {
         const range = route.request().url().endsWith('query_range');
         const metric = { __name__: 'latency' };
         const data = range
-          ? { resultType: 'matrix', result: [{ metric, histograms: [[1, histogram]] }] }
-          : { resultType: 'vector', result: [{ metric, histogram: [1, histogram] }] };
+          ? {
+              resultType: 'matrix',
+              result: [{ metric, histograms: [[1, histogram]] }],
+            }
+          : {
+              resultType: 'vector',
+              result: [{ metric, histogram: [1, histogram] }],
+            };
         return route.fulfill({
           contentType: 'application/json',
           body: JSON.stringify({ status: 'success', data }),
@@ -529,7 +636,12 @@ const behaviour = [
           contentType: 'application/json',
           body: JSON.stringify({
             status: 'success',
-            data: { discoveries: [{ ...discovery, stale }, { ...discovery, stale: false }] },
+            data: {
+              discoveries: [
+                { ...discovery, stale },
+                { ...discovery, stale: false },
+              ],
+            },
           }),
         });
       await page.route('**/api/v1/discoveries', answer(true));
@@ -542,6 +654,69 @@ const behaviour = [
       await page.route('**/api/v1/discoveries', answer(false));
       await page.getByRole('button', { name: 'Refresh' }).click();
       await until('no notice', async () => (await notice.count()) === 0);
+    },
+  },
+  {
+    name: "a target's failures, dropped samples and limits are shown",
+    async run({ page, problems, axeScript, open, screenshot }) {
+      await open('targets');
+      const limited = await openHistory(page, 'limited');
+      const failures = rowOf(limited, 'sample limit exceeded');
+      const day = '\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d';
+      assert.match(await failures.innerText(), new RegExp(`^${day}\\s+${day}\\s+\\d+\\s`));
+      await limited.getByText(/^(\d+) of \1 scrapes failed$/).waitFor();
+      assert.match(await rowOf(limited, 'their scrape failed').innerText(), /^[\d,]+\s/);
+      assert.match(await rowOf(limited, 'Samples after').innerText(), /[\d,]+\s+10\s+over$/);
+      assert.match(await rowOf(limited, 'Labels of a sample').innerText(), /\s30\s*$/);
+
+      const closed = await openHistory(page, 'closed');
+      await rowOf(closed, 'connection refused').waitFor();
+      await closed.getByText('No sample was dropped.').waitFor();
+
+      const node = await openHistory(page, 'node');
+      await node.getByText('No scrape has failed since the target was found.').waitFor();
+      await rowOf(node, 'metric relabelling drops them').waitFor();
+      assert.match(await rowOf(node, 'Samples after').innerText(), /[\d,]+\s+none\s*$/);
+      assert.match(await rowOf(node, 'Body').innerText(), /KiB\s+none\s*$/);
+      await screenshot('targets-history');
+      assert.deepEqual(await seriousFindings(page, axeScript), [], 'axe-core');
+
+      // It stays open while the page is loaded anew.
+      await page.getByRole('button', { name: 'Refresh' }).click();
+      await page.locator('[aria-busy="true"]').waitFor({ state: 'detached' });
+      assert.ok(await node.isVisible());
+      assert.deepEqual(problems, []);
+    },
+  },
+  {
+    name: 'a target is scraped on demand',
+    async run({ page, problems, axeScript, open, screenshot }) {
+      await open('targets');
+      const node = await openHistory(page, 'node');
+      await node.getByRole('button', { name: 'Scrape now' }).click();
+      const samples = node.getByRole('region', { name: 'Scraped samples' });
+      await samples.waitFor();
+      await node
+        .getByText(/^[\d,]+ samples, [\d,]+ after relabelling, [\d.]+ KiB, in .*text/)
+        .waitFor();
+      await node.getByLabel('Filter samples').fill('node_load1{ node');
+      await until('one sample', async () => (await samples.locator('tr').count()) === 1);
+      assert.match(
+        await samples.innerText(),
+        /^node_load1\{env="test", instance="127\.0\.0\.1:\d+", job="node"\}\s+[\d.]+$/,
+      );
+      await node.getByRole('button', { name: 'Scrape again' }).click();
+      await samples.waitFor();
+      await screenshot('targets-scrape-now');
+
+      const limited = await openHistory(page, 'limited');
+      await limited.getByRole('button', { name: 'Scrape now' }).click();
+      await limited.getByRole('alert').filter({ hasText: 'sample limit exceeded' }).waitFor();
+      const closed = await openHistory(page, 'closed');
+      await closed.getByRole('button', { name: 'Scrape now' }).click();
+      await closed.getByRole('alert').filter({ hasText: 'connection refused' }).waitFor();
+      assert.deepEqual(await seriousFindings(page, axeScript), [], 'axe-core');
+      assert.deepEqual(problems, []);
     },
   },
   {
@@ -588,19 +763,7 @@ const behaviour = [
   {
     name: 'thousands of targets and rules stay responsive',
     async run({ page, open }) {
-      const activeTargets = Array.from({ length: 6000 }, (_, i) => ({
-        discoveredLabels: { __address__: `10.0.0.${i}:9100`, __meta_kubernetes_pod_name: `p-${i}` },
-        labels: { instance: `10.0.0.${i}:9100`, job: `job-${i % 3}`, pod: `p-${i}` },
-        scrapePool: `pool-${i % 3}`,
-        scrapeUrl: `http://10.0.0.${i}:9100/metrics`,
-        globalUrl: `http://10.0.0.${i}:9100/metrics`,
-        lastError: i % 50 === 0 ? 'connection refused' : '',
-        lastScrape: new Date().toISOString(),
-        lastScrapeDuration: 0.01,
-        health: i % 50 === 0 ? 'down' : 'up',
-        scrapeInterval: '15s',
-        scrapeTimeout: '10s',
-      }));
+      const targets = Array.from({ length: 6000 }, (_, i) => madeUpTarget(i));
       const rules = Array.from({ length: 3000 }, (_, i) => ({
         type: 'recording',
         name: `rule:${i}`,
@@ -609,20 +772,43 @@ const behaviour = [
         evaluationTime: 0.001,
         lastEvaluation: new Date().toISOString(),
       }));
-      const group = { name: 'g', file: 'f', rules, interval: 15, evaluationTime: 1 };
+      const group = {
+        name: 'g',
+        file: 'f',
+        rules,
+        interval: 15,
+        evaluationTime: 1,
+      };
       const answer = (data) => (route) =>
         route.fulfill({
           contentType: 'application/json',
           body: JSON.stringify({ status: 'success', data }),
         });
-      await page.route('**/api/v1/targets*', answer({ activeTargets, droppedTargets: [] }));
+      await page.route('**/api/v1/targets*', (route) =>
+        answer(targetsPage(targets, route.request().url()))(route),
+      );
       await page.route('**/api/v1/rules*', answer({ groups: [{ ...group, lastEvaluation: '' }] }));
       await open('targets');
       await page.getByText('All 6,000').waitFor();
-      assert.equal(await page.locator('tbody tr').first().getByText('DOWN').count(), 1);
+      const rows = page.locator('tbody tr');
+      assert.equal(await rows.count(), 100);
+      assert.equal(await rows.first().getByText('DOWN').count(), 1);
+      const pager = page.getByRole('navigation', { name: 'Parts of the list' }).first();
+      await pager.getByText('1–100 of 6,000').waitFor();
+      assert.ok(await pager.getByRole('button', { name: 'Previous' }).isDisabled());
+      await pager.getByRole('button', { name: 'Next' }).click();
+      await pager.getByText('101–200 of 6,000').waitFor();
+      await page.waitForURL(/from=100/);
+      await page.getByText(/^Down \d+$/).click();
+      await pager.getByText('1–100 of 120').waitFor();
+      await pager.getByRole('button', { name: 'Next' }).click();
+      await pager.getByText('101–120 of 120').waitFor();
+      assert.ok(await pager.getByRole('button', { name: 'Next' }).isDisabled());
+      await until('the last page', async () => (await rows.count()) === 20);
+      await page.getByText(/^All /).click();
       await pressSlash(page, /Filter targets/);
       await page.keyboard.type('p-5998');
-      await until('one target left', async () => (await page.locator('tbody tr').count()) === 1);
+      await until('one target left', async () => (await rows.count()) === 1);
       await open('rules');
       await page.locator('tbody tr').first().waitFor();
       await pressSlash(page, /Filter rules/);

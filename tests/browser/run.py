@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the browser tests against the real binary: itself, a node exporter and a closed port as
-targets, a recording and an alerting rule.
+"""Runs the browser tests against the real binary: itself, a node exporter, once with a
+sample limit that it exceeds, and a closed port as targets, a recording and an alerting rule.
 
     python3 tests/browser/run.py [--screenshots DIR] [--only TEXT]
 
@@ -49,11 +49,16 @@ scrape_configs:
   static_configs: [{{targets: ['127.0.0.1:{own_port}']}}]
 - job_name: node
   static_configs: [{{targets: ['{exporter}'], labels: {{env: test}}}}]
+  metric_relabel_configs: [{{source_labels: [__name__], regex: 'node_disk_.*', action: drop}}]
+- job_name: limited
+  sample_limit: 10
+  label_limit: 30
+  static_configs: [{{targets: ['{exporter}']}}]
 - job_name: closed
   static_configs: [{{targets: ['127.0.0.1:{harness.free_port()}']}}]
 """
     varve = harness.Varve(config=config, port=own_port).start()
-    harness.wait_until(lambda: len(varve.query("count_over_time(up[1m]) >= 8")) == 3, 60,
+    harness.wait_until(lambda: len(varve.query("count_over_time(up[1m]) >= 8")) == 4, 60,
                        "eight scrapes of each target")
     harness.wait_until(lambda: varve.query("instance:node_cpu:rate1m"), 30, "a rule's result")
     return varve

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
-import { formatHistogram, formatSeries, formatShort, matchesSearch } from '../src/lib/format';
+import {
+  formatBytes,
+  formatHistogram,
+  formatSeries,
+  formatShort,
+  matchesSearch,
+} from '../src/lib/format';
 import { webAddress } from '../src/lib/targets';
 
 describe('formatShort', () => {
@@ -14,6 +20,17 @@ describe('formatShort', () => {
     [3e18, '3.00e+18'],
     [1.23456, '1.235'],
   ])('writes %d', (value, text) => expect(formatShort(value)).toBe(text));
+});
+
+describe('formatBytes', () => {
+  it.each([
+    [0, '0 B'],
+    [1023, '1023 B'],
+    [1024, '1 KiB'],
+    [1536, '1.5 KiB'],
+    [256 * 1024 * 1024, '256 MiB'],
+    [5000 * 1024 ** 3, '5000 GiB'],
+  ])('writes %d', (bytes, text) => expect(formatBytes(bytes)).toBe(text));
 });
 
 describe('formatSeries', () => {

@@ -6,6 +6,7 @@ import type {
   QueryData,
   Rules,
   RuntimeInfo,
+  ScrapePreview,
   StringMap,
   Targets,
   TsdbStatus,
@@ -82,6 +83,14 @@ export interface RangeParams {
   step: number;
 }
 
+// Which targets to show: `health` may be empty, `search` is any words of them.
+export interface TargetsParams {
+  health: string;
+  search: string;
+  offset: number;
+  limit: number;
+}
+
 // Times are in seconds.
 export const api = {
   query: (query: string, time: number, signal: AbortSignal) =>
@@ -92,7 +101,13 @@ export const api = {
       { query, start: String(start), end: String(end), step: String(step), stats: 'true' },
       signal,
     ),
-  targets: (signal: AbortSignal) => get<Targets>('targets?state=active', signal),
+  targets: ({ health, search, offset, limit }: TargetsParams, signal: AbortSignal) => {
+    const page = { health, search, offset: String(offset), limit: String(limit) };
+    const params = new URLSearchParams({ state: 'active', details: 'true', ...page });
+    return get<Targets>(`targets?${params.toString()}`, signal);
+  },
+  scrapeNow: (scrapePool: string, scrapeUrl: string, limit: number, signal: AbortSignal) =>
+    post<ScrapePreview>('targets/scrape', { scrapePool, scrapeUrl, limit: String(limit) }, signal),
   discoveries: (signal: AbortSignal) => get<Discoveries>('discoveries', signal),
   rules: (signal: AbortSignal) => get<Rules>('rules', signal),
   buildInfo: (signal: AbortSignal) => get<StringMap>('status/buildinfo', signal),

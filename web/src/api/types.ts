@@ -53,6 +53,53 @@ export interface Target {
   health: TargetHealth;
   scrapeInterval: string;
   scrapeTimeout: string;
+  history: ScrapeHistory;
+}
+
+// Scrapes in a row that failed with the same error.
+export interface ScrapeFailures {
+  first: string;
+  last: string;
+  count: number;
+  error: string;
+}
+
+export type DropReason =
+  'relabelling' | 'outOfOrder' | 'duplicateTimestamp' | 'outOfBounds' | 'failedScrapes';
+
+// How a target's scrapes went since it was found. A limit that is null is none.
+export interface ScrapeHistory {
+  scrapes: number;
+  failedScrapes: number;
+  failures: ScrapeFailures[];
+  droppedSamples: Record<DropReason, number>;
+  // bodyBytes is -1 if the body was larger than its limit.
+  lastScrape: {
+    bodyBytes: number;
+    samples: number;
+    samplesAfterRelabelling: number;
+    seriesAdded: number;
+  };
+  limits: {
+    bodySize: number | null;
+    samples: number | null;
+    labels: number | null;
+    labelNameLength: number | null;
+    labelValueLength: number | null;
+  };
+}
+
+// What a scrape would store now; `error` is empty if it would succeed.
+export interface ScrapePreview {
+  error: string;
+  duration: number;
+  bodyBytes: number;
+  contentType: string;
+  samplesScraped: number;
+  samplesAfterRelabelling: number;
+  duplicateSamples: number;
+  truncated: boolean;
+  samples: VectorItem[];
 }
 
 // Where targets come from; a stale one fails, and its targets are those it found before.
@@ -70,10 +117,15 @@ export interface Discoveries {
   discoveries: DiscoveryState[];
 }
 
+export type HealthCounts = Record<TargetHealth, number>;
+
+// A page of targets: healthCounts are of those the search finds, poolCounts of all.
 export interface Targets {
   activeTargets: Target[];
-  droppedTargets: unknown[];
-  droppedTargetCounts?: Record<string, number>;
+  activeTargetsTotal: number;
+  healthCounts: HealthCounts;
+  poolCounts: Record<string, HealthCounts>;
+  droppedTargetCounts: Record<string, number>;
 }
 
 export type RuleHealth = 'ok' | 'err' | 'unknown';

@@ -4,9 +4,12 @@
 import { useEffect, useRef } from 'react';
 
 function isTyping(target: EventTarget | null): boolean {
+  if (target instanceof HTMLInputElement) {
+    return !/^(radio|checkbox|button)$/.test(target.type);
+  }
   return (
     target instanceof HTMLElement &&
-    (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
+    (target.isContentEditable || /^(TEXTAREA|SELECT)$/.test(target.tagName))
   );
 }
 

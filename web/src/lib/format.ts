@@ -27,6 +27,19 @@ export function formatShort(value: number): string {
   return `${Number((value / unit).toPrecision(4))}${suffix}`;
 }
 
+const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB'] as const;
+
+// 1536 is "1.5 KiB".
+export function formatBytes(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit + 1 < BYTE_UNITS.length) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${Number(value.toPrecision(value < 1000 ? 3 : 4))} ${BYTE_UNITS[unit]}`;
+}
+
 const BARE_LABEL = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 const BARE_METRIC = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 

@@ -1,51 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One scrape pool's targets.
+// One scrape pool's targets, as far as they are on this page.
+import { useState } from 'react';
 import { Card } from '../../components/Card';
 import { LabelTags } from '../../components/LabelSet';
 import { Pill, type Tone } from '../../components/Pill';
-import { useGradual } from '../../components/useGradual';
 import type { Target, TargetHealth } from '../../api/types';
 import { formatAgo, formatElapsed } from '../../lib/time';
-import { webAddress, type Pool } from '../../lib/targets';
+import { summarise, targetKey, webAddress, type Pool } from '../../lib/targets';
+import { TargetHistory } from './TargetHistory';
 import classes from '../pages.module.css';
 
 const TONES: Record<TargetHealth, Tone> = { up: 'ok', down: 'bad', unknown: 'none' };
+const COLUMNS = 6;
 
 function TargetRow({ target, now }: { target: Target; now: number }) {
   const { scrapeUrl, globalUrl, health, labels, discoveredLabels, lastError } = target;
+  const [open, setOpen] = useState(false);
   const scraped = Date.parse(target.lastScrape) > 0;
   return (
-    <tr>
-      <td>
-        <a
-          className={classes.url}
-          href={webAddress(globalUrl)}
-          target="_blank"
-          rel="noopener noreferrer"
-        >
-          {scrapeUrl}
-        </a>
-        {lastError !== '' && <div className={classes.error}>{lastError}</div>}
-      </td>
-      <td className={classes.narrow}>
-        <Pill tone={TONES[health]}>{health.toUpperCase()}</Pill>
-      </td>
-      <td>
-        <LabelTags labels={labels} />
-        <details className={classes.details}>
-          <summary>Discovered labels</summary>
-          <div className={classes.detailsBody}>
-            <LabelTags labels={discoveredLabels} />
+    <>
+      <tr>
+        <td>
+          <a
+            className={classes.url}
+            href={webAddress(globalUrl)}
+            target="_blank"
+            rel="noopener noreferrer"
+          >
+            {scrapeUrl}
+          </a>
+          {lastError !== '' && <div className={classes.error}>{lastError}</div>}
+          <div>
+            <button
+              type="button"
+              className={classes.toggle}
+              aria-expanded={open}
+              onClick={() => setOpen(!open)}
+            >
+              {summarise(target.history)}
+            </button>
           </div>
-        </details>
-      </td>
-      <td className={classes.number}>{formatAgo(target.lastScrape, now)}</td>
-      <td className={classes.number}>
-        {scraped ? formatElapsed(target.lastScrapeDuration * 1000) : '–'}
-      </td>
-      <td className={classes.number}>{target.scrapeInterval}</td>
-    </tr>
+        </td>
+        <td className={classes.narrow}>
+          <Pill tone={TONES[health]}>{health.toUpperCase()}</Pill>
+        </td>
+        <td>
+          <LabelTags labels={labels} />
+          <details className={classes.details}>
+            <summary>Discovered labels</summary>
+            <div className={classes.detailsBody}>
+              <LabelTags labels={discoveredLabels} />
+            </div>
+          </details>
+        </td>
+        <td className={classes.number}>{formatAgo(target.lastScrape, now)}</td>
+        <td className={classes.number}>
+          {scraped ? formatElapsed(target.lastScrapeDuration * 1000) : '–'}
+        </td>
+        <td className={classes.number}>{target.scrapeInterval}</td>
+      </tr>
+      {open && (
+        <tr className={classes.historyRow}>
+          <td colSpan={COLUMNS}>
+            <TargetHistory target={target} />
+          </td>
+        </tr>
+      )}
+    </>
   );
 }
 
@@ -56,7 +78,6 @@ interface TargetPoolProps {
 }
 
 export function TargetPool({ pool, dropped, now }: TargetPoolProps) {
-  const { shown, end } = useGradual(pool.targets.length, pool.targets);
   return (
     <Card
       title={pool.name}
@@ -88,12 +109,11 @@ export function TargetPool({ pool, dropped, now }: TargetPoolProps) {
             </tr>
           </thead>
           <tbody>
-            {pool.targets.slice(0, shown).map((target, i) => (
-              <TargetRow key={`${target.scrapeUrl} ${i}`} target={target} now={now} />
+            {pool.targets.map((target) => (
+              <TargetRow key={targetKey(target)} target={target} now={now} />
             ))}
           </tbody>
         </table>
-        <div ref={end} />
       </div>
     </Card>
   );
