@@ -91,12 +91,14 @@ class Informer : public Reflector::Sink {
     for (const auto& [key, object] : store_) {
       if (!fresh.contains(key)) events.push_back({InformerEvent::Type::kDelete, object});
     }
-    for (const auto& [key, object] : fresh) {
+    for (auto& [key, object] : fresh) {
       const auto known = store_.find(key);
       if (known == store_.end()) {
         events.push_back({InformerEvent::Type::kAdd, object});
       } else if (*known->second != *object) {
         events.push_back({InformerEvent::Type::kUpdate, object});
+      } else {
+        object = known->second;  // Subscribers hold that one: two would be kept of each.
       }
     }
     store_ = std::move(fresh);

@@ -78,6 +78,12 @@ class EventLoop {
   // on the loop's thread, or never was.
   bool Cancel(TimerId timer) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Those still to run.
+  size_t timers() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    MutexLock lock(mutex_);
+    return timers_.size();
+  }
+
   bool OnLoopThread() const { return thread_id_.load() == std::this_thread::get_id(); }
   Clock& clock() { return clock_; }
 
@@ -121,7 +127,7 @@ class EventLoop {
 
   Mutex stop_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);  // Held while joining the thread.
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t next_timer_ ABSL_GUARDED_BY(mutex_) = 1;
   std::vector<Callback> posted_ ABSL_GUARDED_BY(mutex_);

@@ -7,7 +7,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <iterator>
+#include <memory>
 #include <random>
+#include <vector>
 
 #include "tests/kube/objects_json.h"
 #include "tests/kube/scripted_informer.h"
@@ -221,6 +225,76 @@ TEST_CASE_FIXTURE(InformerFixture,
   CHECK(server->watches() == 1);
   CHECK(server->streams() == 2);
   CHECK(server->lists() == 0);
+}
+
+// How many descriptors this process has open.
+size_t OpenDescriptors() {
+  const std::filesystem::directory_iterator descriptors("/proc/self/fd");
+  return static_cast<size_t>(std::distance(begin(descriptors), end(descriptors)));
+}
+
+// Goal: however often the server goes and comes back, there is one watch, one connection, and of
+// objects those it has. Method: rounds in which one object is replaced by another, counted before
+// and after.
+TEST_CASE_FIXTURE(InformerFixture,
+                  "informer: rounds of a server that is away leave nothing behind") {
+  server->OnStream(Stream(Added("stays", "5") + Added("pod-0", "6") + ListEndJson("10")));
+  Recorder recorder;
+  Mutex mutex;
+  std::vector<std::weak_ptr<const KubeObject>> objects;
+  const auto subscription =
+      informers->Subscribe(kAllPods, [&, record = recorder.Callback()](const InformerEvent& event) {
+        record(event);
+        MutexLock lock(mutex);
+        if (event.object != nullptr) objects.push_back(event.object);
+      });
+  const auto alive = [&] {
+    MutexLock lock(mutex);
+    return std::count_if(objects.begin(), objects.end(),
+                         [](const auto& object) { return !object.expired(); });
+  };
+  REQUIRE(Eventually([&] { return recorder.Log().size() == 3; }));
+  REQUIRE(alive() == 2);
+  const size_t descriptors = OpenDescriptors();
+  const size_t timers = http->loop().timers();
+  const int port = server->port();
+  constexpr int kRounds = 3;
+  constexpr int kFailures = 5;
+  for (int round = 1; round <= kRounds; ++round) {
+    CAPTURE(round);
+    server.reset();
+    REQUIRE(Eventually([&] {
+      clock.Advance(kSecond);
+      return HasMetric(
+          fmt::format("prometheus_sd_kubernetes_failures_total {}", round * kFailures));
+    }));
+    const size_t told = recorder.Log().size();
+    server = std::make_unique<ScriptedServer>(port);
+    server->OnWatch(Answer(StatusJson(410, "Expired", "too old resource version"), 410));
+    const int version = 10 * (round + 1);
+    server->OnStream(Stream(Added("stays", "5") +
+                            Added(fmt::format("pod-{}", round), std::to_string(version - 1)) +
+                            ListEndJson(std::to_string(version))));
+    // Once the list has begun no time passes, as it would be given up.
+    REQUIRE(Eventually([&] {
+      if (server->streams() == 0) clock.Advance(kSecond);
+      return recorder.Log().size() >= told + 2;
+    }));
+    const Log log = recorder.Log();
+    Log changes(log.begin() + static_cast<std::ptrdiff_t>(told), log.end());
+    std::sort(changes.begin(), changes.end());
+    CHECK(changes ==
+          Log{fmt::format("add n/pod-{} {}", round, version - 1),
+              fmt::format("delete n/pod-{} {}", round - 1, round == 1 ? 6 : version - 11)});
+    CHECK(Eventually([&] { return alive() == 2; }));
+    CHECK(Eventually([&] { return OpenDescriptors() == descriptors; }));
+    CHECK(Eventually([&] { return http->loop().timers() == timers; }));
+    // The refused watch, and the list that goes on as one.
+    CHECK(server->watches() == 1);
+    CHECK(server->streams() == 1);
+    CHECK(server->lists() == 0);
+  }
+  CHECK(recorder.Health().back() == "working");
 }
 
 // A server that does not know what it is asked for, and does not say so either.
