@@ -186,8 +186,8 @@ void DecodeMix(benchmark::State& state) {
   SeriesSamples samples;
   samples.times = PushTimes();
   const TimesRef ref{1, samples.times.front(), 0};
-  SharedTimes times;
-  times.times = samples.times;
+  const auto times = std::make_shared<SharedTimes>();
+  times->times.assign(samples.times.begin(), samples.times.end());
   std::vector<std::string> rows;
   for (std::vector<double>& values : TargetMix()) {
     samples.values = std::move(values);
@@ -196,7 +196,7 @@ void DecodeMix(benchmark::State& state) {
   for (auto _ : state) {
     for (const std::string& row : rows) {
       samples.Clear();
-      if (!DecodeColumns(row, {.times = &times}, samples).ok()) std::abort();
+      if (!DecodeColumns(row, {.times = times}, samples).ok()) std::abort();
       benchmark::DoNotOptimize(samples.values.data());
     }
   }
@@ -224,12 +224,12 @@ void DecodeKind(benchmark::State& state) {
   samples.values = Values(example.kind, example.rate, 42);
   samples.times = state.range(1) == 0 ? RegularTimes() : PushTimes();
   const TimesRef ref{1, samples.times.front(), 0};
-  SharedTimes times;
-  times.times = samples.times;
+  const auto times = std::make_shared<SharedTimes>();
+  times->times.assign(samples.times.begin(), samples.times.end());
   const std::string row = EncodeColumns(samples, state.range(1) == 2 ? &ref : nullptr);
   for (auto _ : state) {
     samples.Clear();
-    if (!DecodeColumns(row, {.times = &times}, samples).ok()) std::abort();
+    if (!DecodeColumns(row, {.times = times}, samples).ok()) std::abort();
     benchmark::DoNotOptimize(samples.values.data());
     benchmark::ClobberMemory();
   }

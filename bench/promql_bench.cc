@@ -78,13 +78,14 @@ class MadeUpSeries : public SeriesSet {
     samples.Clear();
     const TimestampMs first = (min + kInterval - 1) / kInterval;
     const auto count = static_cast<size_t>(max / kInterval - first + 1);
-    samples.times.resize(count);
+    std::vector<TimestampMs> times(count);
     samples.values.resize(count);
     const double slope = static_cast<double>(index % 11 + 1) / 3;
     for (size_t i = 0; i < count; ++i) {
-      samples.times[i] = (first + static_cast<TimestampMs>(i)) * kInterval;
+      times[i] = (first + static_cast<TimestampMs>(i)) * kInterval;
       samples.values[i] = static_cast<double>(i) * slope;
     }
+    samples.times.Append(times);
     return absl::OkStatus();
   }
 

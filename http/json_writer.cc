@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -266,35 +267,50 @@ void JsonWriter::Timestamp(TimestampMs time) {
 }
 
 // Most of a large answer is pairs: many are put together aside and appended at once.
-char* JsonWriter::WritePair(const TimeText& time, double value, char* at) {
-  const bool whole = std::fabs(value) < kIntegerTextBelow &&
-                     static_cast<double>(static_cast<int64_t>(value)) == value &&
-                     !(value == 0 && std::signbit(value));
+char* JsonWriter::WritePair(const TimeText& time, double value, ValueText& last, char* at) {
+  const auto bits = std::bit_cast<uint64_t>(value);
   *at++ = '[';
   std::memcpy(at, time.text, sizeof(time.text));  // Of a fixed size: a few moves.
   at += time.size;
+  if (last.size > 0 && bits == last.bits) {  // What hardly changes is mostly what it was.
+    std::memcpy(at, last.text, sizeof(last.text));
+    return at + last.size;
+  }
+  const bool whole = std::fabs(value) < kIntegerTextBelow &&
+                     static_cast<double>(static_cast<int64_t>(value)) == value &&
+                     !(value == 0 && std::signbit(value));
+  char* const begin = at;
   *at++ = ',';
   *at++ = '"';
   at = whole ? std::to_chars(at, at + kFloatBytesMax, static_cast<int64_t>(value)).ptr
              : WriteJsonFloat(value, at);
   *at++ = '"';
   *at++ = ']';
+  const auto size = static_cast<size_t>(at - begin);
+  last.size = 0;
+  if (size <= sizeof(last.text)) {
+    std::memcpy(last.text, begin, sizeof(last.text));
+    last.size = static_cast<uint8_t>(size);
+    last.bits = bits;
+  }
   return at;
 }
 
 void JsonWriter::FloatPair(TimestampMs time, double value) {
   Separate();
-  char text[kPairBytesMax];
-  out_.append(text, static_cast<size_t>(WritePair(TextOf(time), value, text) - text));
+  char text[kPairBytesMax] = {};
+  ValueText last;
+  out_.append(text, static_cast<size_t>(WritePair(TextOf(time), value, last, text) - text));
   if (sink_ != nullptr && out_.size() >= kDrainBytes) Drain();
 }
 
 void JsonWriter::FloatPairs(absl::Span<const FloatSample> samples) {
   constexpr size_t kTextBytes = 4096;
   BeginArray();
-  char text[kTextBytes + kPairBytesMax];
+  char text[kTextBytes + kPairBytesMax] = {};
   char* at = text;
   size_t next = 0;  // Of times_: none before it is as late as the sample at hand.
+  ValueText last;
   for (const FloatSample& sample : samples) {
     while (next < times_.size() && times_[next].time < sample.time) ++next;
     const bool later = next == times_.size();
@@ -302,8 +318,8 @@ void JsonWriter::FloatPairs(absl::Span<const FloatSample> samples) {
     const bool known = next < times_.size() && times_[next].time == sample.time;
     if (comma_) *at++ = ',';
     comma_ = true;
-    at = known ? WritePair(times_[next], sample.value, at)
-               : WritePair(TextOf(sample.time), sample.value, at);
+    at = known ? WritePair(times_[next], sample.value, last, at)
+               : WritePair(TextOf(sample.time), sample.value, last, at);
     if (at < text + kTextBytes) continue;
     out_.append(text, static_cast<size_t>(at - text));
     at = text;

@@ -93,8 +93,14 @@ class JsonWriter {
     std::string_view view() const { return {text, size}; }
   };
   static TimeText TextOf(TimestampMs time);
+  // What the pair before had behind its time, if that is short; size 0 if there is none.
+  struct ValueText {
+    uint64_t bits = 0;  // Of the value.
+    uint8_t size = 0;
+    char text[31] = {};
+  };
   // Writes `[t,"v"]`, at most kPairBytesMax less one, and returns its end.
-  static char* WritePair(const TimeText& time, double value, char* at);
+  static char* WritePair(const TimeText& time, double value, ValueText& last, char* at);
 
   std::string out_;
   const BodySink* sink_ = nullptr;

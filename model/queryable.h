@@ -22,6 +22,7 @@
 #include "model/metric_metadata.h"
 #include "model/sample.h"
 #include "model/time.h"
+#include "model/time_list.h"
 
 namespace varve {
 
@@ -57,8 +58,16 @@ struct ReadCost {
 // Samples of one series, times rising within each list. The caller owns the buffers and reuses
 // them: Read() overwrites them.
 struct SeriesSamples {
-  std::vector<TimestampMs> times;
+  TimeList times;
   std::vector<double> values;  // As many as times. Staleness markers are included.
+  // How many of the first values are known to be numbers, of these not to fall from one to the
+  // next, and to be the same bits: lets readers of a series skip looking. Not more than there are.
+  struct Known {
+    size_t numbers = 0;
+    size_t rising = 0;
+    size_t same = 0;
+  };
+  Known known;
   // Start timestamps of the float samples, 0 = unknown; empty if no sample has one.
   std::vector<TimestampMs> start_times;
   std::vector<HistogramSample> histograms;
@@ -67,6 +76,8 @@ struct SeriesSamples {
   ReadCost cost;
 
   void Clear();
+  // Of the last `count` values, which were appended just now, something is known.
+  void Know(size_t count, bool numbers, bool rising, bool same);
 };
 
 // The series that matched, sorted by labels. Immutable and thread-safe: several threads may read

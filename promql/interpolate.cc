@@ -3,6 +3,8 @@
 // Linear interpolation between neighbouring samples.
 #include "promql/interpolate.h"
 
+#include <absl/types/span.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -22,7 +24,7 @@ uint64_t SampleWeight(const SeriesSamples& samples) {
 namespace {
 
 // How many values come before the first block that has no number in it.
-size_t NumbersAtFront(const std::vector<double>& values) {
+size_t NumbersAtFront(absl::Span<const double> values) {
   constexpr size_t kBlock = 32;
   size_t first = 0;
   for (; first + kBlock <= values.size(); first += kBlock) {
@@ -40,18 +42,19 @@ size_t NumbersAtFront(const std::vector<double>& values) {
 }  // namespace
 
 void RemoveStale(SeriesSamples& samples) {
-  size_t out = NumbersAtFront(samples.values);
+  size_t out = samples.known.numbers;
+  out += NumbersAtFront(absl::MakeConstSpan(samples.values).subspan(out));
   while (out < samples.values.size() && !IsStaleNan(samples.values[out])) ++out;
   for (size_t i = out; i < samples.times.size(); ++i) {
     if (IsStaleNan(samples.values[i])) continue;
     if (out != i) {
-      samples.times[out] = samples.times[i];
+      samples.times.Set(out, samples.times[i]);
       samples.values[out] = samples.values[i];
       if (!samples.start_times.empty()) samples.start_times[out] = samples.start_times[i];
     }
     ++out;
   }
-  samples.times.resize(out);
+  samples.times.Truncate(out);
   samples.values.resize(out);
   if (!samples.start_times.empty()) samples.start_times.resize(out);
 

@@ -115,7 +115,7 @@ void LeafRows::DecideThreads() {
 absl::Status LeafRows::HoldScratch(LeafScratch& scratch) {
   const SeriesSamples& samples = scratch.samples;
   const uint64_t bytes =
-      samples.times.capacity() * (sizeof(TimestampMs) + sizeof(double)) +
+      samples.times.MemoryBytes() + samples.values.capacity() * sizeof(double) +
       samples.start_times.capacity() * sizeof(TimestampMs) + scratch.windows.MemoryBytes() +
       (samples.histograms.empty()
            ? 0

@@ -13,6 +13,7 @@
 #include "model/status_macros.h"
 #include "promql/aggregate.h"
 #include "promql/float_pair.h"
+#include "promql/pick_lanes.h"
 #include "promql/vector_function.h"
 
 namespace varve::promql {
@@ -111,13 +112,21 @@ class TopK : public Operator {
     size_t series = 0;
   };
   struct Group {
-    size_t most = 0;          // Picks of a step at most.
-    std::vector<Pick> picks;  // `most` places a step: sorted, or a heap with the last one in front.
+    size_t most = 0;  // Picks of a step at most.
+    // Few picks are kept sorted: all steps' best ones, then all steps' second ones, ...
+    std::vector<double> values;
+    std::vector<uint64_t> series;
+    // Of many `most` places a step are a heap with the last one in front.
+    std::vector<Pick> heaps;
     std::vector<size_t> count;  // By step.
-    std::vector<double> bar;    // By step: a value no better is not picked; NaN if any may be.
+    std::vector<bool> full;     // By block of steps, if sorted: nothing is missing.
+    std::vector<double>
+        bar;  // Of heaps by step: a value no better is not picked; NaN if any may be.
+
+    bool is_sorted() const { return most <= kSortedMax; }
   };
-  // So few picks are kept sorted.
   static constexpr size_t kSortedMax = 16;
+  static constexpr size_t kBlockSteps = 64;  // A word of Row::present().
 
   absl::Status Hold(uint64_t samples) {
     held_ += samples;
@@ -134,9 +143,15 @@ class TopK : public Operator {
       Group& group = groups_[i];
       group.most = CountAt(most_wanted, members[i]);
       RETURN_IF_ERROR(Hold((group.most + 1) * grid_.count));
-      group.picks.resize(group.most * grid_.count);
       group.count.resize(grid_.count);
-      group.bar.assign(grid_.count, NormalNan());
+      if (group.is_sorted()) {
+        group.values.resize(group.most * grid_.count);
+        group.series.resize(group.most * grid_.count);
+        group.full.resize((grid_.count + kBlockSteps - 1) / kBlockSteps);
+      } else {
+        group.heaps.resize(group.most * grid_.count);
+        group.bar.assign(grid_.count, NormalNan());
+      }
     }
     return absl::OkStatus();
   }
@@ -152,18 +167,46 @@ class TopK : public Operator {
   }
 
   void Offer(const Row& row, size_t series, Group& group) {
-    for (size_t first = 0; first < grid_.count; first += 64) {
-      uint64_t offered = row.present()[first / 64];
-      if (!row.has_histograms()) offered &= ~Hopeless(row, group, first);
+    for (size_t first = 0; first < grid_.count; first += kBlockSteps) {
+      uint64_t offered = row.present()[first / kBlockSteps];
+      if (!row.has_histograms()) {
+        offered &=
+            ~(group.is_sorted() ? Settle(row, series, first, group) : Hopeless(row, group, first));
+      }
       for (; offered != 0; offered &= offered - 1) {
         OfferAt(first + static_cast<size_t>(std::countr_zero(offered)), row, series, group);
       }
     }
   }
 
-  // The steps of the 64 from `first` on whose values are no better than what has been picked.
+  // Offers the values of the block of steps from `first` on together, if all are there and all
+  // places taken. Which steps need not be looked at any more.
+  uint64_t Settle(const Row& row, size_t series, size_t first, Group& group) const {
+    const size_t count = std::min(kBlockSteps, grid_.count - first);
+    if (row.present()[first / kBlockSteps] != ~uint64_t{0} >> (kBlockSteps - count)) return 0;
+    if (!IsFull(first, count, group)) return 0;
+    const size_t together = count / kPickMultiple * kPickMultiple;
+    if (together == 0) return 0;
+    PickEach(row.values().data() + first, series, together, largest_,
+             {.values = group.values.data() + first,
+              .series = group.series.data() + first,
+              .ranks = group.most,
+              .stride = grid_.count});
+    return ~uint64_t{0} >> (kBlockSteps - together);
+  }
+
+  // Whether each of the steps has as many picks as any may have, at least one.
+  bool IsFull(size_t first, size_t count, Group& group) const {
+    if (group.full[first / kBlockSteps]) return true;
+    for (size_t step = first; step < first + count; ++step) {
+      if (group.count[step] < std::max<size_t>(group.most, 1)) return false;
+    }
+    return group.full[first / kBlockSteps] = true;
+  }
+
+  // The steps of the block from `first` on whose values are no better than what a heap has.
   uint64_t Hopeless(const Row& row, const Group& group, size_t first) const {
-    const size_t count = std::min<size_t>(64, grid_.count - first);
+    const size_t count = std::min(kBlockSteps, grid_.count - first);
     const double* const values = row.values().data() + first;
     const double* const bars = group.bar.data() + first;
     // With many series that is mostly all of them.
@@ -192,15 +235,9 @@ class TopK : public Operator {
     const size_t places = CountAt(params_.value(step), group.most);
     if (places == 0) return;
     const Pick pick{row.value(step), series};
-    Pick* const first = group.picks.data() + step * group.most;
-    size_t& count = group.count[step];
-    if (group.most <= kSortedMax) {
-      AddSorted(pick, places, first, count);
-      if (count == places) group.bar[step] = first[places - 1].value;
-    } else {
-      AddToHeap(pick, places, first, count);
-      if (count == places) group.bar[step] = first[0].value;
-    }
+    if (group.is_sorted()) return AddSorted(pick, places, step, group);
+    AddToHeap(pick, places, group.heaps.data() + step * group.most, group.count[step]);
+    if (group.count[step] == places) group.bar[step] = group.heaps[step * group.most].value;
   }
 
   // Before() for a pick that comes after the other: of equal values it is the last one.
@@ -210,17 +247,23 @@ class TopK : public Operator {
   }
 
   // `pick` comes after all that are there.
-  void AddSorted(const Pick& pick, size_t places, Pick* first, size_t& count) const {
+  void AddSorted(const Pick& pick, size_t places, size_t step, Group& group) const {
+    const size_t steps = grid_.count;
+    double* const values = group.values.data() + step;
+    uint64_t* const series = group.series.data() + step;
+    size_t& count = group.count[step];
     size_t place = count;
     if (count < places) {
       ++count;
-    } else if (!IsBetter(pick.value, first[--place].value)) {
+    } else if (!IsBetter(pick.value, values[--place * steps])) {
       return;
     }
-    for (; place > 0 && IsBetter(pick.value, first[place - 1].value); --place) {
-      first[place] = first[place - 1];
+    for (; place > 0 && IsBetter(pick.value, values[(place - 1) * steps]); --place) {
+      values[place * steps] = values[(place - 1) * steps];
+      series[place * steps] = series[(place - 1) * steps];
     }
-    first[place] = pick;
+    values[place * steps] = pick.value;
+    series[place * steps] = pick.series;
   }
 
   void AddToHeap(const Pick& pick, size_t places, Pick* first, size_t& count) const {
@@ -238,22 +281,33 @@ class TopK : public Operator {
 
   absl::Status Deliver(Group& group) {
     for (size_t step = 0; step < grid_.count; ++step) {
-      Pick* const first = group.picks.data() + step * group.most;
+      if (group.is_sorted()) {
+        for (size_t i = step; i < group.count[step] * grid_.count; i += grid_.count) {
+          RETURN_IF_ERROR(Deliver({group.values[i], group.series[i]}, step));
+        }
+        continue;
+      }
+      Pick* const first = group.heaps.data() + step * group.most;
       Pick* const end = first + group.count[step];
       // An instant query shows each group in the order of its values.
       if (grid_.count == 1) {
         std::sort(first, end, [this](const Pick& a, const Pick& b) { return Before(a, b); });
       }
       for (const Pick* pick = first; pick != end; ++pick) {
-        Row& row = picked_[pick->series];
-        if (row.steps() == 0) {
-          RETURN_IF_ERROR(Hold(grid_.count / 2));
-          row.Reset(grid_.count);
-        }
-        row.SetFloat(step, pick->value);
-        if (grid_.count == 1) order_.push_back(pick->series);
+        RETURN_IF_ERROR(Deliver(*pick, step));
       }
     }
+    return absl::OkStatus();
+  }
+
+  absl::Status Deliver(const Pick& pick, size_t step) {
+    Row& row = picked_[pick.series];
+    if (row.steps() == 0) {
+      RETURN_IF_ERROR(Hold(grid_.count / 2));
+      row.Reset(grid_.count);
+    }
+    row.SetFloat(step, pick.value);
+    if (grid_.count == 1) order_.push_back(pick.series);
     return absl::OkStatus();
   }
 

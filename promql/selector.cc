@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "model/histogram_math.h"
@@ -15,7 +14,6 @@
 #include "promql/duration.h"
 #include "promql/interpolate.h"
 #include "promql/leaf_rows.h"
-#include "promql/step_cursor.h"
 
 namespace varve::promql {
 namespace {
@@ -53,20 +51,21 @@ class SelectorOperator : public Operator {
                         .stale_markers = !spec.smoothed,
                         .shareable = context.shares(selector) && !spec.smoothed,
                         .make = [this](const Labels& labels, LeafScratch& scratch, LeafRow& out) {
-                          return MakeRow(labels, scratch.samples, out);
+                          return MakeRow(labels, scratch, out);
                         }}) {}
 
   absl::StatusOr<std::vector<Labels>> Open() override { return rows_.Open(); }
   absl::Status Next(Row& row) override { return rows_.Next(row); }
 
  private:
-  absl::Status MakeRow(const Labels& labels, const SeriesSamples& samples, LeafRow& out) const {
+  absl::Status MakeRow(const Labels& labels, LeafScratch& scratch, LeafRow& out) const {
+    const SeriesSamples& samples = scratch.samples;
     Row& row = out.row;
     row.Reset(spec_.output_steps);
     if (spec_.smoothed) {
       FillSmoothed(labels, samples, out);
     } else if (samples.histograms.empty() && spec_.part == SelectedPart::kValue) {
-      FillFloats(samples, row);
+      FillFloats(samples, scratch.windows, row);
     } else {
       Fill(samples, row);
     }
@@ -88,46 +87,29 @@ class SelectorOperator : public Operator {
     for (size_t step = 1; step < spec_.output_steps; ++step) row.CopyFrom(step, row, 0);
   }
 
-  void FillFloats(const SeriesSamples& samples, Row& row) const {
-    StepCursor cursor(samples.times);
-    RowWriter out(row);
-    const auto fill = [&](size_t step, size_t next) {  // Samples not newer than the step.
-      if (next == 0 || samples.times[next - 1] <= spec_.At(step) - spec_.lookback) return;
-      const double value = samples.values[next - 1];
-      if (!IsStaleNan(value)) out.Set(step, value);
-    };
-    std::array<uint32_t, 64> nexts;
-    for (size_t step = 0; step < StepsToFill();) {
-      fill(step, cursor.MoveTo(spec_.At(step)));
-      ++step;
-      if (spec_.time.fixed) continue;
-      const size_t even = cursor.MoveEvenly(
-          spec_.At(step), spec_.grid.step,
-          absl::MakeSpan(nexts).subspan(0, std::min(nexts.size(), StepsToFill() - step)));
-      if (FillRun(samples, absl::MakeConstSpan(nexts).subspan(0, even), step, row)) {
-        out.SetRun(step, even);
-        step += even;
-      } else {
-        for (size_t i = 0; i < even; ++i) fill(step++, nexts[i]);
-      }
+  void FillFloats(const SeriesSamples& samples, FloatWindows& windows, Row& row) const {
+    if (samples.times.empty()) return;
+    if (StepsToFill() == 1) {
+      const auto next = std::upper_bound(samples.times.begin(), samples.times.end(), spec_.At(0));
+      if (next == samples.times.begin() || next[-1] <= spec_.At(0) - spec_.lookback) return;
+      const double value = samples.values[static_cast<size_t>(next - samples.times.begin()) - 1];
+      if (!IsStaleNan(value)) row.SetFloat(0, value);
+      return;
     }
-  }
-
-  // Writes the values of the steps from `step` on, which see samples before `nexts` (not 0). False
-  // if one of them sees none: a sample that is too old or no number.
-  bool FillRun(const SeriesSamples& samples, absl::Span<const uint32_t> nexts, size_t step,
-               Row& row) const {
-    const TimestampMs* const times = samples.times.data();
-    double* const out = row.values().data() + step;
-    TimestampMs oldest = spec_.At(step) - spec_.lookback;
-    bool none = false;
-    for (size_t i = 0; i < nexts.size(); ++i, oldest += spec_.grid.step) {
-      const double value = samples.values[nexts[i] - 1];
-      none |= times[nexts[i] - 1] <= oldest;
-      none |= value != value;
-      out[i] = value;
+    // The sample of a step is the last one of the window that looks back from it.
+    windows.Find({.grid = spec_.grid, .range = spec_.lookback, .offset = spec_.time.offset},
+                 samples);
+    const double* const values = samples.values.data();
+    const uint32_t* const end = windows.end.data();
+    double* const out = row.values().data();
+    for (size_t step = 0; step < row.steps(); ++step) {
+      out[step] = values[std::max<uint32_t>(end[step], 1) - 1];
     }
-    return !none;
+    row.present() = windows.found->filled;
+    if (samples.known.numbers == samples.values.size()) return;
+    for (size_t step = 0; step < row.steps(); ++step) {
+      if (out[step] != out[step] && IsStaleNan(out[step])) row.Clear(step);
+    }
   }
 
   void Fill(const SeriesSamples& samples, Row& row) const {

@@ -22,21 +22,21 @@ namespace {
 // As many targets are scraped side by side without their windows being found again and again.
 constexpr size_t kKnownWindowsMax = 16;
 
-bool IsFor(const FoundWindows& found, const RangeSpec& spec, absl::Span<const TimestampMs> times) {
-  return times.size() == found.times.size() && spec.grid.count == found.begin.size() &&
-         spec.EndAt(0) == found.spec.EndAt(0) && spec.grid.step == found.spec.grid.step &&
-         spec.fixed == found.spec.fixed && spec.range == found.spec.range &&
-         std::equal(times.begin(), times.end(), found.times.begin());
+bool IsFor(const FoundWindows& found, const RangeSpec& spec, const TimeList& times) {
+  return times.size() == found.size && times.stamp() == found.stamp &&
+         spec.grid.count == found.begin.size() && spec.EndAt(0) == found.spec.EndAt(0) &&
+         spec.grid.step == found.spec.grid.step && spec.fixed == found.spec.fixed &&
+         spec.range == found.spec.range;
 }
 
-void FindWindows(FoundWindows& found) {
+void FindWindows(absl::Span<const TimestampMs> times, FoundWindows& found) {
   const RangeSpec& spec = found.spec;
   std::vector<uint32_t>& begin = found.begin;
   std::vector<uint32_t>& end = found.end;
   const size_t count = spec.grid.count;
   begin.resize(count);
   end.resize(count);
-  StepCursor to(found.times);
+  StepCursor to(times);
   for (size_t step = 0; step < count; ++step) {
     end[step] = static_cast<uint32_t>(to.MoveTo(spec.EndAt(step)));
     if (spec.fixed || step + 1 == count) continue;
@@ -48,14 +48,18 @@ void FindWindows(FoundWindows& found) {
   if (!spec.fixed && spec.range % spec.grid.step == 0) {
     known = std::min(count, static_cast<size_t>(spec.range / spec.grid.step));
   }
-  StepCursor from(found.times);
+  StepCursor from(times);
   for (size_t step = 0; step < known; ++step) {
     begin[step] = static_cast<uint32_t>(from.MoveTo(spec.EndAt(step) - spec.range));
   }
   std::copy(end.begin(), end.end() - static_cast<ptrdiff_t>(known),
             begin.begin() + static_cast<ptrdiff_t>(known));
   found.samples = 0;
-  for (size_t step = 0; step < count; ++step) found.samples += end[step] - begin[step];
+  found.filled.assign((count + 63) / 64, 0);
+  for (size_t step = 0; step < count; ++step) {
+    found.samples += end[step] - begin[step];
+    found.filled[step / 64] |= uint64_t{end[step] > begin[step]} << (step % 64);
+  }
 }
 
 }  // namespace
@@ -63,9 +67,11 @@ void FindWindows(FoundWindows& found) {
 void FloatWindows::Find(const RangeSpec& spec, const SeriesSamples& samples_read) {
   times = samples_read.times;
   values = samples_read.values;
+  known = samples_read.known;
   ++series_;
-  const auto known = std::find_if(known_.begin(), known_.end(),
-                                  [&](const auto& one) { return IsFor(*one, spec, times); });
+  const auto known = std::find_if(known_.begin(), known_.end(), [&](const auto& one) {
+    return IsFor(*one, spec, samples_read.times);
+  });
   if (known != known_.end()) {
     found = known->get();
   } else {
@@ -74,9 +80,10 @@ void FloatWindows::Find(const RangeSpec& spec, const SeriesSamples& samples_read
               return a->used < b->used;
             })->get();
     found->spec = spec;
-    found->times = samples_read.times;
+    found->stamp = samples_read.times.stamp();
+    found->size = times.size();
     for (auto& factors : found->factors) factors.reset();
-    FindWindows(*found);
+    FindWindows(times, *found);
   }
   found->used = series_;
   begin = found->begin;
@@ -87,8 +94,7 @@ void FloatWindows::Find(const RangeSpec& spec, const SeriesSamples& samples_read
 uint64_t FloatWindows::MemoryBytes() const {
   uint64_t bytes = 0;
   for (const auto& one : known_) {
-    bytes += one->times.capacity() * sizeof(TimestampMs) +
-             (one->begin.capacity() + one->end.capacity()) * sizeof(uint32_t);
+    bytes += (one->begin.capacity() + one->end.capacity()) * sizeof(uint32_t);
     for (const auto& factors : one->factors) {
       if (factors.has_value()) bytes += factors->factors.capacity() * sizeof(double);
     }
@@ -234,6 +240,21 @@ void ExtremesWithNans(const FloatWindows& windows, Row& row) {
   }
 }
 
+// Of values side by side; `fours` > 0. Of zeros of both signs any.
+template <bool kMax>
+double ExtremeOfFours(const double* values, size_t fours) {
+  auto even = LoadPack<FloatPair>(values);
+  auto odd = LoadPack<FloatPair>(values + 2);
+  for (size_t i = 1; i < fours; ++i) {
+    const auto next_even = LoadPack<FloatPair>(values + 4 * i);
+    const auto next_odd = LoadPack<FloatPair>(values + 4 * i + 2);
+    even = (kMax ? next_even > even : next_even < even) ? next_even : even;
+    odd = (kMax ? next_odd > odd : next_odd < odd) ? next_odd : odd;
+  }
+  const FloatPair both = (kMax ? odd > even : odd < even) ? odd : even;
+  return Better<kMax>(both[0], both[1]);
+}
+
 // The samples fall into runs between the beginnings of windows. A window is a number of whole runs,
 // kept as a queue of two halves: the extremes from each run of the front half to its end, and one
 // of the back half; and what is left of the window behind its last whole run, the tail, which grows
@@ -243,24 +264,20 @@ void ExtremeKernel(FloatWindows& windows, RangeCall&, Row& row) {
   const absl::Span<const double> values = windows.values;
   const size_t steps = windows.steps();
   double nan = 0;
-  for (double value : values) nan += value == value ? 0 : 1;
+  for (double value : values.subspan(windows.known.numbers)) nan += value == value ? 0 : 1;
   if (nan != 0) return ExtremesWithNans<kMax>(windows, row);
   constexpr double kNone =
       kMax ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
   const auto extreme = [&](uint32_t from, uint32_t to) {
     double best = kNone;
-    // Four parts side by side, none of which waits for another.
-    if (const uint32_t part = (to - from) / 4; part > 1) {
-      const double* const at = values.data() + from;
-      double bests[4] = {at[0], at[part], at[2 * part], at[3 * part]};
-      for (uint32_t i = 1; i < part; ++i) {
-        bests[0] = Better<kMax>(bests[0], at[i]);
-        bests[1] = Better<kMax>(bests[1], at[part + i]);
-        bests[2] = Better<kMax>(bests[2], at[2 * part + i]);
-        bests[3] = Better<kMax>(bests[3], at[3 * part + i]);
+    if (const uint32_t fours = (to - from) / 4; fours > 1) {
+      best = ExtremeOfFours<kMax>(values.data() + from, fours);
+      // Which zero came first cannot be told from it.
+      if (best == 0) {
+        best = kNone;
+      } else {
+        from += 4 * fours;
       }
-      for (const double one : bests) best = Better<kMax>(best, one);
-      from += 4 * part;
     }
     for (uint32_t i = from; i < to; ++i) best = Better<kMax>(best, values[i]);
     return best;

@@ -29,10 +29,12 @@ struct WindowFactors {
 // Which samples the steps see, by the samples' times alone.
 struct FoundWindows {
   RangeSpec spec;
-  std::vector<TimestampMs> times;
+  uint64_t stamp = 0;  // Of these times,
+  size_t size = 0;     // and how many they are.
   std::vector<uint32_t> begin;
   std::vector<uint32_t> end;
-  uint64_t samples = 0;  // In all windows together.
+  std::vector<uint64_t> filled;  // Windows that are not empty: a bit a step, 64 steps a word.
+  uint64_t samples = 0;          // In all windows together.
   // For rates (true) and increases; made when first asked for.
   std::optional<WindowFactors> factors[2];
   uint64_t used = 0;  // When last, counted in series.
@@ -42,6 +44,7 @@ struct FoundWindows {
 struct FloatWindows {
   absl::Span<const TimestampMs> times;
   absl::Span<const double> values;
+  SeriesSamples::Known known;
   absl::Span<const uint32_t> begin;
   absl::Span<const uint32_t> end;
   uint64_t samples = 0;  // In all windows together.

@@ -4,6 +4,7 @@
 // window only; how windows are stretched depends on times only, and mostly serves many series.
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <vector>
@@ -79,11 +80,12 @@ struct Resets {
   bool numbers = true;       // Whether all other samples are as large as the one before or larger.
 };
 
-Resets FindResets(absl::Span<const double> values) {
+// Those from the place `from` on, where it is not 0; before there are none.
+Resets FindResets(absl::Span<const double> values, size_t from) {
   constexpr size_t kBlock = 32;  // Most have none.
   const auto size = static_cast<uint32_t>(values.size());
   Resets resets;
-  uint32_t i = 1;
+  auto i = static_cast<uint32_t>(std::max<size_t>(from, 1));
   const auto look_until = [&](uint32_t end) {
     for (; i < end; ++i) {
       if (values[i] >= values[i - 1]) continue;
@@ -177,7 +179,7 @@ class ExtrapolatedKernel {
         spec_(spec),
         row_(row),
         extrapolation_(spec, kPerSecond),
-        resets_(kCounter ? FindResets(windows.values)
+        resets_(kCounter ? FindResets(windows.values, windows.known.rising)
                          : Resets{.at = {std::numeric_limits<uint32_t>::max()}}),
         reset_(resets_.at.data()) {}
 
@@ -186,6 +188,13 @@ class ExtrapolatedKernel {
     if (!factors.has_value()) factors = FindFactors(windows_, spec_, kPerSecond);
     factors_ = factors->factors.data();
     const size_t steps = windows_.steps();
+    if (!windows_.values.empty() && windows_.known.same == windows_.values.size() &&
+        std::isfinite(windows_.values[0])) {
+      // Zero however it is stretched.
+      std::fill(row_.values().begin(), row_.values().end(), 0.0);
+      std::copy(factors->usable.begin(), factors->usable.end(), row_.present().begin());
+      return;
+    }
     for (size_t step = 0; step < steps; step += kBlockSteps) {
       const uint64_t usable = factors->usable[step / kBlockSteps];
       if (usable == 0) continue;

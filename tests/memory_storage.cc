@@ -46,10 +46,21 @@ class MemorySeriesSet : public SeriesSet {
       }
     }
     if (newest_only_) KeepNewest(samples);
+    if (index % 2 == 0) TellKnown(samples);
     return absl::OkStatus();
   }
 
  private:
+  // All that can be known, one value after the other.
+  static void TellKnown(SeriesSamples& samples) {
+    const std::vector<double> values = std::move(samples.values);
+    samples.values.clear();
+    for (const double value : values) {
+      samples.values.push_back(value);
+      samples.Know(1, value == value, value == value, true);
+    }
+  }
+
   static void KeepNewest(SeriesSamples& samples) {
     if (samples.times.size() > 1) {
       samples.times = {samples.times.back()};
@@ -226,7 +237,9 @@ void MemoryStorage::AddFloat(const Labels& labels, TimestampMs time, double valu
     samples.values[static_cast<size_t>(index)] = value;
     if (with_starts) samples.start_times[static_cast<size_t>(index)] = start_time;
   } else {
-    samples.times.insert(at, time);
+    std::vector<TimestampMs> times(samples.times.begin(), samples.times.end());
+    times.insert(times.begin() + index, time);
+    samples.times = times;
     samples.values.insert(samples.values.begin() + index, value);
     if (with_starts) samples.start_times.insert(samples.start_times.begin() + index, start_time);
   }

@@ -44,9 +44,11 @@ inline void PutZigZag(std::string& out, int64_t value) { PutVarint(out, ZigZag(v
 
 template <typename T>
 void PutBigEndian(std::string& out, T value) {
-  for (int shift = 8 * (static_cast<int>(sizeof(T)) - 1); shift >= 0; shift -= 8) {
-    out.push_back(static_cast<char>(value >> shift));
+  char bytes[sizeof(T)];
+  for (size_t i = 0; i < sizeof(T); ++i) {
+    bytes[i] = static_cast<char>(value >> (8 * (sizeof(T) - 1 - i)));
   }
+  out.append(bytes, sizeof(T));
 }
 inline void PutTime(std::string& out, int64_t time) {
   PutBigEndian<uint64_t>(out, static_cast<uint64_t>(time) ^ (uint64_t{1} << 63));

@@ -98,16 +98,14 @@ bool ReadInts(ByteReader& reader, const std::optional<int64_t>& constant, size_t
   return column.has_value() && DecodeInts(*column, count, values);
 }
 
-using DoubleDecoder = bool (*)(const DoubleColumn& column, size_t count, double* values);
-
 bool ReadDoubles(ByteReader& reader, const std::optional<double>& constant, size_t count,
-                 DoubleDecoder decode, double* values) {
+                 double* values) {
   if (constant.has_value()) {
     std::fill_n(values, count, *constant);
     return true;
   }
   const std::optional<DoubleColumn> column = ReadDoubleColumn(reader, count);
-  return column.has_value() && decode(*column, count, values);
+  return column.has_value() && DecodeDoubles(*column, count, values);
 }
 
 // Appends start times beside `size` samples that are there already.
@@ -190,10 +188,9 @@ class RowReader {
         if (Overlaps(Locate(block))) floats += block.samples;
       }
     }
-    const size_t needed = samples_.times.size() + floats;
-    if (needed <= samples_.times.capacity()) return;
-    const size_t room = std::max(needed, samples_.times.capacity() * 2);
-    samples_.times.reserve(room);
+    const size_t needed = samples_.values.size() + floats;
+    if (needed <= samples_.values.capacity()) return;
+    const size_t room = std::max(needed, samples_.values.capacity() * 2);
     samples_.values.reserve(room);
   }
 
@@ -242,34 +239,52 @@ class RowReader {
   std::string_view ReadFloats(const ColumnSegment& segment, const ColumnBlock& block,
                               ByteReader& reader) {
     const std::optional<double>& constant = segment.constants[0];
-    const size_t size = samples_.times.size();
+    if (constant.has_value()) {
+      if (!reader.done()) return "bytes behind its columns";
+      AppendFloats(segment, block, *constant);
+      return "";
+    }
+    const std::optional<DoubleColumn> column = ReadDoubleColumn(reader, block.samples);
+    if (!column.has_value()) return "malformed values";
+    if (!reader.done()) return "bytes behind its columns";
+    const size_t size = samples_.values.size();
     const bool all_wanted = times_.wanted() == block.samples;
     double* values = values_;
-    if (!constant.has_value() && all_wanted) {  // In place.
+    if (all_wanted) {  // In place.
       samples_.values.resize(size + block.samples);
       values = samples_.values.data() + size;
     }
-    std::string_view wrong;
-    if (!constant.has_value() &&
-        !ReadDoubles(reader, constant, block.samples,
-                     options_.values ? DecodeDoubles : DecodePresence, values)) {
-      wrong = "malformed values";
-    } else if (!reader.done()) {
-      wrong = "bytes behind its columns";
-    }
-    if (!wrong.empty()) {
+    if (!(options_.values ? DecodeDoubles(*column, block.samples, values)
+                          : DecodePresence(*column, block.samples, values))) {
       samples_.values.resize(size);
-      return wrong;
+      return "malformed values";
     }
-    samples_.times.insert(samples_.times.end(), times_.times + times_.begin,
-                          times_.times + times_.end);
-    if (constant.has_value()) {
-      samples_.values.resize(size + times_.wanted(), *constant);
-    } else if (!all_wanted) {
+    if (!all_wanted) {
       samples_.values.insert(samples_.values.end(), values_ + times_.begin, values_ + times_.end);
     }
-    AppendStarts(segment, starts_, times_, size, samples_.start_times);
+    samples_.Know(times_.wanted(), AreNumbers(*column),
+                  options_.values && NeverFalls(*column, block.samples), /*same=*/false);
+    AppendTimes(segment, block);
     return "";
+  }
+
+  void AppendFloats(const ColumnSegment& segment, const ColumnBlock& block, double value) {
+    samples_.values.resize(samples_.values.size() + times_.wanted(), value);
+    samples_.Know(times_.wanted(), value == value, value == value, /*same=*/true);
+    AppendTimes(segment, block);
+  }
+
+  // Of the floats that were appended last.
+  void AppendTimes(const ColumnSegment& segment, const ColumnBlock& block) {
+    const size_t size = samples_.times.size();
+    const absl::Span<const TimestampMs> times(times_.times + times_.begin, times_.wanted());
+    if (row_.times.has_value()) {
+      samples_.times.AppendFrom(options_.times,
+                                row_.times->first_index + block.first_index + times_.begin, times);
+    } else {
+      samples_.times.Append(times);
+    }
+    AppendStarts(segment, starts_, times_, size, samples_.start_times);
   }
 
   std::string_view ReadHistograms(const ColumnSegment& segment, const ColumnBlock& block,
@@ -282,8 +297,7 @@ class RowReader {
     }
     counts_.resize(segment.doubles * count);
     for (size_t column = 0; column < segment.doubles; ++column) {
-      if (!ReadDoubles(reader, segment.constants[column], count, DecodeDoubles,
-                       counts_.data() + column * count)) {
+      if (!ReadDoubles(reader, segment.constants[column], count, counts_.data() + column * count)) {
         return "malformed counts";
       }
     }

@@ -55,6 +55,7 @@
 #include <absl/types/span.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -117,9 +118,10 @@ struct SharedTimes {
 };
 
 struct ColumnReadOptions {
-  TimestampMs min = kMinTimestamp;     // Inclusive.
-  TimestampMs max = kMaxTimestamp;     // Inclusive.
-  const SharedTimes* times = nullptr;  // Needed if ColumnSummary::times is set.
+  TimestampMs min = kMinTimestamp;  // Inclusive.
+  TimestampMs max = kMaxTimestamp;  // Inclusive.
+  // Needed if ColumnSummary::times is set. Lists of times may keep it.
+  std::shared_ptr<const SharedTimes> times;
   // Without, values of floats are as DecodePresence() gives them.
   bool values = true;
   // If set, damaged blocks are added here and passed over; otherwise the first one is DataLoss.

@@ -77,6 +77,11 @@ bool DecodeDoubles(const DoubleColumn& column, size_t count, double* values);
 // The same, but values that are no staleness markers may come out as others that are none.
 bool DecodePresence(const DoubleColumn& column, size_t count, double* values);
 
+// Whether its values are known to be numbers, from its form alone.
+bool AreNumbers(const DoubleColumn& column);
+// Whether its values are known to be numbers none of which is below the one before.
+bool NeverFalls(const DoubleColumn& column, size_t count);
+
 // "decimal delta packed", ...: for statistics.
 std::string EncodingName(const IntColumn& column);
 std::string EncodingName(const DoubleColumn& column);

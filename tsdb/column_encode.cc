@@ -341,7 +341,7 @@ void CheckTimes(absl::Span<const TimestampMs> times) {
 std::vector<TimestampMs> TimesOf(const SeriesSamples& samples) {
   std::vector<TimestampMs> times;
   times.reserve(samples.times.size() + samples.histograms.size());
-  times = samples.times;
+  times.assign(samples.times.begin(), samples.times.end());
   if (samples.histograms.empty()) return times;
   for (const HistogramSample& sample : samples.histograms) times.push_back(sample.time);
   std::inplace_merge(times.begin(), times.begin() + static_cast<ptrdiff_t>(samples.times.size()),
@@ -362,7 +362,9 @@ std::string EncodeColumns(const SeriesSamples& samples, const TimesRef* shared) 
   INVARIANT(samples.times.size() == samples.values.size());
   const std::vector<TimestampMs> merged =
       samples.histograms.empty() ? std::vector<TimestampMs>() : TimesOf(samples);
-  const absl::Span<const TimestampMs> times = samples.histograms.empty() ? samples.times : merged;
+  const absl::Span<const TimestampMs> times = samples.histograms.empty()
+                                                  ? absl::MakeConstSpan(samples.times)
+                                                  : absl::MakeConstSpan(merged);
   CheckTimes(times);
   const std::vector<Run> runs = CutIntoRuns(samples);
   RowWriter writer(times, shared, runs.size());

@@ -222,4 +222,24 @@ bool DecodeInts(const IntColumn& column, size_t count, int64_t* values) {
   return true;
 }
 
+bool NeverFalls(const IntColumn& column, size_t count) {
+  if (count == 1) return true;
+  if (column.order != 1) return column.order == 0 && column.packing == IntPacking::kConstant;
+  // So small that no sum of as many as there may be wraps.
+  constexpr auto kSmall = [](uint64_t residual) { return residual < uint64_t{1} << 48; };
+  const auto seed = static_cast<int64_t>(column.seeds[0]);
+  constexpr int64_t kSeedMax = int64_t{1} << 62;
+  if (seed < -kSeedMax || seed > kSeedMax) return false;
+  if (column.packing == IntPacking::kConstant) return kSmall(column.min);
+  if (column.packing == IntPacking::kZstd) return false;
+  if (column.packing == IntPacking::kSparse && !kSmall(column.common)) return false;
+  ByteReader patches(column.patches);
+  for (size_t i = 0; i < column.patch_count; ++i) {
+    patches.Varint();
+    if (!kSmall(ReadZigZag(patches))) return false;
+  }
+  const unsigned bits = column.shape.low_bits + std::bit_width(column.shape.base - 1U);
+  return bits <= 24 + 8 && column.scale < uint64_t{1} << 15 && kSmall(column.min);
+}
+
 }  // namespace varve

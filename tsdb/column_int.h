@@ -73,5 +73,7 @@ void EncodeInts(absl::Span<const int64_t> values, std::string& out);
 std::optional<IntColumn> ReadIntColumn(ByteReader& reader, size_t count);
 // Writes its `count` values. Returns false if the bytes hold something else.
 bool DecodeInts(const IntColumn& column, size_t count, int64_t* values);
+// Whether the differences tell, without unpacking, that no value is below the one before.
+bool NeverFalls(const IntColumn& column, size_t count);
 
 }  // namespace varve

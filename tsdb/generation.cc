@@ -412,10 +412,8 @@ absl::Status Generation::ReadRow(std::string_view row, ColumnReadOptions options
   if (parsed.max < options.min || parsed.min > options.max) return absl::OkStatus();
   ++samples.cost.chunks;
   samples.cost.bytes += row.size();
-  std::shared_ptr<const SharedTimes> times;
   if (parsed.times.has_value()) {
-    ASSIGN_OR_RETURN(times, TimesOfRow(*parsed.times, samples.cost));
-    options.times = times.get();
+    ASSIGN_OR_RETURN(options.times, TimesOfRow(*parsed.times, samples.cost));
   }
   return DecodeInto(parsed.min, samples,
                     [&](SeriesSamples& to) { return DecodeColumnRow(parsed, options, to); });

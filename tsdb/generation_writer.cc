@@ -41,7 +41,10 @@ SeriesSamples TakeFirst(SeriesSamples& samples, size_t count) {
     to.assign(from.begin(), from.begin() + size);
     from.erase(from.begin(), from.begin() + size);
   };
-  take(samples.times, floats, first.times);
+  const absl::Span<const TimestampMs> all = samples.times;
+  const std::vector<TimestampMs> left(all.begin() + floats, all.end());
+  first.times.Append(all.first(static_cast<size_t>(floats)));
+  samples.times = left;
   take(samples.values, floats, first.values);
   take(samples.start_times, floats, first.start_times);
   take(samples.histograms, histograms, first.histograms);

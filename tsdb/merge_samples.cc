@@ -47,6 +47,7 @@ void MergeFloats(const SeriesSamples& other, SeriesSamples& samples) {
       });
   samples.times = std::move(merged.times);
   samples.values = std::move(merged.values);
+  samples.known = {};
   samples.start_times = std::move(merged.start_times);
 }
 

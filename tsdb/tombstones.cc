@@ -55,12 +55,13 @@ void RemoveDeleted(absl::Span<const Tombstone> tombstones, uint64_t written,
   size_t kept = 0;
   for (size_t i = 0; i < samples.times.size(); ++i) {
     if (IsGone(tombstones, written, samples.times[i])) continue;
-    samples.times[kept] = samples.times[i];
+    samples.times.Set(kept, samples.times[i]);
     samples.values[kept] = samples.values[i];
     if (!samples.start_times.empty()) samples.start_times[kept] = samples.start_times[i];
     ++kept;
   }
-  samples.times.resize(kept);
+  if (kept < samples.times.size()) samples.known = {};
+  samples.times.Truncate(kept);
   samples.values.resize(kept);
   if (!samples.start_times.empty()) samples.start_times.resize(kept);
   kept = 0;

@@ -206,6 +206,20 @@ uint32_t KeepRising(uint32_t count, TimestampMs min, TimestampMs max, Decoded& d
   return kept;
 }
 
+// Says what is seen of the last values.
+void LookAt(const double* values, uint32_t count, SeriesSamples& samples) {
+  if (count == 0) return;
+  bool numbers = values[0] == values[0];
+  bool rises = numbers;
+  uint64_t differ = 0;
+  for (uint32_t i = 1; i < count; ++i) {
+    numbers &= values[i] == values[i];
+    rises &= values[i] >= values[i - 1];
+    differ |= std::bit_cast<uint64_t>(values[i]) ^ std::bit_cast<uint64_t>(values[0]);
+  }
+  samples.Know(count, numbers, rises, differ == 0);
+}
+
 }  // namespace
 
 absl::Status DecodeXorChunk(std::string_view payload, uint32_t count, TimestampMs first_time,
@@ -243,8 +257,9 @@ absl::Status DecodeXorChunk(std::string_view payload, uint32_t count, TimestampM
   }
   const bool keep_starts = has_starts || !samples.start_times.empty();
   if (keep_starts && samples.start_times.empty()) samples.start_times.resize(samples.times.size());
-  samples.times.insert(samples.times.end(), decoded.times + begin, decoded.times + end);
+  samples.times.Append({decoded.times + begin, end - begin});
   samples.values.insert(samples.values.end(), decoded.values + begin, decoded.values + end);
+  LookAt(decoded.values + begin, end - begin, samples);
   if (has_starts) {
     samples.start_times.insert(samples.start_times.end(), decoded.starts + begin,
                                decoded.starts + end);

@@ -58,16 +58,16 @@ void Run(std::string_view bytes) {
       summary->float_samples > kFloatsMax) {
     return;
   }
-  SharedTimes times;
-  if (DecodeTimes(row, times).ok()) return;
-  times.times.resize(40000);
-  for (size_t i = 0; i < times.times.size(); ++i) times.times[i] = static_cast<int64_t>(i);
+  const auto times = std::make_shared<SharedTimes>();
+  if (DecodeTimes(row, *times).ok()) return;
+  times->times.resize(40000);
+  for (size_t i = 0; i < times->times.size(); ++i) times->times[i] = static_cast<int64_t>(i);
   SeriesSamples samples;
   damage.clear();
-  const absl::Status status = DecodeColumns(row, {.times = &times, .damage = &damage}, samples);
+  const absl::Status status = DecodeColumns(row, {.times = times, .damage = &damage}, samples);
   INVARIANT(status.ok() || absl::IsDataLoss(status));
   SeriesSamples part;
-  DecodeColumns(row, {.min = summary->min_time + 1, .max = 1'000'000, .times = &times}, part)
+  DecodeColumns(row, {.min = summary->min_time + 1, .max = 1'000'000, .times = times}, part)
       .IgnoreError();
   const std::vector<TimestampMs> all = TimesOf(samples);
   if (all.empty() || all.front() < -kStoredTimeMax || all.back() > kStoredTimeMax) return;

@@ -290,11 +290,14 @@ absl::Status FakeStorage::DeleteSeries(const std::vector<std::vector<Matcher>>& 
         matcher_sets.begin(), matcher_sets.end(),
         [&labels = labels](const auto& matchers) { return MatchesAll(matchers, labels); });
     if (!selected) continue;
-    for (size_t i = samples.times.size(); i-- > 0;) {
-      if (samples.times[i] < min || samples.times[i] > max) continue;
-      samples.times.erase(samples.times.begin() + static_cast<ptrdiff_t>(i));
-      samples.values.erase(samples.values.begin() + static_cast<ptrdiff_t>(i));
+    SeriesSamples kept;
+    for (size_t i = 0; i < samples.times.size(); ++i) {
+      if (samples.times[i] >= min && samples.times[i] <= max) continue;
+      kept.times.push_back(samples.times[i]);
+      kept.values.push_back(samples.values[i]);
     }
+    samples.times = kept.times;
+    samples.values = kept.values;
   }
   return absl::OkStatus();
 }

@@ -139,5 +139,25 @@ TEST_CASE("json: pairs are what their parts are") {
   }
 }
 
+TEST_CASE("json: values that come again are written as before") {
+  std::vector<FloatSample> samples;
+  std::string expected = "[";
+  TimestampMs time = 0;
+  // Texts of all lengths, so many that they are put together in several pieces.
+  for (int round = 0; round < 40; ++round) {
+    for (const double value : {0.0, -0.0, 1.0 / 3, 1e20 / 3, 1e300, 5e-324, double{NAN}, 7.0}) {
+      for (int i = 0; i < 3; ++i, time += 1000) {
+        samples.push_back({time, value});
+        JsonWriter pair;
+        pair.FloatPair(time, value);
+        expected += (expected.size() > 1 ? "," : "") + pair.Take();
+      }
+    }
+  }
+  JsonWriter pairs;
+  pairs.FloatPairs(samples);
+  CHECK(pairs.Take() == expected + "]");
+}
+
 }  // namespace
 }  // namespace varve

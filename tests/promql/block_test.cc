@@ -31,8 +31,8 @@ class SteadySeries {
 
   // Series of one kind of trouble each, none of which comes often.
   void Fill(MemoryStorage& storage) {
-    for (const char* trouble :
-         {"none", "gap", "reset", "late", "stale", "huge", "nan", "tie", "sign", "spike"}) {
+    for (const char* trouble : {"none", "gap", "reset", "late", "stale", "huge", "nan", "tie",
+                                "sign", "spike", "zero", "same"}) {
       for (const char* inst : {"1", "2", "3"}) {
         FillSeries(storage, trouble,
                    Labels::Of({{kMetricName, "x_total"}, {"inst", inst}, {"kind", trouble}}));
@@ -64,6 +64,8 @@ class SteadySeries {
       if (now && trouble == "nan") shown = NormalNan();
       if (trouble == "spike") shown = static_cast<double>(Below(100)) / (now ? 7e-9 : 7);
       if (now && trouble == "sign") shown = -value;
+      if (trouble == "zero") shown = now ? -1 : Below(2) == 0 ? -0.0 : 0.0;
+      if (trouble == "same") shown = 1 / 7.0;
       if (trouble == "tie") shown = static_cast<double>(Below(3));
       storage.AddFloat(labels, time, shown);
     }
@@ -93,17 +95,24 @@ TEST_CASE("engine: steps in blocks give what each gives alone") {
             "sum_over_time(x_total[5m])",
             "avg_over_time(x_total[1h])",
             "sum_over_time(x_total[1h])",
+            "max_over_time(x_total[5m])",
+            "max_over_time(x_total[40m])",
+            "min_over_time(x_total[10m])",
             "topk(3, x_total)",
             "bottomk by (kind) (2, x_total)",
             "topk(2, rate(x_total[5m]))",
+            "bottomk(4, rate(x_total[5m]))",
+            "topk(16, x_total)",
+            "bottomk(17, x_total)",
+            "topk(scalar(count(x_total)) % 4, x_total)",
             "x_total offset 90s",
             "rate(x_total[5m] offset -30s)",
-            "quantile_over_time(0.95, x_total[1h])",
-            "quantile_over_time(0.5, x_total[30m])",
-            "quantile_over_time(0, x_total[40m])",
-            "quantile_over_time(1, x_total[40m])",
-            "quantile_over_time(0.01, x_total[2m])",
-            "quantile_over_time(scalar(count(x_total)) % 3 / 2, x_total[50m])"}) {
+            "quantile_over_time(0.95, x_total{kind!=\"zero\"}[1h])",
+            "quantile_over_time(0.5, x_total{kind!=\"zero\"}[30m])",
+            "quantile_over_time(0, x_total{kind!=\"zero\"}[40m])",
+            "quantile_over_time(1, x_total{kind!=\"zero\"}[40m])",
+            "quantile_over_time(0.01, x_total{kind!=\"zero\"}[2m])",
+            "quantile_over_time(scalar(count(x_total)) % 3 / 2, x_total{kind!=\"zero\"}[50m])"}) {
         CAPTURE(query);
         CAPTURE(step);
         const TimestampMs end = static_cast<TimestampMs>(kSteps - 1) * step;

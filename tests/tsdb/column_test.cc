@@ -47,7 +47,7 @@ std::vector<std::string> Decoded(std::string_view row, const ColumnReadOptions& 
 }
 
 void CheckParts(const SeriesSamples& samples, std::string_view row, std::mt19937_64& random,
-                const SharedTimes* shared = nullptr) {
+                const std::shared_ptr<const SharedTimes>& shared = nullptr) {
   const std::vector<TimestampMs> times = TimesOf(samples);
   for (int i = 0; i < 6; ++i) {
     TimestampMs min = times[random() % times.size()] + static_cast<int64_t>(random() % 3) - 1;
@@ -85,14 +85,14 @@ void CheckRoundTrip(const SeriesSamples& samples, std::mt19937_64& random) {
   std::vector<TimestampMs> more = times;
   more.insert(more.begin(), {times.front() - 20, times.front() - 1});
   more.push_back(times.back() + 7);
-  SharedTimes shared;
-  REQUIRE(DecodeTimes(EncodeTimes(more), shared).ok());
-  REQUIRE(shared.times == more);
+  const auto shared = std::make_shared<SharedTimes>();
+  REQUIRE(DecodeTimes(EncodeTimes(more), *shared).ok());
+  REQUIRE(shared->times == more);
   const TimesRef ref{7, more.front(), FindTimes(more, times).value()};
   const std::string referring = EncodeColumns(samples, &ref);
   CHECK(SummarizeColumns(referring)->times == ref);
-  CHECK(Decoded(referring, {.times = &shared}) == texts);
-  CheckParts(samples, referring, random, &shared);
+  CHECK(Decoded(referring, {.times = shared}) == texts);
+  CheckParts(samples, referring, random, shared);
 }
 
 SeriesSamples Floats(const std::vector<double>& values, TimestampMs begin = kBegin,
@@ -198,7 +198,9 @@ TEST_CASE("columns: random series of all kinds, times and start timestamps") {
     CAPTURE(round);
     SeriesSamples samples;
     const size_t count = 1 + random() % (round % 10 == 0 ? 3000 : 700);
-    RandomTimes(random, count, samples.times);
+    std::vector<TimestampMs> times;
+    RandomTimes(random, count, times);
+    samples.times = times;
     samples.values = RandomKind(random, count);
     if (round % 3 == 0) {
       TimestampMs start = 0;
@@ -437,6 +439,44 @@ TEST_CASE("columns: a block needs none of the others") {
   }
 }
 
+TEST_CASE("columns: what their form tells of values is known") {
+  SeriesSamples samples;
+  std::mt19937_64 random(1);
+  const auto known_of = [&](auto value_at) {
+    samples.Clear();
+    for (size_t i = 0; i < 1200; ++i) {
+      samples.times.push_back(static_cast<int64_t>(i) * 1000);
+      samples.values.push_back(value_at(i));
+    }
+    SeriesSamples out;
+    REQUIRE(DecodeColumns(EncodeColumns(samples), {}, out).ok());
+    SampleTexts(out);  // Checks it.
+    return out.known;
+  };
+  double sum = 0;
+  const auto count_up = [&](size_t) { return sum += static_cast<double>(random() % 50); };
+  CHECK(known_of(count_up).rising == 1200);
+  CHECK(known_of([&](size_t i) { return i % 100 == 7 ? sum += 1 : sum; }).rising == 1200);
+  CHECK(known_of([&](size_t) { return (sum += static_cast<double>(random() % 9)) / 100; }).rising ==
+        1200);
+  CHECK(known_of([&](size_t i) { return i % 100 == 7 ? sum += 1e6 : count_up(i); }).rising == 1200);
+  // Too large a leap to be sure that nothing wraps.
+  CHECK(known_of([&](size_t i) { return i == 900 ? sum += 0x1p51 : count_up(i); }).rising == 512);
+  sum = 0;
+  const auto constant = known_of([](size_t) { return 3.5; });
+  CHECK(constant.same == 1200);
+  CHECK(constant.rising == 1200);
+  CHECK(known_of([](size_t) { return StaleNan(); }).numbers == 0);
+  // A reset in the second block, and at the beginning of the third one.
+  CHECK(known_of([&](size_t i) { return i == 700 ? sum = 0 : count_up(i); }).rising == 512);
+  CHECK(known_of([&](size_t i) { return i == 1024 ? sum = 0 : count_up(i); }).rising == 1024);
+  const auto stale = known_of([&](size_t i) { return i == 600 ? StaleNan() : count_up(i); });
+  CHECK(stale.numbers == 512);
+  const auto gauge = known_of([&](size_t) { return static_cast<double>(random() % 1000); });
+  CHECK(gauge.numbers == 1200);
+  CHECK(gauge.rising == 0);
+}
+
 TEST_CASE("columns: what is there already is not appended again") {
   const SeriesSamples samples = ThreeBlocks();
   const std::string row = EncodeColumns(samples);
@@ -450,12 +490,12 @@ TEST_CASE("columns: damaged shared times cost their block in each row that refer
   SeriesSamples samples = ThreeBlocks();
   std::string row = EncodeTimes(samples.times);
   row.back() = static_cast<char>(~row.back());
-  SharedTimes shared;
+  const auto shared = std::make_shared<SharedTimes>();
   std::vector<ColumnDamage> damage;
-  REQUIRE(DecodeTimes(row, shared, &damage).ok());
+  REQUIRE(DecodeTimes(row, *shared, &damage).ok());
   REQUIRE(damage.size() == 1);
   CHECK(damage[0].min == samples.times[1024]);
-  REQUIRE(shared.gaps.size() == 1);
+  REQUIRE(shared->gaps.size() == 1);
 
   // Blocks of the row begin at other places than those of its times.
   SeriesSamples later = Filter(samples, samples.times[300], kMaxTimestamp);
@@ -463,9 +503,9 @@ TEST_CASE("columns: damaged shared times cost their block in each row that refer
   const std::string referring = EncodeColumns(later, &ref);
   SeriesSamples out;
   damage.clear();
-  CHECK(absl::IsDataLoss(DecodeColumns(referring, {.times = &shared}, out)));
+  CHECK(absl::IsDataLoss(DecodeColumns(referring, {.times = shared}, out)));
   out.Clear();
-  REQUIRE(DecodeColumns(referring, {.times = &shared, .damage = &damage}, out).ok());
+  REQUIRE(DecodeColumns(referring, {.times = shared, .damage = &damage}, out).ok());
   CHECK(damage.size() == 1);
   CHECK(SampleTexts(out) == SampleTexts(Filter(later, kMinTimestamp, samples.times[811])));
 }
@@ -476,14 +516,13 @@ TEST_CASE("columns: shared times must be there and be the right ones") {
   const std::string row = EncodeColumns(samples, &ref);
   SeriesSamples out;
   CHECK(absl::IsDataLoss(DecodeColumns(row, {}, out)));
-  SharedTimes other;
-  other.times = samples.times;
-  other.times.pop_back();
-  CHECK(absl::IsDataLoss(DecodeColumns(row, {.times = &other}, out)));
-  other.times.push_back(kMaxTimestamp);
-  CHECK(absl::IsDataLoss(DecodeColumns(row, {.times = &other}, out)));
+  const auto other = std::make_shared<SharedTimes>();
+  other->times.assign(samples.times.begin(), samples.times.end() - 1);
+  CHECK(absl::IsDataLoss(DecodeColumns(row, {.times = other}, out)));
+  other->times.push_back(kMaxTimestamp);
+  CHECK(absl::IsDataLoss(DecodeColumns(row, {.times = other}, out)));
   CHECK(absl::IsDataLoss(DecodeColumns(EncodeTimes(samples.times), {}, out)));
-  CHECK(absl::IsDataLoss(DecodeTimes(EncodeColumns(samples), other)));
+  CHECK(absl::IsDataLoss(DecodeTimes(EncodeColumns(samples), *other)));
   const std::vector<TimestampMs> broken = {samples.times[1], samples.times[3]};
   CHECK_FALSE(FindTimes(samples.times, broken).has_value());
 }

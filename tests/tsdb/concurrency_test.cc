@@ -51,7 +51,7 @@ void Read(const Db& db, const std::atomic<bool>& done) {
       const auto set = (*querier)->Select({Matcher::Equal("writer", std::to_string(writer))}, {});
       if ((*set)->size() == 0) continue;
       CHECK((*set)->size() == kSeriesPerWriter);
-      std::vector<TimestampMs> first;
+      TimeList first;
       for (size_t i = 0; i < (*set)->size(); ++i) {
         CHECK((*set)->Read(i, kMinTimestamp, kMaxTimestamp, samples).ok());
         if (i == 0) first = samples.times;

@@ -155,12 +155,31 @@ std::string SampleText(TimestampMs time, const Histogram& histogram, TimestampMs
   return text;
 }
 
+namespace {
+
+// What is said to be known of the values holds.
+void CheckKnown(const SeriesSamples& samples) {
+  const std::vector<double>& values = samples.values;
+  const SeriesSamples::Known& known = samples.known;
+  REQUIRE(std::max({known.numbers, known.rising, known.same}) <= values.size());
+  for (size_t i = 0; i < known.numbers; ++i) REQUIRE(values[i] == values[i]);
+  for (size_t i = 0; i < known.rising; ++i) {
+    REQUIRE((i == 0 ? values[i] == values[i] : values[i] >= values[i - 1]));
+  }
+  for (size_t i = 0; i < known.same; ++i) {
+    REQUIRE(std::bit_cast<uint64_t>(values[i]) == std::bit_cast<uint64_t>(values[0]));
+  }
+}
+
+}  // namespace
+
 std::vector<std::string> SampleTexts(const SeriesSamples& samples) {
   std::vector<std::string> texts;
   REQUIRE(samples.times.size() == samples.values.size());
   REQUIRE((samples.start_times.empty() || samples.start_times.size() == samples.times.size()));
   REQUIRE((samples.histogram_start_times.empty() ||
            samples.histogram_start_times.size() == samples.histograms.size()));
+  CheckKnown(samples);
   for (size_t i = 0; i < samples.times.size(); ++i) {
     texts.push_back(SampleText(samples.times[i], samples.values[i],
                                samples.start_times.empty() ? 0 : samples.start_times[i]));
