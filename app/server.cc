@@ -326,7 +326,8 @@ absl::Status Server::OpenLayers(const Config& config) {
                              .listen_address = flags_.web_listen_addresses.front(),
                              .discovery_reload_interval = flags_.scrape_discovery_reload_interval,
                              .adjust_timestamps = flags_.scrape_adjust_timestamps,
-                             .timestamp_tolerance = flags_.scrape_timestamp_tolerance}));
+                             .timestamp_tolerance = flags_.scrape_timestamp_tolerance,
+                             .start_time = start_time_}));
   rules_ = RuleManager::Create({.evaluations_max = flags_.rules_max_concurrent_evals,
                                 .parser = ParserOptionsOf(flags_),
                                 .registry = registry_.get()},

@@ -31,6 +31,7 @@ struct ScrapeContext {
   bool adjust_timestamps = true;
   DurationMs timestamp_tolerance = 2;
   DurationMs discovery_reload_interval = 5 * kSecond;
+  TimestampMs start_time = 0;
   std::atomic<uint64_t> offset_seed{0};
   FinishedScrapes finished;
   ScrapeWorkers workers;  // Last: its threads use the others.

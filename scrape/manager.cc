@@ -77,6 +77,7 @@ class ScrapeManagerImpl : public ScrapeManager {
     context_->adjust_timestamps = options_.adjust_timestamps;
     context_->timestamp_tolerance = options_.timestamp_tolerance;
     context_->discovery_reload_interval = options_.discovery_reload_interval;
+    context_->start_time = options_.start_time;
   }
   ~ScrapeManagerImpl() override { Stop(); }
 

@@ -106,6 +106,9 @@ struct ScrapeManagerOptions {
   DurationMs discovery_reload_interval = 5 * kSecond;
   bool adjust_timestamps = true;
   DurationMs timestamp_tolerance = 2;
+  // When the process started: slots of the first interval that pass before their target is there
+  // are made up for. 0 = not known.
+  TimestampMs start_time = 0;
 };
 
 // Thread-safe.

@@ -80,6 +80,17 @@ TargetLoop::~TargetLoop() {
   metrics_->metadata_entries.Decrement(static_cast<double>(metadata_counted_));
 }
 
+// How long ago the slot of a new target may have been for it to be scraped at once. It is not left
+// waiting for one that has only just passed, or has passed since the process started: so the last
+// of many is scraped within an interval, however long it took to get here. But no more than a third
+// of them come at once.
+DurationMs TargetLoop::PassedSlotMax(TimestampMs now, DurationMs interval) const {
+  const DurationMs passed = std::min(interval / 20, kPassedSlotMax);
+  const DurationMs since_start = now - context_->start_time;
+  if (since_start < 0 || since_start >= interval) return passed;
+  return std::max(passed, std::min(since_start, interval / 3));
+}
+
 void TargetLoop::Start() {
   MutexLock lock(mutex_);
   if (!stopped_) Schedule();
@@ -95,9 +106,7 @@ void TargetLoop::Schedule() {
   if (slot_interval_ == interval && next > now - interval && next <= now + 2 * interval) {
     slot_ = next;
   } else {
-    // A new target is not left waiting for a slot that has only just passed: the last of many that
-    // come at once is scraped within an interval, however long it took to get here.
-    const DurationMs passed = slot_interval_ == 0 ? std::min(interval / 20, kPassedSlotMax) : 0;
+    const DurationMs passed = slot_interval_ == 0 ? PassedSlotMax(now, interval) : 0;
     slot_ = NextSlotNanos((now - passed) * kNanosPerMs, interval, hash_, context_->offset_seed) /
             kNanosPerMs;
   }

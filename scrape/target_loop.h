@@ -91,6 +91,7 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
   static constexpr size_t kReportSeriesMax = 8;
 
   void Schedule() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  DurationMs PassedSlotMax(TimestampMs now, DurationMs interval) const;
   void OnSlot() ABSL_LOCKS_EXCLUDED(mutex_);
   Scrape BeginScrape() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   TimestampMs ScrapeTime(TimestampMs now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

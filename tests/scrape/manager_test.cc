@@ -61,7 +61,8 @@ class Page {
 
 struct Fixture {
   Fixture() : Fixture([](TestConnection&, const TestRequest&) {}) {}
-  explicit Fixture(TestServer::Handler other, Clock& clock = RealClock())
+  explicit Fixture(TestServer::Handler other, Clock& clock = RealClock(),
+                   TimestampMs start_time = 0)
       : server([this, other](TestConnection& connection, const TestRequest& request) {
           if (request.Path() == "/other") return other(connection, request);
           page.Answer(connection, request);
@@ -78,7 +79,8 @@ struct Fixture {
                                      .external_url = "https://varve.test:444/prometheus",
                                      .listen_address = "0.0.0.0:1",
                                      .workers = 2,
-                                     .discovery_reload_interval = 50})
+                                     .discovery_reload_interval = 50,
+                                     .start_time = start_time})
                   .value();
   }
   ~Fixture() { manager.reset(); }
@@ -223,27 +225,58 @@ TEST_CASE("manager: scrapes happen in their slots") {
   CHECK(times[4] - times[3] == 200);
 }
 
-TEST_CASE("manager: of many new targets the last is not scraped an interval late") {
-  ManualClock clock(1'600'000'000'000);
-  Fixture f([](TestConnection&, const TestRequest&) {}, clock);
-  ScrapeConfig config = f.Job("a");
-  config.discovery.static_configs.clear();
-  for (int i = 0; i < 200; ++i) {
-    config.discovery.static_configs.push_back(
-        {{"127.0.0.1:1"}, Labels::Of({{"number", std::to_string(i)}})});
+// 200 targets of an interval of 200 ms that come up at once, `since_start` after the process.
+struct ManyTargets {
+  explicit ManyTargets(DurationMs since_start)
+      : f([](TestConnection&, const TestRequest&) {}, clock,
+          since_start < 0 ? 0 : clock.Now() - since_start) {
+    ScrapeConfig config = f.Job("a");
+    config.discovery.static_configs.clear();
+    for (int i = 0; i < 200; ++i) {
+      config.discovery.static_configs.push_back(
+          {{"127.0.0.1:1"}, Labels::Of({{"number", std::to_string(i)}})});
+    }
+    REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
+    REQUIRE(Eventually([&] { return f.manager->Targets().active.size() == 200; }));
   }
-  REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
-  REQUIRE(Eventually([&] { return f.manager->Targets().active.size() == 200; }));
-  const auto scraped = [&] {
+  int64_t scraped() const {
     const TargetsSnapshot targets = f.manager->Targets();
     return std::count_if(targets.active.begin(), targets.active.end(),
                          [](const ActiveTarget& target) { return target.last_scrape != 0; });
-  };
+  }
+  // Whether the first slot of all has come `after` milliseconds, and not before.
+  bool AreScrapedWithin(DurationMs after) {
+    clock.Advance(after - 10);
+    if (scraped() == 200) return false;
+    clock.Advance(10);
+    return Eventually([&] { return scraped() == 200; });
+  }
+
+  ManualClock clock{1'600'000'000'000};
+  Fixture f;
+};
+
+TEST_CASE("manager: of many new targets the last is not scraped an interval late") {
+  ManyTargets many(-1);
   // Those whose slot was up to a twentieth of the interval ago, at once; the others in theirs.
-  CHECK(Eventually([&] { return scraped() > 0; }));
-  CHECK(scraped() < 40);
-  clock.Advance(190);
-  CHECK(Eventually([&] { return scraped() == 200; }));
+  CHECK(Eventually([&] { return many.scraped() > 0; }));
+  CHECK(many.scraped() < 40);
+  CHECK(many.AreScrapedWithin(190));
+}
+
+// Goal: what the process takes to get to its targets does not delay their first scrapes: all happen
+// within an interval of its start, if it took no more than a third of one.
+TEST_CASE("manager: slots that passed while the process started are made up for") {
+  struct Case {
+    DurationMs since_start;
+    DurationMs within;
+  };
+  for (const Case& one : {Case{60, 140}, Case{66, 134}, Case{150, 134}, Case{199, 134},
+                          Case{200, 190}, Case{1000, 190}}) {
+    CAPTURE(one.since_start);
+    ManyTargets many(one.since_start);
+    CHECK(many.AreScrapedWithin(one.within));
+  }
 }
 
 TEST_CASE("manager: whatever is wrong is said, and ends the series") {
