@@ -33,7 +33,8 @@ class SumFold : public Fold {
         average_(aggregate.op == AggregateOp::kAvg),
         sums_(grid.count, 0),
         carries_(grid.count, 0),
-        counts_(grid.count, 0) {}
+        counts_(grid.count, 0),
+        runs_((grid.count + kRunMax - 1) / kRunMax, 0) {}
 
   absl::Status Add(const Row& row) override {
     const size_t steps = sums_.size();
@@ -57,7 +58,7 @@ class SumFold : public Fold {
 
   absl::Status Finish(Row& row) override {
     for (size_t step = 0; step < sums_.size(); ++step) {
-      const bool has_float = counts_[step] > 0;
+      const bool has_float = CountAt(step) > 0;
       const bool has_histogram = !histograms_.empty() && histograms_[step].seen;
       if (has_float && has_histogram) {
         context_.annotations().Warn("encountered a mix of histograms and floats for aggregation",
@@ -72,6 +73,9 @@ class SumFold : public Fold {
   }
 
  private:
+  static constexpr size_t kRunMax = kAddEachMax;
+  static_assert(kRunMax == 64);  // A word of Row::present().
+
   struct HistogramState {
     HistogramSum sum;
     bool seen = false;
@@ -81,10 +85,10 @@ class SumFold : public Fold {
   // Steps are independent of one another: a run of present ones is a loop over arrays.
   void AddFloats(const Row& row) {
     const size_t steps = sums_.size();
-    for (size_t first = 0; first < steps; first += 64) {
-      const size_t count = std::min<size_t>(64, steps - first);
-      uint64_t present = row.present()[first / 64];
-      if (present == ~uint64_t{0} >> (64 - count) &&
+    for (size_t first = 0; first < steps; first += kRunMax) {
+      const size_t count = std::min(kRunMax, steps - first);
+      uint64_t present = row.present()[first / kRunMax];
+      if (present == ~uint64_t{0} >> (kRunMax - count) &&
           AddRun(row.values().data() + first, first, count)) {
         continue;
       }
@@ -101,14 +105,21 @@ class SumFold : public Fold {
     if (!incremental_.empty()) return false;
     const size_t whole = count / kAddEachMultiple * kAddEachMultiple;
     if (!AddEach(values, whole, &sums_[first], &carries_[first])) return false;
-    for (size_t i = first; i < first + whole; ++i) ++counts_[i];
-    for (size_t i = whole; i < count; ++i) AddFloat(first + i, values[i]);
+    if (whole < count) {
+      for (size_t i = first; i < first + whole; ++i) ++counts_[i];
+      for (size_t i = whole; i < count; ++i) AddFloat(first + i, values[i]);
+    } else {
+      ++runs_[first / kRunMax];
+    }
     return true;
   }
 
+  uint64_t CountAt(size_t step) const { return counts_[step] + runs_[step / kRunMax]; }
+
   void AddFloat(size_t step, double value) {
     CompensatedSum sum{sums_[step], carries_[step]};
-    const double count = static_cast<double>(++counts_[step]);
+    ++counts_[step];
+    const auto count = static_cast<double>(CountAt(step));
     if (!average_) {
       sum.Add(value);
     } else if (!AddToAverage(step, count, value, sum)) {
@@ -151,7 +162,7 @@ class SumFold : public Fold {
   double Total(size_t step) const {
     const bool incremental = !incremental_.empty() && incremental_[step];
     if (!average_ || incremental) return sums_[step] + carries_[step];
-    const double count = static_cast<double>(counts_[step]);
+    const auto count = static_cast<double>(CountAt(step));
     return sums_[step] / count + carries_[step] / count;
   }
 
@@ -182,7 +193,8 @@ class SumFold : public Fold {
   // By step.
   std::vector<double> sums_;  // Means once incremental.
   std::vector<double> carries_;
-  std::vector<uint64_t> counts_;
+  std::vector<uint64_t> counts_;            // Without those of whole runs.
+  std::vector<uint64_t> runs_;              // By run of kRunMax steps: values that each step had.
   std::vector<bool> incremental_;           // Empty until a sum overflows.
   std::vector<HistogramState> histograms_;  // Empty until the first histogram.
 };

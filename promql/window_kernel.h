@@ -24,6 +24,9 @@ struct WindowFactors {
   std::vector<uint64_t> usable;  // Windows with two samples at least.
   // Those of them where a counter that begins at its increase or above is stretched so, too.
   std::vector<uint64_t> for_counters;
+  // By word: by how many samples each window of the block is behind the one before, both where it
+  // begins and where it ends; 0 if they differ in that.
+  std::vector<uint32_t> strides;
 };
 
 // Which samples the steps see, by the samples' times alone.

@@ -139,6 +139,20 @@ bool AreAlike(const FloatWindows& windows, const RangeSpec& spec, size_t step, s
   return differs == 0;
 }
 
+// WindowFactors::strides of the block [step, step + count).
+uint32_t StrideOf(const FloatWindows& windows, size_t step, size_t count) {
+  if (count < 2) return 0;
+  const uint32_t* const begin = windows.begin.data() + step;
+  const uint32_t* const end = windows.end.data() + step;
+  const uint32_t stride = end[1] - end[0];
+  uint32_t differs = 0;
+  for (size_t i = 1; i < count; ++i) {
+    differs |= (end[i] - end[i - 1]) ^ stride;
+    differs |= (begin[i] - begin[i - 1]) ^ stride;
+  }
+  return differs == 0 ? stride : 0;
+}
+
 WindowFactors FindFactors(const FloatWindows& windows, const RangeSpec& spec, bool per_second) {
   const size_t steps = windows.steps();
   WindowFactors found;
@@ -159,6 +173,9 @@ WindowFactors FindFactors(const FloatWindows& windows, const RangeSpec& spec, bo
     found.usable[step / kBlockSteps] |= bits;
     if (extrapolation.ReachesZeroEarly()) found.for_counters[step / kBlockSteps] |= bits;
   };
+  for (size_t step = 0; step < steps; step += kBlockSteps) {
+    found.strides.push_back(StrideOf(windows, step, std::min(kBlockSteps, steps - step)));
+  }
   constexpr size_t kAlike = 16;
   for (size_t step = 0; step < steps; step += kAlike) {
     const size_t count = std::min(kAlike, steps - step);
@@ -200,7 +217,10 @@ class ExtrapolatedKernel {
       if (usable == 0) continue;
       const size_t count = std::min(kBlockSteps, steps - step);
       const uint64_t easy = kCounter ? factors->for_counters[step / kBlockSteps] : usable;
-      if (easy != BlockMask(count) || !RunBlock(step, count)) RunSteps(step, usable, easy);
+      if (easy != BlockMask(count) ||
+          !RunBlock(step, count, factors->strides[step / kBlockSteps])) {
+        RunSteps(step, usable, easy);
+      }
       row_.present()[step / kBlockSteps] = usable;
     }
   }
@@ -209,7 +229,7 @@ class ExtrapolatedKernel {
   // What RunSteps() does where all windows are stretched as the factors say, whatever their values:
   // without resets, and for counters that begin at their increase or above. False, and nothing is
   // set, if that is not certain.
-  bool RunBlock(size_t step, size_t count) {
+  bool RunBlock(size_t step, size_t count, uint32_t stride) {
     const uint32_t* const begin = windows_.begin.data() + step;
     const uint32_t* const end = windows_.end.data() + step;
     const double* const values = windows_.values.data();
@@ -222,9 +242,20 @@ class ExtrapolatedKernel {
     }
     double* const out = row_.values().data() + step;
     const double* const factors = factors_ + step;
-    for (size_t i = 0; i < count; ++i) {
-      out[i] = (values[end[i] - 1] - values[begin[i]]) * factors[i];
+    if (stride == 0) {
+      for (size_t i = 0; i < count; ++i) {
+        out[i] = (values[end[i] - 1] - values[begin[i]]) * factors[i];
+      }
+      return true;
     }
+    const double* const first = values + begin[0];
+    const double* const last = values + end[0] - 1;
+    size_t i = 0;
+    for (; stride == 1 && i + 2 <= count; i += 2) {
+      const auto increase = LoadPack<FloatPair>(last + i) - LoadPack<FloatPair>(first + i);
+      StorePack(increase * LoadPack<FloatPair>(factors + i), out + i);
+    }
+    for (; i < count; ++i) out[i] = (last[i * stride] - first[i * stride]) * factors[i];
     return true;
   }
 

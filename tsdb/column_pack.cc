@@ -11,6 +11,10 @@
 #include <iterator>
 #include <utility>
 
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
 #include "model/check.h"
 
 namespace varve {
@@ -132,13 +136,15 @@ void UnpackLow(std::string_view bytes, size_t count, unsigned width, uint64_t* n
 }
 
 // Adds the next digit of a word to a number.
-inline void TakeDigit(uint64_t& word, uint64_t base, unsigned shift, uint64_t& number) {
+template <typename Number>
+inline void TakeDigit(uint64_t& word, uint64_t base, unsigned shift, Number& number) {
   const Uint128 product = static_cast<Uint128>(word) * base;
-  number |= static_cast<uint64_t>(product >> 64) << shift;
+  number |= static_cast<Number>(product >> 64) << shift;
   word = static_cast<uint64_t>(product);
 }
 
-void UnpackDigits(std::string_view bytes, size_t count, const PackShape& shape, uint64_t* numbers) {
+template <typename Number>
+void UnpackDigits(std::string_view bytes, size_t count, const PackShape& shape, Number* numbers) {
   const size_t digits = kDigits.digits[shape.base];
   const uint64_t base = shape.base;
   const unsigned shift = shape.low_bits;
@@ -146,7 +152,7 @@ void UnpackDigits(std::string_view bytes, size_t count, const PackShape& shape, 
   size_t i = 0;
   for (; i + 4 * digits <= count; i += 4 * digits, data += 4 * sizeof(uint64_t)) {
     uint64_t a = Load(data), b = Load(data + 8), c = Load(data + 16), d = Load(data + 24);
-    uint64_t* at = numbers + i;
+    Number* at = numbers + i;
     for (size_t j = 0; j < digits; ++j) {
       TakeDigit(a, base, shift, at[j]);
       TakeDigit(b, base, shift, at[j + digits]);
@@ -164,7 +170,65 @@ void UnpackDigits(std::string_view bytes, size_t count, const PackShape& shape, 
   }
 }
 
+// The low bits of numbers from bytes that may be read 16 beyond their end.
+void UnpackSmallLow(const char* data, size_t count, unsigned width, uint32_t* numbers) {
+  const auto mask = (uint32_t{1} << width) - 1;
+  for (size_t i = 0; i < count; ++i) {
+    numbers[i] = static_cast<uint32_t>(Load(data + i * width / 8) >> (i * width % 8)) & mask;
+  }
+}
+
+#ifdef __x86_64__
+// Eight at a time: four of them lie within sixteen bytes, wherever these begin. Bytes of a number
+// are moved into its lane, and there to its lowest bit.
+[[gnu::target("avx2")]] void UnpackSmallEights(const char* data, size_t count, unsigned width,
+                                               uint32_t* numbers) {
+  alignas(32) uint8_t bytes_of[32];
+  alignas(32) uint32_t shift_of[8];
+  for (unsigned lane = 0; lane < 8; ++lane) {
+    const unsigned bit = lane < 4 ? lane * width : 4 * width % 8 + (lane - 4) * width;
+    shift_of[lane] = bit % 8;
+    for (unsigned byte = 0; byte < 4; ++byte) {
+      bytes_of[4 * lane + byte] = static_cast<uint8_t>(bit / 8 + byte);
+    }
+  }
+  const __m256i places = _mm256_load_si256(reinterpret_cast<const __m256i*>(bytes_of));
+  const __m256i shifts = _mm256_load_si256(reinterpret_cast<const __m256i*>(shift_of));
+  const __m256i mask = _mm256_set1_epi32(static_cast<int>((uint32_t{1} << width) - 1));
+  for (size_t i = 0; i < count; i += 8, data += width) {
+    const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(data));
+    const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(data + 4 * width / 8));
+    const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
+    const __m256i lanes = _mm256_srlv_epi32(_mm256_shuffle_epi8(both, places), shifts);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(numbers + i), _mm256_and_si256(lanes, mask));
+  }
+}
+#endif
+
 }  // namespace
+
+void UnpackSmall(std::string_view bytes, size_t count, const PackShape& shape, uint32_t* numbers) {
+  const size_t low = LowBytes(shape, count);
+  if (shape.low_bits == 0) {
+    std::memset(numbers, 0, count * sizeof(*numbers));
+  } else {
+    char padded[kSmallValuesMax * kSmallBitsMax / 8 + 2 * kSmallBitsMax + 16];
+    INVARIANT(count <= kSmallValuesMax && shape.low_bits <= kSmallBitsMax);
+    std::memcpy(padded, bytes.data(), low);
+    std::memset(padded + low, 0, kSmallBitsMax + 16);
+#ifdef __x86_64__
+    static const bool kHasEights = __builtin_cpu_supports("avx2");
+    if (kHasEights) {
+      UnpackSmallEights(padded, count, shape.low_bits, numbers);
+    } else {
+      UnpackSmallLow(padded, count, shape.low_bits, numbers);
+    }
+#else
+    UnpackSmallLow(padded, count, shape.low_bits, numbers);
+#endif
+  }
+  if (shape.base > 1) UnpackDigits(bytes.substr(low), count, shape, numbers);
+}
 
 PackShape ChoosePackShape(uint64_t max) {
   const auto width = static_cast<unsigned>(std::bit_width(max));

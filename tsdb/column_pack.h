@@ -11,6 +11,7 @@
 //            fewer digits and only as many of its high bytes as these need.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -41,5 +42,15 @@ void PackNumbers(const uint64_t* numbers, size_t count, const PackShape& shape, 
 
 // REQUIRES: IsPackShape(shape), bytes.size() == PackedBytes(shape, count). Any bytes give numbers.
 void UnpackNumbers(std::string_view bytes, size_t count, const PackShape& shape, uint64_t* numbers);
+
+// The same for at most kSmallValuesMax numbers of at most kSmallBitsMax bits. Behind them up to
+// seven more are written, which may be anything.
+inline constexpr unsigned kSmallBitsMax = 22;
+inline constexpr size_t kSmallValuesMax = 512;
+void UnpackSmall(std::string_view bytes, size_t count, const PackShape& shape, uint32_t* numbers);
+
+inline unsigned BitsOf(const PackShape& shape) {
+  return shape.low_bits + static_cast<unsigned>(std::bit_width(shape.base - 1U));
+}
 
 }  // namespace varve

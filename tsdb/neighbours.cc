@@ -82,6 +82,7 @@ std::shared_ptr<const NeighbourCopies> Neighbours::Copy(size_t begin, size_t end
   wanted.reserve(end - begin);
   copies->stored_place.resize(end - begin, NeighbourCopies::kNowhere);
   const bool in_memory = begin < in_memory_;
+  if (in_memory) copies->open.reserve(end - begin);
   for (size_t i = begin; i < end; ++i) {
     if (in_memory && newest_only_ && engine_.head.MayReadNewest(ids_[i], min, max)) {
       copies->open.emplace_back();

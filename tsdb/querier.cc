@@ -247,7 +247,9 @@ class StoredSeriesSet : public SeriesSet {
       RETURN_IF_ERROR(ReadChunk(closed->value, closed->key, deleted, min, max, samples));
     }
     // Those that no chunk has came after any tombstone.
-    MergeSamples(Within(open.late, min, max), samples);
+    if (!open.late.times.empty() || !open.late.histograms.empty()) {
+      MergeSamples(Within(open.late, min, max), samples);
+    }
     return absl::OkStatus();
   }
 

@@ -124,9 +124,10 @@ bool CopyFamily(rocksdb::Iterator& it, absl::Span<const BucketTable::Bucket> buc
                 uint64_t bytes_max, RowCopies& rows) {
   bool stands = false;
   for (size_t i = 0; i < ids.size(); ++i) {
+    const bool near = i > 0 && ids[i] - ids[i - 1] <= kSeriesNear;
     for (const BucketTable::Bucket& bucket : buckets) {
       // Only by the buckets' order do keys rise from one series to the next.
-      stands = stands && buckets.size() == 1;
+      stands = stands && near && buckets.size() == 1;
       if (!CopyChunks(it, bucket, ids[i], min, max, bytes_max, stands, rows)) return false;
     }
     rows.EndSeries(ids.size() - i - 1);

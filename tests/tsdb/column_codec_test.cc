@@ -6,8 +6,11 @@
 // encodings made for them, random bytes.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +30,43 @@ void CheckPacking(const std::vector<uint64_t>& numbers, const PackShape& shape) 
   std::vector<uint64_t> again(numbers.size());
   UnpackNumbers(bytes, again.size(), shape, again.data());
   REQUIRE(again == numbers);
+  if (BitsOf(shape) > kSmallBitsMax) return;
+  std::vector<uint32_t> small(numbers.size() + 7);
+  UnpackSmall(bytes, numbers.size(), shape, small.data());
+  small.resize(numbers.size());
+  REQUIRE(std::equal(small.begin(), small.end(), numbers.begin(), numbers.end()));
+}
+
+TEST_CASE("column: steps that are small or just not, from beginnings near and far") {
+  std::mt19937_64 random(TestSeed());
+  for (const int64_t first : {int64_t{0}, int64_t{-5}, int64_t{1} << 51, (int64_t{1} << 51) + 1,
+                              -(int64_t{1} << 51), -(int64_t{1} << 52)}) {
+    for (const int64_t least : {int64_t{0}, int64_t{-3}, int64_t{1} << 20, -(int64_t{1} << 40)}) {
+      for (const int64_t scale : {1, 4096, 1 << 18, (1 << 18) + 1}) {
+        for (const unsigned bits : {1U, 3U, 21U, 22U, 23U}) {
+          const size_t count = random() % 2 == 0 ? 512 : 2 + random() % 510;
+          std::vector<double> values;
+          int64_t value = first;
+          for (size_t i = 0; i < count; ++i) {
+            values.push_back(static_cast<double>(value));
+            value += least + scale * static_cast<int64_t>(random() >> (64 - bits));
+            if (std::abs(value) > int64_t{1} << 53) break;
+          }
+          std::string bytes;
+          EncodeDoubles(values, bytes);
+          ByteReader reader(bytes);
+          const std::optional<DoubleColumn> column = ReadDoubleColumn(reader, values.size());
+          REQUIRE(column.has_value());
+          std::vector<double> again(values.size());
+          REQUIRE(DecodeDoubles(*column, again.size(), again.data()));
+          REQUIRE(again == values);
+          if (NeverFalls(*column, values.size())) {
+            REQUIRE(std::is_sorted(values.begin(), values.end()));
+          }
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("pack: every width and every base") {
