@@ -121,8 +121,29 @@ TEST_CASE("floats: few decimals are written as the shortest text") {
     return std::string(text,
                        std::to_chars(text, std::end(text), value, std::chars_format::fixed).ptr);
   };
-  for (double value : {0.000001, 0.0000015, -0.5, 1234567.125, 999999999.999999, 1e9 - 1e-6,
-                       0.1 + 0.2, 1.0 / 3, 100.0, -7.25, 5e-324, 4503599627370497.5}) {
+  for (double value : {0.000001,
+                       0.0000015,
+                       -0.5,
+                       1234567.125,
+                       999999999.999999,
+                       1e9 - 1e-6,
+                       0.1 + 0.2,
+                       1.0 / 3,
+                       100.0,
+                       -7.25,
+                       5e-324,
+                       4503599627370497.5,
+                       1e-7,
+                       std::nextafter(1e-7, 0.0),
+                       1e-7 / 3,
+                       1e-6 / 3,
+                       9.999e-5,
+                       0.0001,
+                       1e-5 / 7,
+                       9007199254740991.0,
+                       0x1p53,
+                       std::nextafter(1.0, 0.0),
+                       -1e-7 / 0.7}) {
     CAPTURE(value);
     CHECK(FormatFloat(value) == shortest(value));
   }
@@ -134,6 +155,8 @@ TEST_CASE("floats: few decimals are written as the shortest text") {
     double value = digits / scale;
     if (random() % 4 == 0) value = std::nextafter(value, INFINITY);
     if (std::fabs(value) >= 0x1p53) continue;
+    REQUIRE(FormatFloat(value) == shortest(value));
+    value = std::ldexp(value, -static_cast<int>(random() % 90));
     REQUIRE(FormatFloat(value) == shortest(value));
   }
 }
