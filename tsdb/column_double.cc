@@ -121,8 +121,9 @@ bool DecodePlanes(const DoubleColumn& column, size_t count, double* values) {
   return (beyond[0] | beyond[1] | beyond[2] | beyond[3]) == 0;
 }
 
-// Sums of the first numbers, eight at a time; values[i] = (base + i * step + scale * the sum of
-// numbers[0, i]) / divisor. All of it is exact but for the division.
+// values[i] = (base + i * step + scale * the sum of numbers[0, i]) / divisor, eight at a time. Sums
+// are of 32 bits, with a sign. All of it is exact but for the division. Reads, but does not write,
+// up to seven places beyond `count`.
 [[gnu::target("avx2")]] void SumEights(const uint32_t* numbers, size_t count, double base,
                                        double step, double scale, double divisor, double* values) {
   const __m256d scales = _mm256_set1_pd(scale);
@@ -163,32 +164,57 @@ bool DecodePlanes(const DoubleColumn& column, size_t count, double* values) {
   }
 }
 
-// Most counters: differences that are packed and small. False, and nothing is written, if the
-// column holds something else.
-bool DecodeSmallSteps(const IntColumn& column, size_t count, double divisor, double* values) {
-  static const bool kHasEights = __builtin_cpu_supports("avx2");
-  if (!kHasEights || column.order != 1 || column.packing != IntPacking::kPacked ||
-      column.patch_count > 0 || BitsOf(column.shape) > kSmallBitsMax) {
+// Takes the differences apart: each is numbers[i] * column.scale + step. Most columns have such as
+// are packed and small, or 0 and a few small ones. False if this column has others.
+bool UnpackSmallSteps(const IntColumn& column, size_t count, uint32_t* numbers, int64_t& step) {
+  if (column.order != 1 || column.patch_count > 0) return false;
+  const auto least = static_cast<int64_t>(column.min);
+  if (column.packing == IntPacking::kPacked) {
+    if (BitsOf(column.shape) > kSmallBitsMax) return false;
+    UnpackSmall(column.payload, count, column.shape, numbers);
+    step = least;
+    return true;
+  }
+  if (column.packing != IntPacking::kSparse || column.common != 0 ||
+      BitsOf(column.shape) >= kSmallBitsMax) {
     return false;
   }
+  const auto scale = static_cast<int64_t>(column.scale);
+  constexpr int64_t kOffsetMax = int64_t{1} << (kSmallBitsMax - 1);
+  if (scale <= 0 || least % scale != 0 || least / scale < -kOffsetMax ||
+      least / scale > kOffsetMax) {
+    return false;
+  }
+  uint32_t others[kSmallValuesMax + 8];
+  UnpackSmall(column.payload, column.core_count, column.shape, others);
+  // Negative ones wrap, and so do their sums.
+  for (size_t i = 0; i < column.core_count; ++i) others[i] += static_cast<uint32_t>(least / scale);
+  SpreadSparse(column, count, others, 0, numbers);
+  step = 0;
+  return true;
+}
+
+// False, and nothing is written, if the column does not have small differences.
+bool DecodeSmallSteps(const IntColumn& column, size_t count, double divisor, double* values) {
+  static const bool kHasEights = __builtin_cpu_supports("avx2");
   // Within these all sums are whole numbers that doubles hold: 2^51 + 2^9 * (2^22 * 2^18 + 2^40).
   constexpr int64_t kFirstMax = int64_t{1} << 51;
-  constexpr int64_t kLeastMax = int64_t{1} << 40;
+  constexpr int64_t kStepMax = int64_t{1} << 40;
   constexpr uint64_t kScaleMax = uint64_t{1} << 18;
   const auto first = static_cast<int64_t>(column.seeds[0]);
-  const auto least = static_cast<int64_t>(column.min);
-  if (first < -kFirstMax || first > kFirstMax || least < -kLeastMax || least > kLeastMax ||
-      column.scale > kScaleMax) {
+  if (!kHasEights || first < -kFirstMax || first > kFirstMax || column.scale > kScaleMax) {
     return false;
   }
   static_assert(kColumnValuesMax <= kSmallValuesMax);
   uint32_t numbers[kSmallValuesMax + 8];
-  UnpackSmall(column.payload, count - 1, column.shape, numbers);
-  const auto base = static_cast<double>(first);
-  const auto step = static_cast<double>(least);
-  values[0] = base / divisor;
-  SumEights(numbers, count - 1, base + step, step, static_cast<double>(column.scale), divisor,
-            values + 1);
+  int64_t step = 0;
+  if (!UnpackSmallSteps(column, count - 1, numbers, step) || step < -kStepMax || step > kStepMax) {
+    return false;
+  }
+  std::fill_n(numbers + count - 1, 7, 0);  // Summed up, too.
+  values[0] = static_cast<double>(first) / divisor;
+  SumEights(numbers, count - 1, static_cast<double>(first + step), static_cast<double>(step),
+            static_cast<double>(column.scale), divisor, values + 1);
   return true;
 }
 #endif

@@ -101,16 +101,22 @@ void UnpackCore(const IntColumn& column, uint64_t* numbers) {
 }
 
 // The bitmap has a bit for each number in `others` and none past `count`.
-void UnpackSparse(const IntColumn& column, size_t count, uint64_t* numbers) {
-  uint64_t others[kColumnValuesMax];
-  UnpackCore(column, others);
-  std::fill_n(numbers, count, column.common);
-  const uint64_t* next = others;
+template <typename Number>
+void Spread(std::string_view bitmap, size_t count, const Number* others, Number common,
+            Number* numbers) {
+  std::fill_n(numbers, count, common);
+  const Number* next = others;
   for (size_t i = 0; i < count; i += 64) {
-    for (uint64_t word = BitmapWord(column.bitmap, i); word != 0; word &= word - 1) {
+    for (uint64_t word = BitmapWord(bitmap, i); word != 0; word &= word - 1) {
       numbers[i + static_cast<size_t>(std::countr_zero(word))] = *next++;
     }
   }
+}
+
+void UnpackSparse(const IntColumn& column, size_t count, uint64_t* numbers) {
+  uint64_t others[kColumnValuesMax];
+  UnpackCore(column, others);
+  Spread(column.bitmap, count, others, column.common, numbers);
 }
 
 bool UnpackZstd(const IntColumn& column, size_t count, uint64_t* numbers) {
@@ -220,6 +226,11 @@ bool DecodeInts(const IntColumn& column, size_t count, int64_t* values) {
     numbers[0] = column.seeds[0];
   }
   return true;
+}
+
+void SpreadSparse(const IntColumn& column, size_t count, const uint32_t* others, uint32_t common,
+                  uint32_t* numbers) {
+  Spread(column.bitmap, count, others, common, numbers);
 }
 
 bool NeverFalls(const IntColumn& column, size_t count) {

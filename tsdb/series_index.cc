@@ -23,9 +23,6 @@ namespace {
 // ahead, it is there when their turn comes.
 constexpr size_t kHashesAhead = 6;
 
-// The labels of most series take less.
-constexpr size_t kLabelBytesExpected = 256;
-
 uint64_t ReadNumber(const uint8_t*& at) {
   uint64_t value = 0;
   for (unsigned shift = 0;; shift += 7) {
@@ -52,17 +49,18 @@ void ForEachPair(const uint8_t* code, Visitor visit) {
   }
 }
 
-// The encoding of Labels::bytes().
-void PutLabelText(std::string& out, std::string_view text) {
+// What a text takes in Labels::bytes().
+size_t LabelTextBytes(std::string_view text) { return text.size() + (text.size() < 255 ? 1 : 4); }
+
+// Writes it there, and returns its end.
+char* PutLabelText(std::string_view text, char* to) {
   if (text.size() < 255) {
-    out.push_back(static_cast<char>(text.size()));
+    *to++ = static_cast<char>(text.size());
   } else {
-    out.push_back(static_cast<char>(0xff));
-    for (int shift = 0; shift < 24; shift += 8) {
-      out.push_back(static_cast<char>(text.size() >> shift));
-    }
+    *to++ = static_cast<char>(0xff);
+    for (int shift = 0; shift < 24; shift += 8) *to++ = static_cast<char>(text.size() >> shift);
   }
-  out.append(text);
+  return std::copy(text.begin(), text.end(), to);
 }
 
 void KeepLargest(std::vector<NamedCount>& counts, size_t limit) {
@@ -100,14 +98,18 @@ bool SeriesIndex::Matches(const uint8_t* code, const Labels& labels) const {
 }
 
 Labels SeriesIndex::Decode(const uint8_t* code) const {
-  std::string bytes;
-  bytes.reserve(kLabelBytesExpected);
+  size_t size = 0;
   ForEachPair(code, [&](uint32_t name, uint32_t value) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    PutLabelText(bytes, names_[name].text);
-    PutLabelText(bytes, names_[name].values[value].text);
+    size += LabelTextBytes(names_[name].text) + LabelTextBytes(names_[name].values[value].text);
     return true;
   });
-  bytes.shrink_to_fit();
+  std::string bytes(size, '\0');
+  char* to = bytes.data();
+  ForEachPair(code, [&](uint32_t name, uint32_t value) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    to = PutLabelText(names_[name].text, to);
+    to = PutLabelText(names_[name].values[value].text, to);
+    return true;
+  });
   return Labels::OfBytes(std::move(bytes));
 }
 

@@ -41,15 +41,18 @@ TEST_CASE("column: steps that are small or just not, from beginnings near and fa
   std::mt19937_64 random(TestSeed());
   for (const int64_t first : {int64_t{0}, int64_t{-5}, int64_t{1} << 51, (int64_t{1} << 51) + 1,
                               -(int64_t{1} << 51), -(int64_t{1} << 52)}) {
-    for (const int64_t least : {int64_t{0}, int64_t{-3}, int64_t{1} << 20, -(int64_t{1} << 40)}) {
+    for (const int64_t least : {int64_t{0}, int64_t{-3}, int64_t{1} << 20, -(int64_t{4096} << 20),
+                                -(int64_t{4096} << 21), -(int64_t{1} << 40)}) {
       for (const int64_t scale : {1, 4096, 1 << 18, (1 << 18) + 1}) {
         for (const unsigned bits : {1U, 3U, 21U, 22U, 23U}) {
           const size_t count = random() % 2 == 0 ? 512 : 2 + random() % 510;
+          const bool sparse = random() % 2 == 0;
           std::vector<double> values;
           int64_t value = first;
           for (size_t i = 0; i < count; ++i) {
             values.push_back(static_cast<double>(value));
-            value += least + scale * static_cast<int64_t>(random() >> (64 - bits));
+            const bool changes = !sparse || random() % 3 == 0;
+            if (changes) value += least + scale * static_cast<int64_t>(random() >> (64 - bits));
             if (std::abs(value) > int64_t{1} << 53) break;
           }
           std::string bytes;
