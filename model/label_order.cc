@@ -22,20 +22,29 @@ class Keys {
   explicit Keys(absl::Span<const Labels> labels) {
     size_t bytes = 0;
     for (const Labels& set : labels) bytes += set.bytes().size() + kChunk;
-    bytes_.reserve(bytes);
+    bytes_.resize(bytes);
     begins_.reserve(labels.size() + 1);
   }
 
   // False if there is a text with a zero.
   bool Add(const Labels& labels) {
-    begins_.push_back(bytes_.size());
-    for (const LabelView& label : labels) {
-      if (!AddText(label.name) || !AddText(label.value)) return false;
+    begins_.push_back(size_);
+    // Mostly nothing in the set is zero, neither texts nor what is between them.
+    if (HasZero(labels.bytes())) {
+      for (const LabelView& label : labels) {
+        if (HasZero(label.name) || HasZero(label.value)) return false;
+      }
     }
-    bytes_.resize((bytes_.size() + kChunk - 1) / kChunk * kChunk);
+    // Where nothing is written there are zeros.
+    char* to = bytes_.data() + size_;
+    for (const LabelView& label : labels) {
+      to = std::copy(label.name.begin(), label.name.end(), to) + 1;
+      to = std::copy(label.value.begin(), label.value.end(), to) + 1;
+    }
+    size_ = (static_cast<size_t>(to - bytes_.data()) + kChunk - 1) / kChunk * kChunk;
     return true;
   }
-  void Finish() { begins_.push_back(bytes_.size()); }
+  void Finish() { begins_.push_back(size_); }
 
   // The eight bytes of a key from `depth` on; 0, which is in front of all others, past its end.
   uint64_t ChunkAt(uint32_t index, size_t depth) const {
@@ -53,18 +62,16 @@ class Keys {
   }
 
  private:
-  bool AddText(std::string_view text) {
-    if (std::memchr(text.data(), 0, text.size()) != nullptr) return false;
-    bytes_.append(text);
-    bytes_.push_back(0);
-    return true;
+  static bool HasZero(std::string_view text) {
+    return std::memchr(text.data(), 0, text.size()) != nullptr;
   }
   std::string_view From(uint32_t index, size_t depth) const {
     const size_t at = std::min(begins_[index] + depth, begins_[index + 1]);
     return std::string_view(bytes_).substr(at, begins_[index + 1] - at);
   }
 
-  std::string bytes_;
+  std::string bytes_;  // With room behind the keys.
+  size_t size_ = 0;
   std::vector<size_t> begins_;  // Of each key, and the end of the last one.
 };
 

@@ -103,11 +103,19 @@ MatrixSeries ToSeries(const Grid& grid, Labels labels, const Row& row) {
   MatrixSeries series;
   series.labels = std::move(labels);
   if (!row.has_histograms()) {
-    series.floats.reserve(row.CountPresent());
+    series.floats.resize(row.CountPresent());
+    FloatSample* out = series.floats.data();
     for (size_t word = 0; word < row.present().size(); ++word) {
-      for (uint64_t bits = row.present()[word]; bits != 0; bits &= bits - 1) {
+      uint64_t bits = row.present()[word];
+      if (bits == ~uint64_t{0}) {
+        const double* const values = row.values().data() + word * 64;
+        TimestampMs time = grid.TimeAt(word * 64);
+        for (size_t i = 0; i < 64; ++i, time += grid.step) *out++ = {time, values[i]};
+        continue;
+      }
+      for (; bits != 0; bits &= bits - 1) {
         const size_t step = word * 64 + static_cast<size_t>(std::countr_zero(bits));
-        series.floats.push_back({grid.TimeAt(step), row.value(step)});
+        *out++ = {grid.TimeAt(step), row.value(step)};
       }
     }
     return series;

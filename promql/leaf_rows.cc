@@ -97,6 +97,8 @@ absl::StatusOr<std::vector<Labels>> LeafRows::Open() {
   labels.reserve(series_);
   for (size_t i = 0; i < series_; ++i) labels.push_back(group_->series->labels(i));
   RETURN_IF_ERROR(memory_.Add(labels));
+  // Whoever reads by himself need not wait until all operators are open.
+  if (batch_rows_ > 1 && group_->leaves.size() == 1) Begin(*ahead_);
   return labels;
 }
 

@@ -4,6 +4,7 @@
 // order: of the others it is enough to know how many are below. A value that comes or goes is
 // mostly one of those.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -101,9 +102,10 @@ class RankBand {
  private:
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-  // Wide enough that ranks may drift for a while, as making a band takes a look at all values.
+  // Wide enough that ranks may drift for some hundred steps, as making a band takes a look at all
+  // values; so narrow that most values that come and go are none of it.
   void Build(absl::Span<const double> window, size_t lower, size_t upper) {
-    const size_t margin = 16 + window.size() / 16;
+    const size_t margin = 8 + window.size() / 32;
     const size_t from = lower - std::min(lower, margin);
     const size_t to = std::min(window.size(), upper + 1 + margin);
     band_.assign(window.begin(), window.end());
@@ -130,20 +132,25 @@ class RankBand {
     size_max_ = 2 * band_.size();
   }
 
+  // Most values are beside the band, on either side of it: which is not asked for.
+  bool IsInside(double value) const { return (value >= lowest_) & (value <= highest_); }
+
   void Remove(double value) {
-    if (value < lowest_) {
-      --below_;
-    } else if (value <= highest_) {
-      band_.erase(band_.begin() + PlaceOf(value, band_));
-    }
+    below_ -= static_cast<size_t>(value < lowest_);
+    if (IsInside(value)) band_.erase(band_.begin() + PlaceInside(value));
   }
 
   void Add(double value) {
-    if (value < lowest_) {
-      ++below_;
-    } else if (value <= highest_) {
-      band_.insert(band_.begin() + PlaceOf(value, band_), value);
-    }
+    below_ += static_cast<size_t>(value < lowest_);
+    if (IsInside(value)) band_.insert(band_.begin() + PlaceInside(value), value);
+  }
+
+  // How many values of the band come before this one; halved without branches.
+  ptrdiff_t PlaceInside(double value) const {
+    const double* at = band_.data();
+    size_t left = band_.size();
+    for (; left > 1; left -= left / 2) at = at[left / 2 - 1] < value ? at + left / 2 : at;
+    return at - band_.data() + static_cast<ptrdiff_t>(left == 1 && *at < value);
   }
 
   std::vector<double> band_;  // The values of the window in [lowest_, highest_], in order.
@@ -156,10 +163,13 @@ class RankBand {
 };
 
 bool FitsBand(absl::Span<const double> values) {
+  constexpr uint64_t kMinusZero = uint64_t{1} << 63;
+  bool fits = true;
   for (const double value : values) {
-    if (std::isnan(value) || (value == 0 && std::signbit(value))) return false;
+    fits &= value == value;
+    fits &= std::bit_cast<uint64_t>(value) != kMinusZero;
   }
-  return true;
+  return fits;
 }
 
 }  // namespace
