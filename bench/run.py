@@ -2,7 +2,7 @@
 """Whole-server benchmarks: Varve beside Debian's Prometheus and VictoriaMetrics, same load, same run.
 
 usage: run.py NAME [--targets N] [--hours H | --minutes M] [--seconds S]
-              [--servers varve,prometheus,victoria] [--data DIR] [--reload]
+              [--servers varve,prometheus,victoria] [--data DIR] [--reload] [--modes]
 
 --data keeps the servers' data of `query` below DIR; the next run with as many targets and hours does
 not send the load again.
@@ -14,6 +14,7 @@ Figures are those of one run on one machine: compare the ratios. `./dev bench` l
 # bench crash: kill -9 under load, --rounds times: everything acknowledged is there
 # bench query: the queries of querybench.py over remote-written data
 # bench scrape: 1,000 scrape targets: CPU a sample and memory
+# bench scrape --modes: Varve's modes of scraping side by side: features, OpenMetrics, protobuf
 # bench scrape --reload: 10,000 targets in ten jobs: the first scrapes, and reloads that change one job
 
 import argparse
@@ -39,8 +40,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Server:
     """One server under test on a free loopback port, with a data directory of its own."""
 
-    def __init__(self, name: str, scrape_config: str | None = None, data: pathlib.Path | None = None):
+    def __init__(self, name: str, scrape_config: str | None = None, data: pathlib.Path | None = None,
+                 flags: tuple = ()):
         self.name = name
+        self.flags = flags
         self.port = harness.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.dir = harness.temp_dir(f"bench-{name}")
@@ -59,7 +62,7 @@ class Server:
         binary = peers.path("prometheus") if self.name == "prometheus" else harness.BINARY
         return [binary, f"--config.file={self.config}", f"--storage.tsdb.path={self.data}",
                 "--storage.tsdb.retention.time=3650d", f"--web.listen-address=127.0.0.1:{self.port}",
-                "--web.enable-remote-write-receiver", "--web.enable-lifecycle"]
+                "--web.enable-remote-write-receiver", "--web.enable-lifecycle", *self.flags]
 
     def start(self) -> float:
         """Starts it and returns the seconds until it answers a query."""
@@ -219,6 +222,55 @@ def bench_scrape(options) -> None:
     table(rows)
 
 
+# What is measured side by side: format of the farm, flags, and lines of the scrape configuration.
+MODES = [
+    ("text", "", ""),
+    ("text", "extra-scrape-metrics", ""),
+    ("text", "type-and-unit-labels", ""),
+    ("openmetrics", "", ""),
+    ("openmetrics", "created-timestamp-zero-ingestion", ""),
+    ("openmetrics", "st-storage", ""),
+    ("protobuf", "", "scrape_protocols: [PrometheusProto]"),
+    ("protobuf", "st-storage", "scrape_protocols: [PrometheusProto]"),
+    ("protobuf", "", "scrape_native_histograms: true"),
+]
+
+
+def bench_modes(options) -> None:
+    farms, servers = {}, []
+    for form in ("text", "openmetrics", "protobuf"):
+        farms[form] = harness.temp_dir("farm") / "targets.json"
+        farm = harness.Process(f"farm-{form}", [BUILD / "bench" / "farm", harness.free_port(), options.targets,
+                                                500, farms[form], 10, 0, form])
+        harness.wait_until(lambda farm=farm: "farm:" in farm.log(), 120, "the farm serves")
+    for form, feature, line in MODES:
+        server = Server("varve", "global:\n  scrape_interval: 10s\nscrape_configs:\n- job_name: farm\n"
+                                 f"  {line or 'honor_timestamps: true'}\n"
+                                 f"  file_sd_configs:\n  - files: ['{farms[form]}']\n",
+                        flags=(f"--enable-feature={feature}",) if feature else ())
+        server.start()
+        servers.append(server)
+    time.sleep(100)
+    before, begin = [server.cpu_seconds() for server in servers], time.monotonic()
+    time.sleep(options.seconds)
+    seconds = time.monotonic() - begin
+    after = [server.cpu_seconds() for server in servers]
+    rows = [["format", "feature or setting", "samples a scrape", "CPU s per M samples",
+             "CPU ms per scrape", "peak RSS MB"], ["---"] * 6]
+    for mode, server, cpu in zip(MODES, servers, [b - a for a, b in zip(before, after)]):
+        result = harness.get(f"{server.url}/api/v1/query?query=avg(scrape_samples_scraped)").json()
+        up = harness.get(f"{server.url}/api/v1/query?query=sum(up)").json()["data"]["result"][0]["value"][1]
+        assert int(up) == options.targets, f"{mode}: {up} targets are up"
+        samples = float(result["data"]["result"][0]["value"][1])
+        scrapes = options.targets * seconds / 10
+        rows.append([mode[0], mode[1] or mode[2] or "none", f"{samples:.0f}",
+                     f"{cpu / scrapes / (samples + 5) * 1e6:.2f}", f"{1000 * cpu / scrapes:.3f}",
+                     f"{server.memory_mb('VmHWM'):.0f}"])
+        server.stop()
+    harness.cleanup()
+    table(rows)
+
+
 def jobs_config(port: int, targets: int, limit: int) -> str:
     """Ten jobs with a tenth of the farm's targets each; `limit` is the first one's sample_limit."""
     jobs = []
@@ -281,17 +333,21 @@ def main() -> None:
     parser.add_argument("--servers", default="varve,prometheus,victoria")
     parser.add_argument("--data", type=pathlib.Path)
     parser.add_argument("--reload", action="store_true")
+    parser.add_argument("--modes", action="store_true")
     options = parser.parse_args()
     options.servers = options.servers.split(",")
     if options.minutes is not None:
         options.hours = options.minutes / 60
     if options.reload:
         options.name = "reload"
-    options.targets = options.targets or {"scrape": 1000, "churn": 100, "reload": 10000}.get(options.name, 10)
+    if options.modes:
+        options.name = "modes"
+    defaults = {"scrape": 1000, "modes": 1000, "churn": 100, "reload": 10000}
+    options.targets = options.targets or defaults.get(options.name, 10)
     options.step = options.step or (300 if options.name == "churn" else STEP)
     subprocess.run(["ninja", "-C", BUILD, "pushgen", "farm", "churn"], check=True, stdout=subprocess.DEVNULL)
     {"storage": bench_storage, "churn": bench_churn, "crash": bench_crash, "query": bench_query,
-     "scrape": bench_scrape, "reload": bench_reload}[options.name](options)
+     "scrape": bench_scrape, "modes": bench_modes, "reload": bench_reload}[options.name](options)
 
 
 if __name__ == "__main__":
