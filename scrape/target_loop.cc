@@ -256,6 +256,7 @@ void TargetLoop::Conclude(const Scrape& scrape, Report& report, const absl::Stat
                                                   {"err", MessageOf(committed)}}));
     if (report.error.empty()) report.error = MessageOf(committed);
   }
+  OfferLimit(scrape, report);
   MutexLock lock(mutex_);
   Record(scrape, report);
   if (!stopped_) Schedule();
@@ -359,6 +360,19 @@ void TargetLoop::RecordHistory(const Scrape& scrape, const Report& report) {
   }
   if (failures.size() == kFailuresKept) failures.pop_back();
   failures.insert(failures.begin(), {scrape.time, scrape.time, 1, error});
+}
+
+// There are no limits unless they are set, as in Prometheus. Who has targets that one would be good
+// for is told which.
+void TargetLoop::OfferLimit(const Scrape& scrape, const Report& report) const {
+  const uint64_t samples = report.counts.post_relabel;
+  if (samples <= kUnlimitedSamplesMax || scrape.settings->config.limits.samples > 0) return;
+  if (scrape.settings->limit_offered.exchange(true)) return;
+  spdlog::warn(LogLine("A target exposes very many samples, and its job has no sample_limit",
+                       {{"scrape_pool", scrape.settings->config.job_name},
+                        {"target", scrape.target->url},
+                        {"samples", std::to_string(samples)},
+                        {"hint", fmt::format("sample_limit: {}", 2 * samples)}}));
 }
 
 void TargetLoop::Stop(bool end_series) {

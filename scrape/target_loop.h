@@ -14,6 +14,8 @@
 #include <absl/status/statusor.h>
 
 #include <array>
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -31,13 +33,18 @@
 
 namespace varve {
 
-// A pool's configuration with what follows from it. Immutable, shared by its loops.
+// More samples than these in a scrape without `sample_limit` are warned of, once a job.
+inline constexpr uint64_t kUnlimitedSamplesMax = 50'000;
+
+// A pool's configuration with what follows from it. Immutable but for the flag, shared by its
+// loops.
 struct PoolSettings {
   ScrapeConfig config;
   std::shared_ptr<const HttpClientConfig> http;
   std::string accept;
   std::shared_ptr<FailureLog> failure_log;  // Null: none.
   bool reads_files = false;                 // Starting a request may wait for the file system.
+  mutable std::atomic<bool> limit_offered = false;  // See kUnlimitedSamplesMax.
 
   static std::shared_ptr<const PoolSettings> Create(ScrapeConfig config);
 };
@@ -113,6 +120,7 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
   void Record(const Scrape& scrape, const Report& report) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RecordHistory(const Scrape& scrape, const Report& report)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OfferLimit(const Scrape& scrape, const Report& report) const;
   void EndSeries(TimestampMs time) ABSL_LOCKS_EXCLUDED(scrape_mutex_);
   bool stopped() const ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -7,17 +7,22 @@
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <future>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "net/client.h"
 #include "scrape/scrape_now.h"
+#include "scrape/target_loop.h"
 #include "tests/net/test_server.h"
 #include "tests/scrape/fake_storage.h"
 #include "tests/scrape/proto_writer.h"
@@ -491,6 +496,74 @@ TEST_CASE("manager: limits of body and targets") {
   REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
   CHECK(f.BecomesError("target_limit exceeded (number of targets: 2, limit: 1)"));
   CHECK(f.Becomes(f.Series("up"), 0));
+}
+
+// What is logged while it lives.
+class CapturedLog : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  static std::shared_ptr<CapturedLog> Install() {
+    auto sink = std::make_shared<CapturedLog>();
+    sink->before_ = spdlog::default_logger();
+    spdlog::set_default_logger(std::make_shared<spdlog::logger>("captured", sink));
+    return sink;
+  }
+  void Uninstall() { spdlog::set_default_logger(std::move(before_)); }
+  std::vector<std::string> Lines(std::string_view containing) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    std::vector<std::string> found;
+    for (const std::string& line : lines_) {
+      if (line.find(containing) != std::string::npos) found.push_back(line);
+    }
+    return found;
+  }
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    lines_.emplace_back(message.payload.data(), message.payload.size());
+  }
+  void flush_() override {}
+
+  std::shared_ptr<spdlog::logger> before_;
+  std::vector<std::string> lines_;
+};
+
+// Goal: a job without sample_limit is told once that its targets are large, one with it never.
+TEST_CASE("manager: a limit is offered to jobs with very large targets") {
+  Fixture f;
+  const auto page = [](uint64_t samples) {
+    std::string body;
+    for (uint64_t i = 0; i < samples; ++i) body += fmt::format("m{{i=\"{}\"}} 1\n", i);
+    return body;
+  };
+  const std::shared_ptr<CapturedLog> log = CapturedLog::Install();
+  const auto samples = [&](size_t target) {
+    return f.manager->Targets().active[target].history.samples_after_relabelling;
+  };
+  const auto offers = [&] { return log->Lines("has no sample_limit"); };
+  ScrapeConfig a = f.Job("a");
+  a.scrape_interval = a.scrape_timeout = 2000;
+  ScrapeConfig b = a;
+  b.job_name = "b";
+  b.limits.samples = kUnlimitedSamplesMax + 1;
+  f.page.Set(200, page(kUnlimitedSamplesMax));
+  REQUIRE(f.manager->ApplyConfig({a, b}, {}).ok());
+  REQUIRE(Eventually([&] { return f.manager->Targets().active.size() == 2; }));
+  for (size_t target : {0, 1}) {
+    CHECK(Eventually([&] { return samples(target) == kUnlimitedSamplesMax; }));
+  }
+  CHECK(offers().empty());
+  f.page.Set(200, page(kUnlimitedSamplesMax + 1));
+  for (size_t target : {0, 1}) {
+    CHECK(Eventually([&] { return samples(target) == kUnlimitedSamplesMax + 1; }));
+  }
+  const uint64_t scrapes = f.manager->Targets().active[0].history.scrapes;
+  CHECK(Eventually([&] { return f.manager->Targets().active[0].history.scrapes > scrapes; }));
+  f.manager->Stop();
+  log->Uninstall();
+  REQUIRE(offers().size() == 1);
+  const std::string offer = offers()[0];
+  CHECK(offer.find("50001") != std::string::npos);
+  CHECK(offer.find("sample_limit: 100002") != std::string::npos);
 }
 
 TEST_CASE("manager: relabelling makes targets, drops them, and hides labels") {
