@@ -26,6 +26,7 @@ void Api::AddRoutes(Router& router) {
   AddLabelRoutes(context, router);
   AddParseRoutes(context, router);
   AddTargetRoutes(context, router);
+  AddRelabelRoutes(context, router);
   AddRuleRoutes(context, router);
   AddStatusRoutes(context, router);
   AddWriteRoutes(context, router);

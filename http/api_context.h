@@ -80,6 +80,7 @@ void AddQueryRoutes(ApiContext& context, Router& router);
 void AddLabelRoutes(ApiContext& context, Router& router);
 void AddParseRoutes(ApiContext& context, Router& router);
 void AddTargetRoutes(ApiContext& context, Router& router);
+void AddRelabelRoutes(ApiContext& context, Router& router);
 void AddRuleRoutes(ApiContext& context, Router& router);
 void AddStatusRoutes(ApiContext& context, Router& router);
 void AddLifecycleRoutes(ApiContext& context, Router& router);

@@ -678,6 +678,11 @@ const behaviour = [
       await rowOf(node, 'metric relabelling drops them').waitFor();
       assert.match(await rowOf(node, 'Samples after').innerText(), /[\d,]+\s+none\s*$/);
       assert.match(await rowOf(node, 'Body').innerText(), /KiB\s+none\s*$/);
+      await node.getByRole('button', { name: 'Show the steps' }).click();
+      const step = rowOf(node, 'action: replace, source_labels: [env], regex: prod');
+      await step.getByText('env="test"').waitFor();
+      await closed.getByRole('button', { name: 'Show the steps' }).click();
+      await closed.getByText('The job has no relabelling rules.').waitFor();
       await screenshot('targets-history');
       assert.deepEqual(await seriousFindings(page, axeScript), [], 'axe-core');
 

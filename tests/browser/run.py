@@ -48,7 +48,8 @@ scrape_configs:
 - job_name: varve
   static_configs: [{{targets: ['127.0.0.1:{own_port}']}}]
 - job_name: node
-  static_configs: [{{targets: ['{exporter}'], labels: {{env: test}}}}]
+  static_configs: [{{targets: ['{exporter}'], labels: {{env: prod}}}}]
+  relabel_configs: [{{source_labels: [env], regex: prod, target_label: env, replacement: test}}]
   metric_relabel_configs: [{{source_labels: [__name__], regex: 'node_disk_.*', action: drop}}]
 - job_name: limited
   sample_limit: 10

@@ -74,8 +74,18 @@ class FakeScrape : public ScrapeManager {
     preview.samples.push_back({Labels::Of({{"__name__", "up"}}), 1500, 1, std::nullopt});
     return preview;
   }
-  absl::StatusOr<ScrapeConfig> PoolConfig(std::string_view) const override {
-    return absl::NotFoundError("scrape pool not found");
+  absl::StatusOr<ScrapeConfig> PoolConfig(std::string_view pool) const override {
+    if (pool != "node") return absl::NotFoundError("scrape pool not found");
+    ScrapeConfig config;
+    config.relabel_rules = {
+        *RelabelRule::Create({.source_labels = {"__address__"}, .target_label = "instance"}),
+        *RelabelRule::Create(
+            {.source_labels = {"env", "job"}, .regex = "dev;.*", .action = RelabelAction::kDrop}),
+        *RelabelRule::Create({.source_labels = {"instance"},
+                              .modulus = 8,
+                              .target_label = "shard",
+                              .action = RelabelAction::kHashMod})};
+    return config;
   }
   std::vector<TargetMetadata> MetadataByTarget(const std::vector<Matcher>&, std::string_view metric,
                                                int64_t limit) const override {
@@ -406,6 +416,55 @@ TEST_CASE("api: a page of targets") {
   CHECK(page("search=%20/m%20%20instance=%22n:").instances == Instances{"n:2", "n:1"});
   CHECK(page("search=node%20pods").instances.empty());
   CHECK(page("search=node%20pods").counts == R"({"up":0,"down":0,"unknown":0})");
+}
+
+// Goal: each rule of a pool shows what it makes of labels; after one that drops them there are
+// none.
+TEST_CASE("api: relabelling step by step") {
+  ApiFixture fixture;
+  const auto steps = [&](const std::string& labels) {
+    return fixture
+        .Get("/api/v1/targets/relabel_steps?scrapePool=node&labels=" + PercentEncoded(labels))
+        .body;
+  };
+  const std::string first =
+      R"x({"status":"success","data":{"steps":[{"rule":{"sourceLabels":["__address__"],)x"
+      R"x("separator":";","regex":"(.*)","targetLabel":"instance","replacement":"$1",)x"
+      R"x("action":"replace"},"output":)x";
+  const std::string second =
+      R"x({"rule":{"sourceLabels":["env","job"],"separator":";","regex":"dev;.*",)x"
+      R"x("replacement":"$1","action":"drop"},"output":)x";
+  const std::string third =
+      R"x({"rule":{"sourceLabels":["instance"],"separator":";","regex":"(.*)","modulus":8,)x"
+      R"x("targetLabel":"shard","replacement":"$1","action":"hashmod"},"output":)x";
+  const std::string kept = R"({"__address__":"a:1","env":"prod","instance":"a:1"})";
+  CHECK(steps(R"({"__address__":"a:1","env":"prod"})") ==
+        first + kept + R"(,"keep":true},)" + second + kept + R"(,"keep":true},)" + third +
+            R"({"__address__":"a:1","env":"prod","instance":"a:1","shard":"0"},"keep":true}]}})");
+  CHECK(steps(R"({"__address__":"a:1","env":"dev"})") ==
+        first + R"({"__address__":"a:1","env":"dev","instance":"a:1"},"keep":true},)" + second +
+            R"({},"keep":false},)" + third + R"({},"keep":false}]}})");
+
+  const std::string long_labels =
+      fmt::format(R"({{"__address__":"a:1","long":"{}"}})", std::string(20'000, 'x'));
+  CHECK(fixture
+            .Post("/api/v1/targets/relabel_steps",
+                  "scrapePool=node&labels=" + PercentEncoded(long_labels))
+            .status == 200);
+
+  const auto error = [&](const std::string& query) {
+    const TestResponse answer = fixture.Get("/api/v1/targets/relabel_steps?" + query);
+    CHECK(answer.status == 400);
+    return answer.body;
+  };
+  CHECK(error("labels={}").find("no scrapePool parameter provided") != std::string::npos);
+  CHECK(error("scrapePool=node").find("no labels parameter provided") != std::string::npos);
+  CHECK(error("scrapePool=other&labels={}")
+            .find("error retrieving scrape config: scrape pool not found") != std::string::npos);
+  for (const char* labels : {"{", "[]", "{%22a%22:1}"}) {
+    CHECK(error(std::string("scrapePool=node&labels=") + labels).find("error parsing labels: ") !=
+          std::string::npos);
+  }
 }
 
 TEST_CASE("api: targets and metadata") {

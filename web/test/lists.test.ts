@@ -9,6 +9,7 @@ import type {
   ScrapeHistory,
   Target,
 } from '../src/api/types';
+import { changedLabels, ruleText } from '../src/lib/relabelling';
 import { countStates, filterGroups, onlyAlerting } from '../src/lib/rules';
 import { groupTargets, sizesAgainstLimits, summarise, targetKey } from '../src/lib/targets';
 
@@ -115,6 +116,28 @@ describe('targets', () => {
       }),
     );
     expect(body).toMatchObject({ size: 'more', limit: '1 MiB', share: Infinity });
+  });
+});
+
+describe('relabelling', () => {
+  it('is written without defaults', () => {
+    const rule = { separator: ';', regex: '(.*)', replacement: '$1' };
+    expect(
+      ruleText({ ...rule, action: 'replace', sourceLabels: ['a', 'b'], targetLabel: 'c' }),
+    ).toBe('action: replace, source_labels: [a, b], target_label: c');
+    expect(ruleText({ ...rule, action: 'labelmap', regex: 'x_(.*)', replacement: 'y_$1' })).toBe(
+      'action: labelmap, regex: x_(.*), replacement: y_$1',
+    );
+    expect(ruleText({ ...rule, action: 'hashmod', separator: ',', modulus: 8 })).toBe(
+      'action: hashmod, separator: ,, modulus: 8',
+    );
+  });
+
+  it('shows what a rule changed', () => {
+    expect(changedLabels({ a: '1', b: '2', c: '3' }, { a: '1', b: '4', d: '5' })).toEqual({
+      set: { b: '4', d: '5' },
+      deleted: ['c'],
+    });
   });
 });
 

@@ -3,7 +3,9 @@
 // The one way to the HTTP API: typed requests, errors with the server's own words.
 import type {
   Discoveries,
+  Labels,
   QueryData,
+  RelabelStep,
   Rules,
   RuntimeInfo,
   ScrapePreview,
@@ -108,6 +110,12 @@ export const api = {
   },
   scrapeNow: (scrapePool: string, scrapeUrl: string, limit: number, signal: AbortSignal) =>
     post<ScrapePreview>('targets/scrape', { scrapePool, scrapeUrl, limit: String(limit) }, signal),
+  relabelSteps: (scrapePool: string, labels: Labels, signal: AbortSignal) =>
+    post<{ steps: RelabelStep[] }>(
+      'targets/relabel_steps',
+      { scrapePool, labels: JSON.stringify(labels) },
+      signal,
+    ),
   discoveries: (signal: AbortSignal) => get<Discoveries>('discoveries', signal),
   rules: (signal: AbortSignal) => get<Rules>('rules', signal),
   buildInfo: (signal: AbortSignal) => get<StringMap>('status/buildinfo', signal),

@@ -117,6 +117,23 @@ export interface Discoveries {
   discoveries: DiscoveryState[];
 }
 
+export interface RelabelRule {
+  action: string;
+  sourceLabels?: string[];
+  separator?: string;
+  regex?: string;
+  modulus?: number;
+  targetLabel?: string;
+  replacement?: string;
+}
+
+// What a rule made of the labels; nothing is left of those it, or one before it, drops.
+export interface RelabelStep {
+  rule: RelabelRule;
+  output: Labels;
+  keep: boolean;
+}
+
 export type HealthCounts = Record<TargetHealth, number>;
 
 // A page of targets: healthCounts are of those the search finds, poolCounts of all.

@@ -7,6 +7,7 @@ import { Pill } from '../../components/Pill';
 import { plural } from '../../lib/format';
 import { DROP_REASONS, sizesAgainstLimits, type SizeRow } from '../../lib/targets';
 import { formatElapsed, formatTime } from '../../lib/time';
+import { RelabelSteps } from './RelabelSteps';
 import { ScrapeResult } from './ScrapeResult';
 import classes from '../pages.module.css';
 
@@ -150,6 +151,7 @@ export function TargetHistory({ target }: { target: Target }) {
           <Dropped history={history} />
         </div>
       </div>
+      <RelabelSteps target={target} />
       <ScrapeResult target={target} />
     </div>
   );
