@@ -267,12 +267,14 @@ void JsonWriter::Timestamp(TimestampMs time) {
 }
 
 // Most of a large answer is pairs: many are put together aside and appended at once.
-char* JsonWriter::WritePair(const TimeText& time, double value, ValueText& last, char* at) {
+char* JsonWriter::WritePair(const TimeText& time, double value, char* at) {
+  constexpr uint64_t kScatter = 0x9e3779b97f4a7c15;
   const auto bits = std::bit_cast<uint64_t>(value);
+  ValueText& last = values_[bits * kScatter >> (64 - kValuesBits)];
   *at++ = '[';
   std::memcpy(at, time.text, sizeof(time.text));  // Of a fixed size: a few moves.
   at += time.size;
-  if (last.size > 0 && bits == last.bits) {  // What hardly changes is mostly what it was.
+  if (last.size > 0 && bits == last.bits) {  // Most series have few values.
     std::memcpy(at, last.text, sizeof(last.text));
     return at + last.size;
   }
@@ -299,8 +301,7 @@ char* JsonWriter::WritePair(const TimeText& time, double value, ValueText& last,
 void JsonWriter::FloatPair(TimestampMs time, double value) {
   Separate();
   char text[kPairBytesMax] = {};
-  ValueText last;
-  out_.append(text, static_cast<size_t>(WritePair(TextOf(time), value, last, text) - text));
+  out_.append(text, static_cast<size_t>(WritePair(TextOf(time), value, text) - text));
   if (sink_ != nullptr && out_.size() >= kDrainBytes) Drain();
 }
 
@@ -310,7 +311,6 @@ void JsonWriter::FloatPairs(absl::Span<const FloatSample> samples) {
   char text[kTextBytes + kPairBytesMax] = {};
   char* at = text;
   size_t next = 0;  // Of times_: none before it is as late as the sample at hand.
-  ValueText last;
   for (const FloatSample& sample : samples) {
     while (next < times_.size() && times_[next].time < sample.time) ++next;
     const bool later = next == times_.size();
@@ -318,8 +318,8 @@ void JsonWriter::FloatPairs(absl::Span<const FloatSample> samples) {
     const bool known = next < times_.size() && times_[next].time == sample.time;
     if (comma_) *at++ = ',';
     comma_ = true;
-    at = known ? WritePair(times_[next], sample.value, last, at)
-               : WritePair(TextOf(sample.time), sample.value, last, at);
+    at = known ? WritePair(times_[next], sample.value, at)
+               : WritePair(TextOf(sample.time), sample.value, at);
     if (at < text + kTextBytes) continue;
     out_.append(text, static_cast<size_t>(at - text));
     at = text;

@@ -6,6 +6,7 @@
 
 #include <absl/types/span.h>
 
+#include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -93,20 +94,23 @@ class JsonWriter {
     std::string_view view() const { return {text, size}; }
   };
   static TimeText TextOf(TimestampMs time);
-  // What the pair before had behind its time, if that is short; size 0 if there is none.
+  // What a pair had behind its time, if that is short; size 0 if there was none.
   struct ValueText {
     uint64_t bits = 0;  // Of the value.
     uint8_t size = 0;
     char text[31] = {};
   };
   // Writes `[t,"v"]`, at most kPairBytesMax less one, and returns its end.
-  static char* WritePair(const TimeText& time, double value, ValueText& last, char* at);
+  char* WritePair(const TimeText& time, double value, char* at);
 
   std::string out_;
   const BodySink* sink_ = nullptr;
   bool comma_ = false;  // A value stands before, so the next one needs a comma.
   bool alive_ = true;
   std::vector<TimeText> times_;  // Rising.
+  // Values that were written, each at a place that its bits decide.
+  static constexpr int kValuesBits = 6;
+  std::array<ValueText, size_t{1} << kValuesBits> values_;
 };
 
 }  // namespace varve

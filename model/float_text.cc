@@ -10,7 +10,6 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <iterator>
 
 #include "model/check.h"
 #include "model/time.h"
@@ -72,10 +71,18 @@ char* WriteFewDecimals(double value, char* to) {
   return to;
 }
 
-// Writes `digits`, which are at most seventeen, and returns their end.
-char* WriteDigits(uint64_t digits, char* to) {
-  char text[20];
-  char* at = std::end(text);
+// Seventeen digits at most, in front; copied as a whole, which is a few moves.
+constexpr size_t kDigitsMax = 17;
+constexpr size_t kDigitsCopied = 24;
+struct DigitText {
+  char text[kDigitsMax + kDigitsCopied] = {};
+  size_t count = 0;
+};
+
+void WriteDigits(uint64_t digits, DigitText& out) {
+  char text[kDigitsMax + 1 + kDigitsCopied] = {};
+  char* const end = text + kDigitsMax + 1;
+  char* at = end;
   while (digits >= 100) {
     at -= 2;
     std::memcpy(at, &kDigitPairs[digits % 100 * 2], 2);
@@ -87,30 +94,34 @@ char* WriteDigits(uint64_t digits, char* to) {
   } else {
     *--at = static_cast<char>('0' + digits);
   }
-  return std::copy(at, std::end(text), to);
+  out.count = static_cast<size_t>(end - at);
+  std::memcpy(out.text, at, kDigitsCopied);
 }
 
-// The shortest digits that read back, in decimal form.
+// The shortest digits that read back, in decimal form. Writes beyond the end that it returns.
 // REQUIRES: kPlainFrom <= |value| < kPlainDigitsBelow.
 char* WritePlain(double value, char* to) {
   if (value < 0) *to++ = '-';
   const auto decimal = fmt::detail::dragonbox::to_decimal(std::fabs(value));
+  DigitText digits;
+  WriteDigits(decimal.significand, digits);
   if (decimal.exponent >= 0) {
-    return std::fill_n(WriteDigits(decimal.significand, to), decimal.exponent, '0');
+    std::memcpy(to, digits.text, kDigitsCopied);
+    return std::fill_n(to + digits.count, decimal.exponent, '0');
   }
   const auto fraction = static_cast<size_t>(-decimal.exponent);
-  // Behind the room for the point and for zeros before the digits.
-  char* const digits = to + 2 + fraction;
-  const auto count = static_cast<size_t>(WriteDigits(decimal.significand, digits) - digits);
-  if (count > fraction) {
-    to = std::copy_n(digits, count - fraction, to);
-    *to++ = '.';
-    return std::copy_n(digits + count - fraction, fraction, to);
+  if (digits.count > fraction) {
+    const size_t whole = digits.count - fraction;
+    std::memcpy(to, digits.text, kDigitsCopied);
+    to[whole] = '.';
+    std::memcpy(to + whole + 1, digits.text + whole, kDigitsCopied);
+    return to + digits.count + 1;
   }
   *to++ = '0';
   *to++ = '.';
-  to = std::fill_n(to, fraction - count, '0');
-  return std::copy_n(digits, count, to);
+  to = std::fill_n(to, fraction - digits.count, '0');
+  std::memcpy(to, digits.text, kDigitsCopied);
+  return to + digits.count;
 }
 
 char* WriteChars(double value, std::chars_format format, char* to) {
