@@ -350,6 +350,10 @@ void Server::AttachApi() {
     MutexLock lock(reload_mutex_);
     return config_.yaml;
   };
+  backends.scrape_pool_yaml = [this](std::string_view pool) {
+    MutexLock lock(reload_mutex_);
+    return ScrapeConfigYaml(config_, pool);
+  };
   backends.runtime_info = [this] { return CurrentRuntimeInfo(); };
   backends.external_labels = [this] {
     MutexLock lock(reload_mutex_);

@@ -82,6 +82,8 @@ struct ApiBackends {
   RuleManager* rules = nullptr;
   WriteReceiver* write = nullptr;
   std::function<std::string()> config_yaml;  // The configuration as loaded.
+  // The part of it that makes a scrape pool; empty if there is none of that name.
+  std::function<std::string(std::string_view pool)> scrape_pool_yaml;
   std::function<RuntimeInfo()> runtime_info;
   std::function<Labels()> external_labels;  // For /federate.
 };

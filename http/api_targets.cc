@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// /targets, /targets/scrape, /targets/metadata, /metadata, /scrape_pools, /discoveries and
-// /alertmanagers.
+// /targets, /targets/scrape, /targets/metadata, /metadata, /scrape_pools with /config, /discoveries
+// and /alertmanagers.
 #include <absl/strings/str_split.h>
 #include <fmt/format.h>
 
@@ -413,6 +413,22 @@ void ScrapePools(const ApiContext& context, const HttpRequest&, HttpResponse& re
   });
 }
 
+void ScrapePoolConfig(const ApiContext& context, const HttpRequest& request,
+                      HttpResponse& response) {
+  const std::string_view pool = request.params.Get("scrapePool");
+  if (pool.empty()) return AnswerBadData("no scrapePool parameter provided", response);
+  std::string yaml;
+  if (context.backends.scrape_pool_yaml) yaml = context.backends.scrape_pool_yaml(pool);
+  if (yaml.empty()) {
+    return AnswerBadData("error retrieving scrape config: scrape pool not found", response);
+  }
+  AnswerData(response, [&](JsonWriter& json) {
+    json.BeginObject();
+    json.Member("yaml", yaml);
+    json.EndObject();
+  });
+}
+
 // Not Prometheus' own: how service discovery is doing. Stale ones keep the targets found before.
 void DiscoveryStates(const ApiContext& context, const HttpRequest&, HttpResponse& response) {
   std::vector<DiscoveryStatus> discoveries;
@@ -472,6 +488,7 @@ void AddTargetRoutes(ApiContext& context, Router& router) {
   add("/api/v1/targets/metadata", TargetsMetadata);
   add("/api/v1/metadata", Metadata);
   add("/api/v1/scrape_pools", ScrapePools);
+  add("/api/v1/scrape_pools/config", ScrapePoolConfig);
   add("/api/v1/discoveries", DiscoveryStates);
   add("/api/v1/alertmanagers", Alertmanagers);
 }

@@ -162,6 +162,10 @@ class ApiFixture {
          .rules = &rules,
          .write = write.get(),
          .config_yaml = [] { return std::string("global: {}\n"); },
+         .scrape_pool_yaml =
+             [](std::string_view pool) {
+               return pool == "node" ? std::string("job_name: node\n") : std::string();
+             },
          .runtime_info = [] { return RuntimeInfo{.start_time = 1000, .storage_retention = "15d"}; },
          .external_labels =
              [] {
@@ -529,6 +533,15 @@ TEST_CASE("api: targets and metadata") {
         R"("help":"Is it \u003cup\u003e?","unit":""}]})");
   CHECK(fixture.Get("/api/v1/scrape_pools").body ==
         R"({"status":"success","data":{"scrapePools":["node","pods"]}})");
+  CHECK(fixture.Get("/api/v1/scrape_pools/config?scrapePool=node").body ==
+        R"({"status":"success","data":{"yaml":"job_name: node\n"}})");
+  for (const auto& [query, error] :
+       {std::pair("", "no scrapePool parameter provided"),
+        std::pair("?scrapePool=x", "error retrieving scrape config: scrape pool not found")}) {
+    const TestResponse answer = fixture.Get(std::string("/api/v1/scrape_pools/config") + query);
+    CHECK(answer.status == 400);
+    CHECK(answer.body.find(error) != std::string::npos);
+  }
   CHECK(fixture.Get("/api/v1/alertmanagers").body ==
         R"({"status":"success","data":{"activeAlertmanagers":[],"droppedAlertmanagers":[]}})");
 }
