@@ -42,7 +42,8 @@
 
 namespace varve {
 
-inline constexpr uint64_t kFormatVersion = 1;
+// 2: log records of version 3.
+inline constexpr uint64_t kFormatVersion = 2;
 
 inline constexpr std::string_view kMetaFamily = "meta";
 inline constexpr std::string_view kSeriesFamily = "series";

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <zstd.h>
 
+#include <algorithm>
+#include <bit>
 #include <optional>
 #include <utility>
 
@@ -19,9 +21,15 @@ namespace varve {
 
 namespace {
 
-constexpr uint8_t kLogRecordVersion = 2;
-// What programs from before there was metadata read, and still get where there is none.
+constexpr uint8_t kLogRecordVersion = 3;
+// Earlier versions, which are only read: all in one frame.
 constexpr uint8_t kWithoutMetadata = 1;
+constexpr uint8_t kOneFrame = 2;
+
+// What follows in a record's floats.
+constexpr uint8_t kTimesDiffer = 1;
+constexpr uint8_t kAnyStart = 2;
+
 // Records live for minutes, so speed counts more than the last tenth of their size.
 constexpr int kCompressionLevel = -1;
 
@@ -35,31 +43,110 @@ TimestampMs StartOfCode(TimestampMs time, uint64_t code) {
   return code == 0 ? 0 : WrapSub(time, UnZigZag(code - 1));
 }
 
-void PutFloats(const std::vector<LogRecord::Float>& floats, TimestampMs base, std::string& out) {
+// Ids that follow one another, as those of a target's series do, take no room of their own.
+void PutIds(const std::vector<LogRecord::Float>& floats, std::string& out) {
+  uint64_t expected = 0;
+  for (size_t i = 0; i < floats.size();) {
+    PutZigZag(out, static_cast<int64_t>(floats[i].id - expected));
+    const size_t first = i;
+    do {
+      expected = floats[i++].id + 1;
+    } while (i < floats.size() && floats[i].id == expected);
+    PutVarint(out, i - first - 1);
+  }
+}
+
+bool ReadIds(ByteReader& reader, std::vector<LogRecord::Float>& floats) {
+  uint64_t expected = 0;
+  for (size_t i = 0; i < floats.size();) {
+    expected += static_cast<uint64_t>(reader.SignedVarint());
+    const uint64_t more = reader.Varint();
+    if (reader.failed() || more >= floats.size() - i) return false;
+    for (const size_t end = i + more + 1; i < end; ++i) floats[i].id = expected++;
+  }
+  return true;
+}
+
+// A value is its first bytes, without the zeros that numbers with few digits end in: how many of
+// two values, in one byte, for all, then the bytes themselves.
+void PutValues(const std::vector<LogRecord::Float>& floats, std::string& out) {
+  const size_t sizes = out.size();
+  const size_t begin = sizes + (floats.size() + 1) / 2;
+  out.resize(begin + floats.size() * sizeof(double));
+  char* at = out.data() + begin;
+  for (size_t i = 0; i < floats.size(); ++i) {
+    const auto bits = std::bit_cast<uint64_t>(floats[i].value);
+    const size_t bytes = sizeof(double) - static_cast<size_t>(std::countr_zero(bits)) / 8;
+    const uint64_t first = __builtin_bswap64(bits);
+    std::memcpy(at, &first, sizeof(first));  // Room for all: what is too much is overwritten.
+    at += bytes;
+    char& pair = out[sizes + i / 2];
+    pair = static_cast<char>(i % 2 == 0 ? bytes : static_cast<uint8_t>(pair) | bytes << 4);
+  }
+  out.resize(static_cast<size_t>(at - out.data()));
+}
+
+bool ReadValues(ByteReader& reader, std::vector<LogRecord::Float>& floats) {
+  const std::string_view sizes = reader.Bytes((floats.size() + 1) / 2);
+  if (reader.failed()) return false;
+  for (size_t i = 0; i < floats.size(); ++i) {
+    const size_t bytes = (static_cast<uint8_t>(sizes[i / 2]) >> (i % 2 * 4)) & 15;
+    const std::string_view read = reader.Bytes(bytes);
+    if (reader.failed() || bytes > sizeof(double)) return false;
+    uint64_t first = 0;
+    if (bytes > 0) std::memcpy(&first, read.data(), bytes);
+    floats[i].value = std::bit_cast<double>(__builtin_bswap64(first));
+  }
+  return true;
+}
+
+void PutFloats(const std::vector<LogRecord::Float>& floats, std::string& out) {
   PutVarint(out, floats.size());
-  uint64_t before = 0;
+  if (floats.empty()) return;
+  const TimestampMs base = floats.front().time;
+  bool times_differ = false;
   bool any_start = false;
   for (const LogRecord::Float& sample : floats) {
-    PutZigZag(out, static_cast<int64_t>(sample.id - before));
-    before = sample.id;
+    times_differ |= sample.time != base;
     any_start |= sample.start_time != 0;
   }
-  for (const LogRecord::Float& sample : floats) PutZigZag(out, WrapSub(sample.time, base));
-  const size_t values = out.size();
-  out.resize(values + floats.size() * sizeof(double));
-  char* at = out.data() + values;
-  for (const LogRecord::Float& sample : floats) {
-    std::memcpy(at, &sample.value, sizeof(double));
-    at += sizeof(double);
+  PutZigZag(out, base);
+  out.push_back(static_cast<char>((times_differ ? kTimesDiffer : 0) | (any_start ? kAnyStart : 0)));
+  PutIds(floats, out);
+  if (times_differ) {
+    for (const LogRecord::Float& sample : floats) PutZigZag(out, WrapSub(sample.time, base));
   }
-  out.push_back(any_start ? 1 : 0);
+  PutValues(floats, out);
   if (!any_start) return;
   for (const LogRecord::Float& sample : floats) {
     PutVarint(out, StartCode(sample.time, sample.start_time));
   }
 }
 
-void ReadFloats(ByteReader& reader, TimestampMs base, std::vector<LogRecord::Float>& floats) {
+// False if they are damaged.
+bool ReadFloats(ByteReader& reader, std::vector<LogRecord::Float>& floats) {
+  const uint64_t count = reader.Varint();
+  // Two sizes of values take a byte.
+  if (reader.failed() || count > 2 * reader.rest().size()) return false;
+  floats.resize(count);
+  if (count == 0) return true;
+  const TimestampMs base = reader.SignedVarint();
+  const uint8_t flags = reader.Byte();
+  if (flags > (kTimesDiffer | kAnyStart) || !ReadIds(reader, floats)) return false;
+  for (LogRecord::Float& sample : floats) {
+    sample.time = (flags & kTimesDiffer) != 0 ? WrapAdd(base, reader.SignedVarint()) : base;
+  }
+  if (!ReadValues(reader, floats)) return false;
+  if ((flags & kAnyStart) != 0) {
+    for (LogRecord::Float& sample : floats) {
+      sample.start_time = StartOfCode(sample.time, reader.Varint());
+    }
+  }
+  return !reader.failed();
+}
+
+// As versions before 3 have them.
+void ReadColumns(ByteReader& reader, TimestampMs base, std::vector<LogRecord::Float>& floats) {
   floats.resize(reader.Count(1 + 1 + sizeof(double)));
   uint64_t id = 0;
   for (LogRecord::Float& sample : floats) {
@@ -80,20 +167,20 @@ void ReadFloats(ByteReader& reader, TimestampMs base, std::vector<LogRecord::Flo
   }
 }
 
-void PutPayload(const LogRecord& record, std::string& out) {
-  TimestampMs base = 0;
-  if (!record.floats.empty()) {
-    base = record.floats.front().time;
-  } else if (!record.histograms.empty()) {
-    base = record.histograms.front().time;
-  }
+bool HasOthers(const LogRecord& record) {
+  return !(record.series.empty() && record.histograms.empty() && record.exemplars.empty() &&
+           record.metadata.empty());
+}
+
+// What a record has besides floats.
+void PutOthers(const LogRecord& record, std::string& out) {
+  const TimestampMs base = record.histograms.empty() ? 0 : record.histograms.front().time;
   PutZigZag(out, base);
   PutVarint(out, record.series.size());
   for (const LogRecord::Series& series : record.series) {
     PutVarint(out, series.id);
     PutText(out, series.label_bytes);
   }
-  PutFloats(record.floats, base, out);
   PutVarint(out, record.histograms.size());
   for (const LogRecord::HistogramEntry& entry : record.histograms) {
     PutVarint(out, entry.id);
@@ -106,7 +193,6 @@ void PutPayload(const LogRecord& record, std::string& out) {
     PutVarint(out, entry.id);
     PutText(out, EncodeExemplar(entry.exemplar));
   }
-  if (record.metadata.empty()) return;
   PutVarint(out, record.metadata.size());
   for (const MetricFamily& family : record.metadata) {
     PutText(out, family.name);
@@ -114,16 +200,15 @@ void PutPayload(const LogRecord& record, std::string& out) {
   }
 }
 
-absl::StatusOr<LogRecord> ReadPayload(std::string_view payload, uint8_t version) {
+absl::Status ReadFrame(std::string_view payload, uint8_t version, LogRecord& record) {
   ByteReader reader(payload);
-  LogRecord record;
   const TimestampMs base = reader.SignedVarint();
   record.series.resize(reader.Count(2));
   for (LogRecord::Series& series : record.series) {
     series.id = reader.Varint();
     series.label_bytes = reader.Text();
   }
-  ReadFloats(reader, base, record.floats);
+  if (version <= kOneFrame) ReadColumns(reader, base, record.floats);
   const size_t histograms = reader.Count(8);
   for (size_t i = 0; i < histograms; ++i) {
     LogRecord::HistogramEntry entry;
@@ -148,7 +233,7 @@ absl::StatusOr<LogRecord> ReadPayload(std::string_view payload, uint8_t version)
     record.metadata.push_back({std::string(name), std::move(read)});
   }
   if (reader.failed() || !reader.done()) return Damaged();
-  return record;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -167,19 +252,24 @@ LogRecordEncoder::LogRecordEncoder() : compressor_(ZSTD_createCCtx()) {
 LogRecordEncoder::~LogRecordEncoder() { ZSTD_freeCCtx(compressor_); }
 
 absl::StatusOr<std::string_view> LogRecordEncoder::Encode(const LogRecord& record) {
-  payload_.clear();
-  PutPayload(record, payload_);
-  if (payload_.size() > kLogPayloadBytesMax) {
-    return absl::ResourceExhaustedError(fmt::format("a commit of {} bytes exceeds the limit of {}",
-                                                    payload_.size(), kLogPayloadBytesMax));
-  }
   out_.clear();
-  out_.push_back(static_cast<char>(record.metadata.empty() ? kWithoutMetadata : kLogRecordVersion));
-  PutVarint(out_, payload_.size());
+  out_.push_back(static_cast<char>(kLogRecordVersion));
+  const bool has_frame = HasOthers(record);
+  out_.push_back(has_frame ? 1 : 0);
+  PutFloats(record.floats, out_);
+  frame_.clear();
+  if (has_frame) PutOthers(record, frame_);
+  if (out_.size() > kLogPayloadBytesMax || frame_.size() > kLogPayloadBytesMax) {
+    return absl::ResourceExhaustedError(fmt::format("a commit of {} bytes exceeds the limit of {}",
+                                                    std::max(out_.size(), frame_.size()),
+                                                    kLogPayloadBytesMax));
+  }
+  if (frame_.empty()) return std::string_view(out_);
+  PutVarint(out_, frame_.size());
   const size_t header = out_.size();
-  out_.resize(header + ZSTD_compressBound(payload_.size()));
+  out_.resize(header + ZSTD_compressBound(frame_.size()));
   const size_t written = ZSTD_compressCCtx(compressor_, out_.data() + header, out_.size() - header,
-                                           payload_.data(), payload_.size(), kCompressionLevel);
+                                           frame_.data(), frame_.size(), kCompressionLevel);
   if (ZSTD_isError(written) != 0) {
     return absl::InternalError(
         fmt::format("compressing a log record: {}", ZSTD_getErrorName(written)));
@@ -197,6 +287,15 @@ absl::StatusOr<LogRecord> LogRecordDecoder::Decode(std::string_view bytes) {
   ByteReader reader(bytes);
   const uint8_t version = reader.Byte();
   if (version < kWithoutMetadata || version > kLogRecordVersion) return Damaged();
+  LogRecord record;
+  if (version > kOneFrame) {
+    const uint8_t has_frame = reader.Byte();
+    if (has_frame > 1 || !ReadFloats(reader, record.floats)) return Damaged();
+    if (has_frame == 0) {
+      if (!reader.done()) return Damaged();
+      return record;
+    }
+  }
   const uint64_t raw_bytes = reader.Varint();
   const std::string_view frame = reader.rest();
   // The frame itself knows its size, which bounds what damaged bytes can make us allocate.
@@ -204,11 +303,12 @@ absl::StatusOr<LogRecord> LogRecordDecoder::Decode(std::string_view bytes) {
       ZSTD_getFrameContentSize(frame.data(), frame.size()) != raw_bytes) {
     return Damaged();
   }
-  payload_.resize(raw_bytes);
-  const size_t size = ZSTD_decompressDCtx(decompressor_, payload_.data(), payload_.size(),
-                                          frame.data(), frame.size());
+  frame_.resize(raw_bytes);
+  const size_t size =
+      ZSTD_decompressDCtx(decompressor_, frame_.data(), frame_.size(), frame.data(), frame.size());
   if (ZSTD_isError(size) != 0 || size != raw_bytes) return Damaged();
-  return ReadPayload(payload_, version);
+  RETURN_IF_ERROR(ReadFrame(frame_, version, record));
+  return record;
 }
 
 absl::StatusOr<LogRecord> DecodeLogRecord(std::string_view bytes) {

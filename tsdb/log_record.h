@@ -3,17 +3,30 @@
 // Log records: one commit each, everything needed to apply it again. What a record says was
 // accepted: replay applies it without asking.
 //
-//   version     u8       2; 1 without metadata
-//   raw_bytes   varint   of the payload before compression
-//   payload     zstd frame:
-//     base      zigzag   a time all others are relative to
-//     series    varint n, n times (varint id, varint length, label bytes)
-//     floats    varint n, then in columns: ids (zigzag of the difference to the one before), times
-//               (zigzag of the difference to base), values f64, u8 whether any has a start time
-//               and if so start times (varint: 0 = unknown, else 1 + zigzag of time - start)
+//   version     u8       3
+//   more        u8       1 if there is a frame
+//   floats      varint n, and if n > 0:
+//     base        zigzag   the first one's time
+//     flags       u8       1: times differ, 2: some start times are known
+//     ids         runs: zigzag of the first id's difference to the one after the run before, varint
+//                 how many ids follow it one by one
+//     times       if they differ: n zigzags of the difference to base
+//     values      two to a byte the number of bytes each has (low half first), then these bytes:
+//                 those of the f64, highest first, without the zeros at its end
+//     starts      if known: n varints, 0 = unknown, else 1 + zigzag of time - start
+//   and if there is anything else, the frame:
+//   raw_bytes   varint   of the frame before compression
+//   frame       zstd:
+//     base        zigzag   a time the histograms' are relative to
+//     series      varint n, n times (varint id, varint length, label bytes)
 //     histograms  varint n, n times (varint id, zigzag time, zigzag start, PutHistogram)
 //     exemplars   varint n, n times (varint id, length, EncodeExemplar)
-//     metadata    varint n, n times (length, metric name, length, EncodeMetadata); version 2 only
+//     metadata    varint n, n times (length, metric name, length, EncodeMetadata)
+//
+// Floats are not compressed further: that took as long as the rest of a commit. Versions 1 and 2,
+// still read, have floats in the frame behind the series: varint n, ids (zigzag of the difference
+// to the one before), times (zigzag of the difference to base), values f64, u8 whether start times
+// follow; version 1 has no metadata.
 //
 // Series come before the samples that need them, in this record or an earlier one; a record may
 // name a series that an earlier one named, with the same labels.
@@ -36,7 +49,7 @@ struct ZSTD_DCtx_s;
 
 namespace varve {
 
-// A record's payload, before compression.
+// What a record has in floats, and in all else before compression.
 inline constexpr size_t kLogPayloadBytesMax = size_t{1} << 30;
 
 struct LogRecord {
@@ -88,7 +101,7 @@ class LogRecordEncoder {
 
  private:
   ZSTD_CCtx_s* compressor_;
-  std::string payload_;
+  std::string frame_;  // Before compression.
   std::string out_;
 };
 
@@ -105,7 +118,7 @@ class LogRecordDecoder {
 
  private:
   ZSTD_DCtx_s* decompressor_;
-  std::string payload_;
+  std::string frame_;  // Decompressed.
 };
 
 // The same for a single record.

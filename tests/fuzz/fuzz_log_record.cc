@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Goal: any bytes are a log record or DataLoss; a record encodes to one that decodes the same.
-// Method: the payload alone is fuzzed: it is compressed here, else nothing would get past zstd.
-// Inputs whose first byte is odd are given to the decoder as they are, of the others its second bit
-// says whether the record may have metadata.
+// Method: frames are compressed here, else nothing would get past zstd. The first byte says what
+// the others are: 1 a record as it is, 0 and 2 the frame of an old version, 4 floats, 6 the frame
+// of a record without floats.
 #include <zstd.h>
 
 #include <cstddef>
@@ -18,13 +18,26 @@
 namespace varve {
 namespace {
 
-std::string Compressed(std::string_view payload, char version) {
-  std::string record(1, version);
+std::string Compressed(std::string record, std::string_view payload) {
   PutVarint(record, payload.size());
   std::string frame(ZSTD_compressBound(payload.size()), '\0');
   frame.resize(
       ZSTD_compress(frame.data(), frame.size(), payload.data(), payload.size(), /*level=*/1));
   return record + frame;
+}
+
+std::string RecordOf(uint8_t kind, std::string_view bytes) {
+  if ((kind & 1) != 0) return std::string(bytes);
+  switch (kind & 6) {
+    case 0:
+      return Compressed("\x01", bytes);
+    case 2:
+      return Compressed("\x02", bytes);
+    case 4:
+      return std::string("\x03\x00", 2) + std::string(bytes);
+    default:
+      return Compressed(std::string("\x03\x01\x00", 3), bytes);
+  }
 }
 
 void Run(std::string_view bytes) {
@@ -58,7 +71,6 @@ void Run(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 1) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  varve::Run((data[0] & 1) != 0 ? std::string(bytes)
-                                : varve::Compressed(bytes, (data[0] & 2) != 0 ? 2 : 1));
+  varve::Run(varve::RecordOf(data[0], bytes));
   return 0;
 }

@@ -149,10 +149,14 @@ LogRecord RandomRecord(std::mt19937_64& random) {
     record.series.push_back({random(), Labels::Of({{"a", std::to_string(random())}}).bytes()});
   }
   const bool starts = random() % 2 == 0;
+  const bool one_time = random() % 2 == 0;
+  const bool in_order = random() % 2 == 0;
   for (size_t i = random() % 200; i-- > 0;) {
-    const auto time = static_cast<TimestampMs>(random() % 1'000'000'000'000);
-    record.floats.push_back({random() >> (random() % 64), time, RandomValue(random),
-                             starts && random() % 2 == 0 ? time - 5000 : 0});
+    const auto time = one_time ? 5 : static_cast<TimestampMs>(random() % 1'000'000'000'000);
+    const uint64_t id = in_order && !record.floats.empty() ? record.floats.back().id + 1
+                                                           : random() >> (random() % 64);
+    record.floats.push_back(
+        {id, time, RandomValue(random), starts && random() % 2 == 0 ? time - 5000 : 0});
   }
   for (size_t i = random() % 5; i-- > 0;) {
     record.histograms.push_back(
@@ -201,12 +205,11 @@ TEST_CASE("log records come back as they went, and damaged ones are refused") {
     }
     CHECK(decoded->metadata == record.metadata);
     std::string bytes(*encoded);
-    // Programs from before there was metadata read records without it.
-    CHECK(bytes[0] == (record.metadata.empty() ? 1 : 2));
-    bytes[0] = static_cast<char>(bytes[0] ^ 3);
-    CHECK_FALSE(DecodeLogRecord(bytes).ok());
-    bytes[0] = 3;
-    CHECK_FALSE(DecodeLogRecord(bytes).ok());
+    CHECK(bytes[0] == 3);
+    for (const char version : {0, 1, 2, 4}) {
+      bytes[0] = version;
+      CHECK_FALSE(DecodeLogRecord(bytes).ok());
+    }
     bytes = *encoded;
     for (size_t size = 0; size < bytes.size(); size += 1 + bytes.size() / 20) {
       CHECK_FALSE(DecodeLogRecord(bytes.substr(0, size)).ok());
@@ -214,19 +217,55 @@ TEST_CASE("log records come back as they went, and damaged ones are refused") {
   }
 }
 
-TEST_CASE("a log record of version 1") {
-  // Base 0, no series, one float (id 1, time 0, value 1.0, no start), nothing else.
-  const std::string_view payload("\x00\x00\x01\x02\x00\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00",
-                                 16);
-  std::string bytes("\x01\x10");
-  std::string frame(ZSTD_compressBound(payload.size()), '\0');
-  frame.resize(ZSTD_compress(frame.data(), frame.size(), payload.data(), payload.size(), 1));
-  const auto record = DecodeLogRecord(bytes + frame);
-  REQUIRE(record.ok());
-  REQUIRE(record->floats.size() == 1);
-  CHECK(record->floats[0].id == 1);
-  CHECK(record->floats[0].value == 1);
-  CHECK(record->metadata.empty());
+TEST_CASE("log records of versions 1 and 2") {
+  // Base 0, no series, one float (id 1, time 0, value 1.0, no start), no histograms and exemplars;
+  // in version 2 no metadata either.
+  const std::string_view payload(
+      "\x00\x00\x01\x02\x00\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00", 17);
+  for (const char version : {1, 2}) {
+    const std::string_view read = payload.substr(0, 15 + static_cast<size_t>(version));
+    std::string bytes = {version, static_cast<char>(read.size())};
+    std::string frame(ZSTD_compressBound(read.size()), '\0');
+    frame.resize(ZSTD_compress(frame.data(), frame.size(), read.data(), read.size(), 1));
+    const auto record = DecodeLogRecord(bytes + frame);
+    REQUIRE(record.ok());
+    REQUIRE(record->floats.size() == 1);
+    CHECK(record->floats[0].id == 1);
+    CHECK(record->floats[0].value == 1);
+    CHECK(record->metadata.empty());
+    bytes[0] = static_cast<char>(version ^ 3);
+    CHECK_FALSE(DecodeLogRecord(bytes + frame).ok());
+  }
+}
+
+TEST_CASE("a log record's bytes") {
+  LogRecord record;
+  record.floats = {{7, 1000, 1.0, 0}, {8, 1000, 0.0, 0}, {12, 1000, 258.0, 0}};
+  LogRecordEncoder encoder;
+  // Version, 3 floats, base 1000, no flags, ids (7 and one more; 3 past the next), sizes 2, 0
+  // and 3.
+  CHECK(Hex(*encoder.Encode(record)) ==
+        "030003d00f000e010600"
+        "0203"
+        "3ff0"
+        "407020");
+  record.floats[1] = {8, 998, 0.0, 400};
+  CHECK(Hex(*encoder.Encode(record)) ==
+        "030003d00f030e010600"
+        "000300"
+        "0203"
+        "3ff0"
+        "407020"
+        "00ad0900");
+  CHECK(Hex(*encoder.Encode(LogRecord())) == "030000");
+  // More ids than floats, a value of nine bytes, an unknown flag.
+  for (const std::string_view damaged : {std::string_view("\x03\x00\x01\x00\x00\x02\x01\x00", 8),
+                                         std::string_view("\x03\x00\x01\x00\x00\x02\x00\x09"
+                                                          "123456789",
+                                                          17),
+                                         std::string_view("\x03\x00\x01\x00\x04\x02\x00\x00", 8)}) {
+    CHECK(absl::IsDataLoss(DecodeLogRecord(damaged).status()));
+  }
 }
 
 TEST_CASE("metadata rows come back as they went, and damaged ones are refused") {
