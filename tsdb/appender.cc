@@ -68,6 +68,8 @@ class HeadAppender : public BatchAppender {
 
   size_t AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused) override {
     INVARIANT(!finished_);
+    batch_.record.floats.reserve(batch_.record.floats.size() + samples.size());
+    batch_.float_series.reserve(batch_.float_series.size() + samples.size());
     size_t done = 0;
     while (done < samples.size()) {
       done += head_.WithKnown(samples.subspan(done), [&](size_t i, SeriesRecord& record) {

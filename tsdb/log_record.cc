@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -67,21 +68,45 @@ bool ReadIds(ByteReader& reader, std::vector<LogRecord::Float>& floats) {
   return true;
 }
 
-// A value is its first bytes, without the zeros that numbers with few digits end in: how many of
-// two values, in one byte, for all, then the bytes themselves.
+// A value's size in half a byte: up to eight of its first bytes, the rest being zeros, or past that
+// so many bytes of a number of thousandths.
+constexpr size_t kWholeBytes = sizeof(double);
+constexpr size_t kThousandthsBytesMax = 6;
+// With fewer bytes than this a value is short enough as it is.
+constexpr size_t kLongBytesMin = 5;
+constexpr double kThousandthsMax = int64_t{1} << (8 * kThousandthsBytesMax - 2);
+
+// Writes eight bytes at `at`, and returns how many of them, and which kind, count.
+size_t PutValue(double value, char* at) {
+  const auto bits = std::bit_cast<uint64_t>(value);
+  const size_t bytes = kWholeBytes - static_cast<size_t>(std::countr_zero(bits)) / 8;
+  const double scaled = value * 1000;
+  if (bytes >= kLongBytesMin && std::abs(scaled) < kThousandthsMax) {
+    const auto thousandths = static_cast<int64_t>(scaled + std::copysign(0.5, scaled));
+    const uint64_t code = ZigZag(thousandths);
+    const size_t code_bytes = (static_cast<size_t>(std::bit_width(code)) + 7) / 8;
+    if (code_bytes > 0 && code_bytes < bytes && static_cast<double>(thousandths) / 1000 == value) {
+      std::memcpy(at, &code, sizeof(code));
+      return kWholeBytes + code_bytes;
+    }
+  }
+  const uint64_t first = __builtin_bswap64(bits);
+  std::memcpy(at, &first, sizeof(first));
+  return bytes;
+}
+
+size_t ValueBytes(size_t size) { return size > kWholeBytes ? size - kWholeBytes : size; }
+
 void PutValues(const std::vector<LogRecord::Float>& floats, std::string& out) {
   const size_t sizes = out.size();
   const size_t begin = sizes + (floats.size() + 1) / 2;
-  out.resize(begin + floats.size() * sizeof(double));
+  out.resize(begin + floats.size() * sizeof(double));  // What is too much is overwritten.
   char* at = out.data() + begin;
   for (size_t i = 0; i < floats.size(); ++i) {
-    const auto bits = std::bit_cast<uint64_t>(floats[i].value);
-    const size_t bytes = sizeof(double) - static_cast<size_t>(std::countr_zero(bits)) / 8;
-    const uint64_t first = __builtin_bswap64(bits);
-    std::memcpy(at, &first, sizeof(first));  // Room for all: what is too much is overwritten.
-    at += bytes;
+    const size_t size = PutValue(floats[i].value, at);
+    at += ValueBytes(size);
     char& pair = out[sizes + i / 2];
-    pair = static_cast<char>(i % 2 == 0 ? bytes : static_cast<uint8_t>(pair) | bytes << 4);
+    pair = static_cast<char>(i % 2 == 0 ? size : static_cast<uint8_t>(pair) | size << 4);
   }
   out.resize(static_cast<size_t>(at - out.data()));
 }
@@ -90,12 +115,13 @@ bool ReadValues(ByteReader& reader, std::vector<LogRecord::Float>& floats) {
   const std::string_view sizes = reader.Bytes((floats.size() + 1) / 2);
   if (reader.failed()) return false;
   for (size_t i = 0; i < floats.size(); ++i) {
-    const size_t bytes = (static_cast<uint8_t>(sizes[i / 2]) >> (i % 2 * 4)) & 15;
-    const std::string_view read = reader.Bytes(bytes);
-    if (reader.failed() || bytes > sizeof(double)) return false;
-    uint64_t first = 0;
-    if (bytes > 0) std::memcpy(&first, read.data(), bytes);
-    floats[i].value = std::bit_cast<double>(__builtin_bswap64(first));
+    const size_t size = (static_cast<uint8_t>(sizes[i / 2]) >> (i % 2 * 4)) & 15;
+    const std::string_view read = reader.Bytes(ValueBytes(size));
+    if (reader.failed() || size > kWholeBytes + kThousandthsBytesMax) return false;
+    uint64_t word = 0;
+    if (!read.empty()) std::memcpy(&word, read.data(), read.size());
+    floats[i].value = size > kWholeBytes ? static_cast<double>(UnZigZag(word)) / 1000
+                                         : std::bit_cast<double>(__builtin_bswap64(word));
   }
   return true;
 }

@@ -11,8 +11,9 @@
 //     ids         runs: zigzag of the first id's difference to the one after the run before, varint
 //                 how many ids follow it one by one
 //     times       if they differ: n zigzags of the difference to base
-//     values      two to a byte the number of bytes each has (low half first), then these bytes:
-//                 those of the f64, highest first, without the zeros at its end
+//     values      two to a byte the size of each (low half first), then all their bytes; size up to
+//                 8: the f64's, highest first, without the zeros at its end; 8 + k: the zigzag of a
+//                 number of thousandths in k bytes, lowest first
 //     starts      if known: n varints, 0 = unknown, else 1 + zigzag of time - start
 //   and if there is anything else, the frame:
 //   raw_bytes   varint   of the frame before compression

@@ -155,8 +155,11 @@ LogRecord RandomRecord(std::mt19937_64& random) {
     const auto time = one_time ? 5 : static_cast<TimestampMs>(random() % 1'000'000'000'000);
     const uint64_t id = in_order && !record.floats.empty() ? record.floats.back().id + 1
                                                            : random() >> (random() % 64);
-    record.floats.push_back(
-        {id, time, RandomValue(random), starts && random() % 2 == 0 ? time - 5000 : 0});
+    const auto thousandths =
+        static_cast<int64_t>(random() >> (random() % 64)) * (id % 2 == 0 ? 1 : -1);
+    const double value =
+        random() % 2 == 0 ? RandomValue(random) : static_cast<double>(thousandths) / 1000;
+    record.floats.push_back({id, time, value, starts && random() % 2 == 0 ? time - 5000 : 0});
   }
   for (size_t i = random() % 5; i-- > 0;) {
     record.histograms.push_back(
@@ -257,10 +260,16 @@ TEST_CASE("a log record's bytes") {
         "3ff0"
         "407020"
         "00ad0900");
+  record.floats = {{7, 1000, 11.47, 0}, {8, 1000, -0.001, 0}, {9, 1000, 1.0 / 3, 0}};
+  CHECK(Hex(*encoder.Encode(record)) ==
+        "030003d00f000e02"
+        "9a08"
+        "9c5901"
+        "3fd5555555555555");
   CHECK(Hex(*encoder.Encode(LogRecord())) == "030000");
   // More ids than floats, a value of nine bytes, an unknown flag.
   for (const std::string_view damaged : {std::string_view("\x03\x00\x01\x00\x00\x02\x01\x00", 8),
-                                         std::string_view("\x03\x00\x01\x00\x00\x02\x00\x09"
+                                         std::string_view("\x03\x00\x01\x00\x00\x02\x00\x0f"
                                                           "123456789",
                                                           17),
                                          std::string_view("\x03\x00\x01\x00\x04\x02\x00\x00", 8)}) {
