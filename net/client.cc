@@ -19,6 +19,7 @@
 #include "model/status_macros.h"
 #include "net/error_text.h"
 #include "net/oauth2.h"
+#include "net/prepared_request.h"
 #include "net/transfer.h"
 
 namespace varve {
@@ -46,7 +47,12 @@ class HttpClient::Impl : public FdHandler {
 
   absl::Status Open();
   void Stop();
+  absl::StatusOr<std::shared_ptr<const PreparedRequest>> Prepare(ClientRequest request) const {
+    return PreparedRequest::Create(std::move(request), options_.user_agent);
+  }
   TransferId Start(ClientRequest request, DoneCallback done);
+  TransferId Start(std::shared_ptr<const PreparedRequest> request, uint64_t body_bytes_expected,
+                   DoneCallback done);
   void Cancel(TransferId id);
   EventLoop& loop() { return *loop_; }
 
@@ -78,7 +84,7 @@ class HttpClient::Impl : public FdHandler {
   CURLM* multi_ = nullptr;
   int timer_fd_ = -1;  // libcurl's timeouts are real time, whatever the clock is.
   absl::flat_hash_map<uint64_t, std::unique_ptr<Transfer>> transfers_;
-  std::vector<CURL*> idle_handles_;
+  std::vector<CurlHandle> idle_handles_;
   TokenStore tokens_;
   bool stopped_ = false;
   bool timer_armed_ = false;
@@ -130,27 +136,32 @@ void HttpClient::Impl::Shutdown() {
     Transfer& transfer = *transfers_.begin()->second;
     Complete(transfer, transfer.Abort(StoppedError()));
   }
-  for (CURL* handle : idle_handles_) curl_easy_cleanup(handle);
+  for (const CurlHandle& handle : idle_handles_) curl_easy_cleanup(handle.easy);
   idle_handles_.clear();
   curl_multi_cleanup(std::exchange(multi_, nullptr));
   loop_->UnwatchFd(timer_fd_);
 }
 
 TransferId HttpClient::Impl::Start(ClientRequest request, DoneCallback done) {
+  const uint64_t body_bytes_expected = request.body_bytes_expected;
+  absl::StatusOr<std::shared_ptr<const PreparedRequest>> prepared = Prepare(std::move(request));
+  if (prepared.ok()) return Start(*std::move(prepared), body_bytes_expected, std::move(done));
+  // Shared, since a loop that is stopping drops what is posted.
+  const auto shared = std::make_shared<DoneCallback>(std::move(done));
+  const bool posted = loop_->Post([shared, status = prepared.status()] { (*shared)(status); });
+  if (!posted) (*shared)(StoppedError());
+  return TransferId{next_id_.fetch_add(1, std::memory_order_relaxed)};
+}
+
+TransferId HttpClient::Impl::Start(std::shared_ptr<const PreparedRequest> request,
+                                   uint64_t body_bytes_expected, DoneCallback done) {
   const uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
-  auto transfer =
-      std::make_unique<Transfer>(id, std::move(request), std::move(done), clock_.MonotonicNanos());
+  auto transfer = std::make_unique<Transfer>(id, std::move(request), body_bytes_expected,
+                                             std::move(done), clock_.MonotonicNanos());
   transfer->clock = &clock_;
-  absl::Status resolved = transfer->Resolve();
   // Kept here too, since a loop that is stopping drops what is posted.
-  auto shared = std::make_shared<std::unique_ptr<Transfer>>(std::move(transfer));
-  const bool posted = loop_->Post([this, shared, resolved = std::move(resolved)]() mutable {
-    if (resolved.ok()) {
-      Admit(std::move(*shared));
-    } else {
-      (*shared)->done(std::move(resolved));
-    }
-  });
+  const auto shared = std::make_shared<std::unique_ptr<Transfer>>(std::move(transfer));
+  const bool posted = loop_->Post([this, shared] { Admit(std::move(*shared)); });
   if (!posted) (*shared)->done((*shared)->Abort(StoppedError()));
   return TransferId{id};
 }
@@ -224,18 +235,19 @@ void HttpClient::Impl::OnToken(TokenStore::Entry& entry,
 }
 
 void HttpClient::Impl::Begin(Transfer& transfer) {
-  CURL* handle = nullptr;
+  CurlHandle handle;
   if (idle_handles_.empty()) {
-    handle = curl_easy_init();
+    handle.easy = curl_easy_init();
   } else {
-    handle = idle_handles_.back();
+    handle = std::move(idle_handles_.back());
     idle_handles_.pop_back();
   }
-  if (handle == nullptr) {
+  CURL* const easy = handle.easy;
+  if (easy == nullptr) {
     Complete(transfer, transfer.Abort(absl::ResourceExhaustedError("out of memory")));
     return;
   }
-  absl::Status status = transfer.Begin(handle, options_.user_agent);
+  absl::Status status = transfer.Begin(std::move(handle));
   if (!status.ok()) {
     Complete(transfer, transfer.Abort(std::move(status)));
     return;
@@ -243,7 +255,7 @@ void HttpClient::Impl::Begin(Transfer& transfer) {
   // libcurl asks for a timeout of 0 when it is given a handle: honoured here, without a turn of the
   // loop and a timer.
   beginning_ = true;
-  curl_multi_add_handle(multi_, handle);
+  curl_multi_add_handle(multi_, easy);
   beginning_ = false;
   int running = 0;
   curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &running);
@@ -350,9 +362,9 @@ void HttpClient::Impl::Complete(Transfer& transfer, absl::StatusOr<ClientRespons
   if (transfer.timer != kNoTimer) loop_->Cancel(transfer.timer);
   if (CURL* easy = transfer.easy(); easy != nullptr) {
     curl_multi_remove_handle(multi_, easy);  // Does nothing for one that is out already.
-    transfer.Release();
+    CurlHandle handle = transfer.Release();
     if (idle_handles_.size() < kIdleHandlesMax) {
-      idle_handles_.push_back(easy);
+      idle_handles_.push_back(std::move(handle));
     } else {
       curl_easy_cleanup(easy);
     }
@@ -378,6 +390,16 @@ void HttpClient::Stop() { impl_->Stop(); }
 
 TransferId HttpClient::Start(ClientRequest request, DoneCallback done) {
   return impl_->Start(std::move(request), std::move(done));
+}
+
+absl::StatusOr<std::shared_ptr<const PreparedRequest>> HttpClient::Prepare(
+    ClientRequest request) const {
+  return impl_->Prepare(std::move(request));
+}
+
+TransferId HttpClient::Start(std::shared_ptr<const PreparedRequest> request,
+                             uint64_t body_bytes_expected, DoneCallback done) {
+  return impl_->Start(std::move(request), body_bytes_expected, std::move(done));
 }
 
 void HttpClient::Cancel(TransferId transfer) { impl_->Cancel(transfer); }

@@ -84,6 +84,8 @@ struct ClientRequest {
   std::function<absl::Status(std::string_view)> on_data;
 };
 
+class PreparedRequest;
+
 struct ClientResponse {
   int status = 0;
   std::string reason;               // "200 OK", "404 Not Found": as Go's Response.Status.
@@ -131,6 +133,14 @@ class HttpClient {
   // Start(); after Stop() it is called by Start() itself. Credential files are read here, on the
   // caller's thread.
   TransferId Start(ClientRequest request, DoneCallback done);
+
+  // The same for a request that is sent again and again: what can be done once is done by
+  // Prepare(). Of credential files it keeps what was in them. An error is the one that Start()
+  // would tell. `body_bytes_expected` stands for the request's. The client must outlive what
+  // Prepare() returns.
+  absl::StatusOr<std::shared_ptr<const PreparedRequest>> Prepare(ClientRequest request) const;
+  TransferId Start(std::shared_ptr<const PreparedRequest> request, uint64_t body_bytes_expected,
+                   DoneCallback done);
 
   // Ends a transfer with Cancelled, unless it has ended already.
   void Cancel(TransferId transfer);

@@ -17,7 +17,6 @@
 
 #include "model/status_macros.h"
 #include "net/error_text.h"
-#include "net/proxy.h"
 
 namespace varve {
 namespace {
@@ -25,31 +24,6 @@ namespace {
 // Bytes received at a time: most scrapes in one piece.
 constexpr long kReceiveBytes = 64 << 10;
 constexpr long kKeepAliveSeconds = 30;
-
-const std::shared_ptr<const HttpClientConfig>& DefaultConfig() {
-  static const auto& config =
-      *new std::shared_ptr<const HttpClientConfig>(std::make_shared<const HttpClientConfig>());
-  return config;
-}
-
-bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
-    return std::tolower(x) == std::tolower(y);
-  });
-}
-
-bool IsHeaderName(std::string_view name) {
-  constexpr std::string_view kPunctuation = "!#$%&'*+-.^_`|~";
-  return !name.empty() && std::all_of(name.begin(), name.end(), [&](unsigned char c) {
-    return std::isalnum(c) != 0 ||
-           kPunctuation.find(static_cast<char>(c)) != std::string_view::npos;
-  });
-}
-
-bool IsHeaderValue(std::string_view value) {
-  return std::none_of(value.begin(), value.end(),
-                      [](unsigned char c) { return (c < 0x20 && c != '\t') || c == 0x7f; });
-}
 
 std::string AddressText(const sockaddr* address) {
   char text[INET6_ADDRSTRLEN] = {};
@@ -65,18 +39,6 @@ std::string AddressText(const sockaddr* address) {
   }
   return "";
 }
-
-// A part of a URL, or "" if it has none.
-std::string UrlPart(CURLU* url, CURLUPart part, unsigned flags) {
-  char* text = nullptr;
-  if (curl_url_get(url, part, &text, flags) != CURLUE_OK) return "";
-  std::string result(text);
-  curl_free(text);
-  return result;
-}
-
-using UrlHandle = std::unique_ptr<CURLU, void (*)(CURLU*)>;
-UrlHandle NewUrl() { return UrlHandle(curl_url(), curl_url_cleanup); }
 
 long TlsVersionOption(const TlsConfig& tls) {
   long option = CURL_SSLVERSION_TLSv1_2;
@@ -119,82 +81,62 @@ void SetBlob(CURL* easy, CURLoption option, const std::string& bytes) {
 
 }  // namespace
 
-Transfer::Transfer(uint64_t id, ClientRequest request, HttpClient::DoneCallback done_callback,
+bool HandleOptions::operator==(const HandleOptions& other) const {
+  return accept_gzip == other.accept_gzip && connect_timeout == other.connect_timeout &&
+         proxy == other.proxy && (config == other.config || *config == *other.config);
+}
+
+Transfer::Transfer(uint64_t id, std::shared_ptr<const PreparedRequest> request,
+                   uint64_t body_bytes_expected, HttpClient::DoneCallback done_callback,
                    int64_t now_nanos)
     : done(std::move(done_callback)),
       id_(id),
-      request_(std::move(request)),
-      config_(request_.config != nullptr ? request_.config : DefaultConfig()),
+      prepared_(std::move(request)),
+      request_(prepared_->request()),
+      config_(*prepared_->config()),
+      body_bytes_expected_(body_bytes_expected),
       start_nanos_(now_nanos),
       method_(request_.method.empty() ? "GET" : request_.method),
-      url_(request_.url),
       last_byte_nanos_(now_nanos) {}
 
-Transfer::~Transfer() {
-  curl_slist_free_all(header_list_);
-  curl_slist_free_all(proxy_header_list_);
-  curl_slist_free_all(connect_to_);
-}
-
-absl::Status Transfer::Resolve() {
-  absl::Status status = ParseUrl(url_);
-  if (status.ok()) {
-    absl::StatusOr<ResolvedCredentials> resolved = ResolveCredentials(*config_);
-    if (resolved.ok()) {
-      credentials_ = *std::move(resolved);
-      return absl::OkStatus();
-    }
-    status = resolved.status();
-  }
-  return WithRequest(method_, url_, status);
-}
-
-absl::Status Transfer::ParseUrl(const std::string& url) {
-  const UrlHandle handle = NewUrl();
-  const CURLUcode code = curl_url_set(handle.get(), CURLUPART_URL, url.c_str(),
-                                      CURLU_NON_SUPPORT_SCHEME | CURLU_PATH_AS_IS);
-  if (code == CURLUE_BAD_PORT_NUMBER) {
-    const size_t colon = url.find_last_of(':');
-    return absl::InvalidArgumentError(
-        fmt::format("dial tcp: address {}: invalid port",
-                    url.substr(colon + 1, url.find_first_of("/?#", colon) - colon - 1)));
-  }
-  if (code == CURLUE_BAD_SCHEME) {
-    return absl::InvalidArgumentError(R"(unsupported protocol scheme "")");
-  }
-  if (code != CURLUE_OK) {
-    return absl::InvalidArgumentError(fmt::format("invalid URL: {}", curl_url_strerror(code)));
-  }
-  scheme_ = UrlPart(handle.get(), CURLUPART_SCHEME, 0);
-  host_ = UrlPart(handle.get(), CURLUPART_HOST, 0);
-  port_ = UrlPart(handle.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT);
-  if (scheme_ != "http" && scheme_ != "https") {
-    return absl::InvalidArgumentError(fmt::format("unsupported protocol scheme \"{}\"", scheme_));
-  }
-  curl_url_set(handle.get(), CURLUPART_FRAGMENT, nullptr, 0);
-  if (!config_->tls.server_name.empty() && scheme_ == "https") {
-    curl_url_set(handle.get(), CURLUPART_HOST, config_->tls.server_name.c_str(), 0);
-  }
-  curl_url_ = UrlPart(handle.get(), CURLUPART_URL, CURLU_PATH_AS_IS);
-  return absl::OkStatus();
-}
-
-absl::Status Transfer::Begin(CURL* easy, const std::string& user_agent) {
-  easy_ = easy;
-  user_agent_ = &user_agent;
+absl::Status Transfer::Begin(CurlHandle handle) {
+  handle_ = std::move(handle);
   return Configure();
 }
 
-CURL* Transfer::Release() {
-  if (easy_ != nullptr) curl_easy_reset(easy_);
-  return std::exchange(easy_, nullptr);
+CurlHandle Transfer::Release() {
+  if (handle_.easy != nullptr && !handle_.left_with.has_value()) curl_easy_reset(handle_.easy);
+  return std::exchange(handle_, {});
 }
 
 absl::Status Transfer::Configure() {
+  if (config_.oauth2.has_value() || redirected_.has_value()) {
+    ASSIGN_OR_RETURN(own_lists_, BuildLists(request_, config_,
+                                            {hop(), prepared_->credentials(), token_,
+                                             send_credentials_, prepared_->user_agent()}));
+    lists_ = &own_lists_;
+  }
+  if (prepared_->plain() && !redirected_.has_value()) {
+    HandleOptions options{prepared_->config(), request_.accept_gzip, request_.connect_timeout,
+                          hop().proxy};
+    if (handle_.left_with != options) {
+      ConfigureHandle();
+      handle_.left_with = std::move(options);
+    }
+  } else {
+    ConfigureHandle();
+  }
+  ConfigureRequest();
+  return absl::OkStatus();
+}
+
+// What every request like this one needs.
+void Transfer::ConfigureHandle() {
+  if (handle_.left_with.has_value()) curl_easy_reset(handle_.easy);
+  handle_.left_with.reset();
   const auto set = [this](CURLoption option, auto value) {
-    curl_easy_setopt(easy_, option, value);
+    curl_easy_setopt(handle_.easy, option, value);
   };
-  set(CURLOPT_URL, curl_url_.c_str());
   set(CURLOPT_PATH_AS_IS, 1L);
   set(CURLOPT_PROTOCOLS_STR, "http,https");
   set(CURLOPT_NOSIGNAL, 1L);
@@ -204,145 +146,81 @@ absl::Status Transfer::Configure() {
   set(CURLOPT_TCP_KEEPIDLE, kKeepAliveSeconds);
   set(CURLOPT_TCP_KEEPINTVL, kKeepAliveSeconds);
   set(CURLOPT_BUFFERSIZE, kReceiveBytes);
-  set(CURLOPT_PRIVATE, static_cast<void*>(this));
-  set(CURLOPT_ERRORBUFFER, error_);
   set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   set(CURLOPT_HEADERFUNCTION, &Transfer::OnHeader);
-  set(CURLOPT_HEADERDATA, static_cast<void*>(this));
   set(CURLOPT_WRITEFUNCTION, &Transfer::OnBody);
-  set(CURLOPT_WRITEDATA, static_cast<void*>(this));
   set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::OnOpenSocket);
-  set(CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
   set(CURLOPT_CONNECTTIMEOUT_MS,
       static_cast<long>(
           std::chrono::duration_cast<std::chrono::milliseconds>(request_.connect_timeout).count()));
   set(CURLOPT_ACCEPT_ENCODING, request_.accept_gzip ? "gzip" : nullptr);
   set(CURLOPT_HTTP_VERSION,
-      static_cast<long>(config_->enable_http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+      static_cast<long>(config_.enable_http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
   if (!request_.unix_socket.empty()) set(CURLOPT_UNIX_SOCKET_PATH, request_.unix_socket.c_str());
+  // An empty name, unlike none, keeps libcurl from looking into the environment.
+  set(CURLOPT_PROXY, hop().proxy.c_str());
+  set(CURLOPT_NOPROXY, "");
+  set(CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));
   ConfigureMethod();
   ConfigureTls();
-  ConfigureProxy();
-  return ConfigureHeaders();
+}
+
+// What differs between requests that are otherwise alike.
+void Transfer::ConfigureRequest() {
+  const auto set = [this](CURLoption option, auto value) {
+    curl_easy_setopt(handle_.easy, option, value);
+  };
+  set(CURLOPT_URL, hop().curl_url.c_str());
+  set(CURLOPT_HTTPHEADER, lists_->headers.get());
+  set(CURLOPT_PROXYHEADER, lists_->proxy_headers.get());
+  set(CURLOPT_CONNECT_TO, lists_->connect_to.get());
+  set(CURLOPT_PRIVATE, static_cast<void*>(this));
+  set(CURLOPT_ERRORBUFFER, error_);
+  set(CURLOPT_HEADERDATA, static_cast<void*>(this));
+  set(CURLOPT_WRITEDATA, static_cast<void*>(this));
+  set(CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
 }
 
 void Transfer::ConfigureMethod() {
   const bool has_body =
       send_body_ && (!request_.body.empty() || method_ == "POST" || method_ == "PUT");
   if (has_body) {
-    curl_easy_setopt(easy_, CURLOPT_POST, 1L);
-    curl_easy_setopt(easy_, CURLOPT_POSTFIELDSIZE_LARGE,
+    curl_easy_setopt(handle_.easy, CURLOPT_POST, 1L);
+    curl_easy_setopt(handle_.easy, CURLOPT_POSTFIELDSIZE_LARGE,
                      static_cast<curl_off_t>(request_.body.size()));
-    curl_easy_setopt(easy_, CURLOPT_POSTFIELDS, request_.body.data());
-    if (method_ != "POST") curl_easy_setopt(easy_, CURLOPT_CUSTOMREQUEST, method_.c_str());
+    curl_easy_setopt(handle_.easy, CURLOPT_POSTFIELDS, request_.body.data());
+    if (method_ != "POST") curl_easy_setopt(handle_.easy, CURLOPT_CUSTOMREQUEST, method_.c_str());
     return;
   }
-  curl_easy_setopt(easy_, CURLOPT_HTTPGET, 1L);
-  curl_easy_setopt(easy_, CURLOPT_CUSTOMREQUEST, nullptr);
+  curl_easy_setopt(handle_.easy, CURLOPT_HTTPGET, 1L);
+  curl_easy_setopt(handle_.easy, CURLOPT_CUSTOMREQUEST, nullptr);
   if (method_ == "HEAD") {
-    curl_easy_setopt(easy_, CURLOPT_NOBODY, 1L);
+    curl_easy_setopt(handle_.easy, CURLOPT_NOBODY, 1L);
   } else if (method_ != "GET") {
-    curl_easy_setopt(easy_, CURLOPT_CUSTOMREQUEST, method_.c_str());
+    curl_easy_setopt(handle_.easy, CURLOPT_CUSTOMREQUEST, method_.c_str());
   }
 }
 
 // Certificates go in as bytes, not as paths: libcurl keeps what it read from a path for a day, and
 // compares bytes when it looks for a connection to reuse, so a rotated file takes effect at once.
 void Transfer::ConfigureTls() {
-  const TlsConfig& tls = config_->tls;
-  curl_easy_setopt(easy_, CURLOPT_SSLVERSION, TlsVersionOption(tls));
-  curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYPEER, tls.insecure_skip_verify ? 0L : 1L);
-  curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYHOST, tls.insecure_skip_verify ? 0L : 2L);
-  if (!credentials_.ca_pem.empty()) {
-    curl_easy_setopt(easy_, CURLOPT_CAPATH, nullptr);
-    curl_easy_setopt(easy_, CURLOPT_CAINFO, nullptr);
-    SetBlob(easy_, CURLOPT_CAINFO_BLOB, credentials_.ca_pem);
+  const TlsConfig& tls = config_.tls;
+  const ResolvedCredentials& credentials = prepared_->credentials();
+  curl_easy_setopt(handle_.easy, CURLOPT_SSLVERSION, TlsVersionOption(tls));
+  curl_easy_setopt(handle_.easy, CURLOPT_SSL_VERIFYPEER, tls.insecure_skip_verify ? 0L : 1L);
+  curl_easy_setopt(handle_.easy, CURLOPT_SSL_VERIFYHOST, tls.insecure_skip_verify ? 0L : 2L);
+  if (!credentials.ca_pem.empty()) {
+    curl_easy_setopt(handle_.easy, CURLOPT_CAPATH, nullptr);
+    curl_easy_setopt(handle_.easy, CURLOPT_CAINFO, nullptr);
+    SetBlob(handle_.easy, CURLOPT_CAINFO_BLOB, credentials.ca_pem);
   }
-  if (send_credentials_ && !credentials_.cert_pem.empty()) {
-    SetBlob(easy_, CURLOPT_SSLCERT_BLOB, credentials_.cert_pem);
-    SetBlob(easy_, CURLOPT_SSLKEY_BLOB, credentials_.key_pem);
+  if (send_credentials_ && !credentials.cert_pem.empty()) {
+    SetBlob(handle_.easy, CURLOPT_SSLCERT_BLOB, credentials.cert_pem);
+    SetBlob(handle_.easy, CURLOPT_SSLKEY_BLOB, credentials.key_pem);
   } else {
-    curl_easy_setopt(easy_, CURLOPT_SSLCERT_BLOB, nullptr);
-    curl_easy_setopt(easy_, CURLOPT_SSLKEY_BLOB, nullptr);
+    curl_easy_setopt(handle_.easy, CURLOPT_SSLCERT_BLOB, nullptr);
+    curl_easy_setopt(handle_.easy, CURLOPT_SSLKEY_BLOB, nullptr);
   }
-  // libcurl takes the name to check from the URL, so the URL holds server_name, and the connection
-  // is sent back to the host that was asked for.
-  curl_slist_free_all(std::exchange(connect_to_, nullptr));
-  if (!tls.server_name.empty() && scheme_ == "https") {
-    connect_to_ = curl_slist_append(
-        nullptr, fmt::format("{}:{}:{}:{}", tls.server_name, port_, host_, port_).c_str());
-  }
-  curl_easy_setopt(easy_, CURLOPT_CONNECT_TO, connect_to_);
-}
-
-void Transfer::ConfigureProxy() {
-  const std::string proxy =
-      ProxyFor(config_->proxy, scheme_, host_, port_,
-               [](const char* name) -> const char* { return std::getenv(name); });
-  // An empty name, unlike none, keeps libcurl from looking into the environment.
-  curl_easy_setopt(easy_, CURLOPT_PROXY, proxy.c_str());
-  curl_easy_setopt(easy_, CURLOPT_NOPROXY, "");
-}
-
-absl::Status Transfer::AppendHeader(curl_slist** list, std::string_view name,
-                                    std::string_view value) {
-  if (!IsHeaderName(name)) {
-    return absl::InvalidArgumentError(
-        fmt::format("net/http: invalid header field name \"{}\"", name));
-  }
-  if (!IsHeaderValue(value)) {
-    return absl::InvalidArgumentError(
-        fmt::format("net/http: invalid header field value for \"{}\"", name));
-  }
-  // "Name;" is libcurl's way of sending a header without a value; "Name:" would remove it.
-  const std::string line =
-      value.empty() ? fmt::format("{};", name) : fmt::format("{}: {}", name, value);
-  *list = curl_slist_append(*list, line.c_str());
-  return absl::OkStatus();
-}
-
-absl::Status Transfer::ConfigureHeaders() {
-  curl_slist_free_all(std::exchange(header_list_, nullptr));
-  curl_slist_free_all(std::exchange(proxy_header_list_, nullptr));
-  const auto given = [this](std::string_view name) {
-    return std::any_of(
-        request_.headers.begin(), request_.headers.end(),
-        [name](const HttpHeader& header) { return EqualsIgnoringCase(header.name, name); });
-  };
-  const auto is_secret = [](std::string_view name) {
-    return EqualsIgnoringCase(name, "authorization") || EqualsIgnoringCase(name, "cookie");
-  };
-  for (const HttpHeader& header : request_.headers) {
-    if (!send_credentials_ && is_secret(header.name)) continue;
-    RETURN_IF_ERROR(AppendHeader(&header_list_, header.name, header.value));
-  }
-  // What the configuration adds may be secret under any name.
-  if (send_credentials_) {
-    for (const auto& [name, value] : credentials_.headers) {
-      if (!given(name)) RETURN_IF_ERROR(AppendHeader(&header_list_, name, value));
-    }
-  }
-  if (!given("user-agent")) {
-    RETURN_IF_ERROR(AppendHeader(&header_list_, "User-Agent", *user_agent_));
-  }
-  if (!given("accept")) header_list_ = curl_slist_append(header_list_, "Accept:");
-  if (!given("content-type")) header_list_ = curl_slist_append(header_list_, "Content-Type:");
-  header_list_ = curl_slist_append(header_list_, "Expect:");
-  if (connect_to_ != nullptr && !given("host")) {
-    const bool default_port = port_ == "443";
-    RETURN_IF_ERROR(AppendHeader(&header_list_, "Host",
-                                 default_port ? host_ : fmt::format("{}:{}", host_, port_)));
-  }
-  curl_easy_setopt(easy_, CURLOPT_HTTPHEADER, header_list_);
-  // For a tunnel only: a proxy that is asked for the page itself would hand them on.
-  if (scheme_ == "https") {
-    for (const auto& [name, value] : credentials_.proxy_connect_headers) {
-      RETURN_IF_ERROR(AppendHeader(&proxy_header_list_, name, value));
-    }
-  }
-  curl_easy_setopt(easy_, CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));
-  curl_easy_setopt(easy_, CURLOPT_PROXYHEADER, proxy_header_list_);
-  return absl::OkStatus();
 }
 
 // ------------------------------------------------------------------------------------- receiving
@@ -420,7 +298,7 @@ absl::Status Transfer::AcceptBody(std::string_view bytes) {
     return absl::ResourceExhaustedError("body size limit exceeded");
   }
   if (response_.body.empty() && success) {
-    response_.body.reserve(std::min(request_.body_bytes_expected, request_.body_bytes_max));
+    response_.body.reserve(std::min(body_bytes_expected_, request_.body_bytes_max));
   }
   response_.body.append(bytes);
   return absl::OkStatus();
@@ -435,7 +313,7 @@ bool Transfer::IsRedirect() const {
     case 303:
     case 307:
     case 308:
-      return config_->follow_redirects && !response_.Header("location").empty();
+      return config_.follow_redirects && !response_.Header("location").empty();
     default:
       return false;
   }
@@ -445,35 +323,36 @@ absl::StatusOr<bool> Transfer::FollowRedirect() {
   if (!IsRedirect()) return false;
   if (++redirects_ > kRedirectsMax) {
     return WithRequest(
-        method_, url_,
+        method_, hop().url,
         absl::UnavailableError(fmt::format("stopped after {} redirects", kRedirectsMax)));
   }
   const UrlHandle url = NewUrl();
   const std::string location(response_.Header("location"));
-  if (curl_url_set(url.get(), CURLUPART_URL, url_.c_str(), CURLU_PATH_AS_IS) != CURLUE_OK ||
+  if (curl_url_set(url.get(), CURLUPART_URL, hop().url.c_str(), CURLU_PATH_AS_IS) != CURLUE_OK ||
       curl_url_set(url.get(), CURLUPART_URL, location.c_str(),
                    CURLU_NON_SUPPORT_SCHEME | CURLU_PATH_AS_IS) != CURLUE_OK) {
     return WithRequest(
-        method_, url_,
+        method_, hop().url,
         absl::UnavailableError(fmt::format("failed to parse Location header \"{}\"", location)));
   }
-  const std::string before = fmt::format("{}://{}:{}", scheme_, host_, port_);
   if (response_.status <= 303 && method_ != "HEAD") {
     if (method_ != "GET") method_ = "GET";
     send_body_ = false;
   }
-  url_ = UrlPart(url.get(), CURLUPART_URL, 0);
-  absl::Status status = ParseUrl(url_);
-  if (status.ok()) {
-    // Once the credentials have been left behind they stay behind, even on the way back.
-    if (fmt::format("{}://{}:{}", scheme_, host_, port_) != before) send_credentials_ = false;
-    response_ = ClientResponse();
-    headers_complete_ = false;
-    header_bytes_ = 0;
-    dialled_address_.clear();
-    status = Configure();
+  const std::string next_url = UrlPart(url.get(), CURLUPART_URL, 0);
+  absl::StatusOr<HttpHop> next = ParseHop(next_url, config_);
+  if (!next.ok()) return WithRequest(method_, next_url, next.status());
+  // Once the credentials have been left behind they stay behind, even on the way back.
+  if (next->scheme != hop().scheme || next->host != hop().host || next->port != hop().port) {
+    send_credentials_ = false;
   }
-  if (!status.ok()) return WithRequest(method_, url_, status);
+  redirected_ = *std::move(next);
+  response_ = ClientResponse();
+  headers_complete_ = false;
+  header_bytes_ = 0;
+  dialled_address_.clear();
+  const absl::Status status = Configure();
+  if (!status.ok()) return WithRequest(method_, next_url, status);
   return true;
 }
 
@@ -485,28 +364,28 @@ absl::StatusOr<ClientResponse> Transfer::Finish(CURLcode code, int64_t now_nanos
     failure.detail = error_;
     failure.address = request_.unix_socket.empty() ? dialled_address_ : request_.unix_socket;
     failure.network = request_.unix_socket.empty() ? "tcp" : "unix";
-    failure.host = host_;
+    failure.host = hop().host;
     long os_errno = 0;
-    curl_easy_getinfo(easy_, CURLINFO_OS_ERRNO, &os_errno);
+    curl_easy_getinfo(handle_.easy, CURLINFO_OS_ERRNO, &os_errno);
     failure.os_errno = static_cast<int>(os_errno);
     absl::Status status = StatusOfFailure(failure);
     // Once there is an answer, Go's caller reads the body itself: its errors do not name the URL.
-    return headers_complete_ ? status : WithRequest(method_, url_, status);
+    return headers_complete_ ? status : WithRequest(method_, hop().url, status);
   }
   curl_off_t connect_us = 0;
   curl_off_t first_byte_us = 0;
-  curl_easy_getinfo(easy_, CURLINFO_APPCONNECT_TIME_T, &connect_us);
-  if (connect_us == 0) curl_easy_getinfo(easy_, CURLINFO_CONNECT_TIME_T, &connect_us);
-  curl_easy_getinfo(easy_, CURLINFO_STARTTRANSFER_TIME_T, &first_byte_us);
+  curl_easy_getinfo(handle_.easy, CURLINFO_APPCONNECT_TIME_T, &connect_us);
+  if (connect_us == 0) curl_easy_getinfo(handle_.easy, CURLINFO_CONNECT_TIME_T, &connect_us);
+  curl_easy_getinfo(handle_.easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte_us);
   response_.connect_time = std::chrono::microseconds(connect_us);
   response_.first_byte_time = std::chrono::microseconds(first_byte_us);
   response_.total_time = std::chrono::nanoseconds(now_nanos - start_nanos_);
-  response_.url = RedactUrl(url_);
+  response_.url = RedactUrl(hop().url);
   return std::move(response_);
 }
 
 absl::Status Transfer::Abort(absl::Status status) const {
-  return headers_complete_ ? status : WithRequest(method_, url_, status);
+  return headers_complete_ ? status : WithRequest(method_, hop().url, status);
 }
 
 int64_t Transfer::NextDeadline() const {

@@ -9,8 +9,10 @@
 #include <absl/status/statusor.h>
 #include <curl/curl.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,36 +20,47 @@
 #include "net/client.h"
 #include "net/credentials.h"
 #include "net/event_loop.h"
+#include "net/prepared_request.h"
 
 namespace varve {
+
+// What a handle's options follow from, for a request that is plain() and was not redirected.
+struct HandleOptions {
+  std::shared_ptr<const HttpClientConfig> config;
+  bool accept_gzip = false;
+  std::chrono::nanoseconds connect_timeout{0};
+  std::string proxy;
+  bool operator==(const HandleOptions& other) const;
+};
+
+// A libcurl handle, and the options it was left with; none if it was reset.
+struct CurlHandle {
+  CURL* easy = nullptr;
+  std::optional<HandleOptions> left_with;
+};
 
 // Made on any thread, then used on the loop's only.
 class Transfer {
  public:
-  // `now_nanos` is when the request was started. `user_agent` must outlive the transfer.
-  Transfer(uint64_t id, ClientRequest request, HttpClient::DoneCallback done, int64_t now_nanos);
-  ~Transfer();
+  // `now_nanos` is when the request was started.
+  Transfer(uint64_t id, std::shared_ptr<const PreparedRequest> request,
+           uint64_t body_bytes_expected, HttpClient::DoneCallback done, int64_t now_nanos);
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
-
-  // Reads the credential files and checks the request. Any thread, before everything else.
-  absl::Status Resolve();
 
   // The configuration and secret of the token that has to be asked for and set before Begin(), or
   // null.
   const OAuth2Config* token_config() const {
-    return config_->oauth2.has_value() ? &*config_->oauth2 : nullptr;
+    return config_.oauth2.has_value() ? &*config_.oauth2 : nullptr;
   }
-  const std::string& client_secret() const { return credentials_.client_secret; }
-  void SetToken(std::string header) {
-    credentials_.headers.emplace_back("Authorization", std::move(header));
-  }
+  const std::string& client_secret() const { return prepared_->credentials().client_secret; }
+  void SetToken(std::string header) { token_ = std::move(header); }
 
-  // Prepares `easy`, which the transfer uses until Release(), for the first request.
-  absl::Status Begin(CURL* easy, const std::string& user_agent);
-  // The handle given to Begin(), reset, or null.
-  CURL* Release();
-  CURL* easy() const { return easy_; }
+  // Prepares a handle, which the transfer uses until Release(), for the first request.
+  absl::Status Begin(CurlHandle handle);
+  // The handle given to Begin(), for another transfer, if there is one.
+  CurlHandle Release();
+  CURL* easy() const { return handle_.easy; }
 
   // After libcurl finished with CURLE_OK: true if the answer is a redirect to be followed, for
   // which the handle is then prepared. An error ends the transfer.
@@ -78,37 +91,33 @@ class Transfer {
   absl::Status AcceptHeaderLine(std::string_view line);
   absl::Status AcceptBody(std::string_view bytes);
 
-  absl::Status ParseUrl(const std::string& url);
   absl::Status Configure();
+  void ConfigureHandle();
+  void ConfigureRequest();
   void ConfigureMethod();
   void ConfigureTls();
-  void ConfigureProxy();
-  absl::Status ConfigureHeaders();
-  absl::Status AppendHeader(curl_slist** list, std::string_view name, std::string_view value);
   bool IsRedirect() const;
 
+  const HttpHop& hop() const { return redirected_.has_value() ? *redirected_ : prepared_->hop(); }
+
   const uint64_t id_;
-  ClientRequest request_;
-  const std::shared_ptr<const HttpClientConfig> config_;
-  ResolvedCredentials credentials_;
+  const std::shared_ptr<const PreparedRequest> prepared_;
+  const ClientRequest& request_;    // Of prepared_,
+  const HttpClientConfig& config_;  // and this too.
+  const uint64_t body_bytes_expected_;
   const int64_t start_nanos_;
-  const std::string* user_agent_ = nullptr;
+  std::string token_;
 
   // Of the current hop.
   std::string method_;
-  std::string url_;       // As it was asked for.
-  std::string curl_url_;  // What libcurl is given: the host may be tls.server_name.
-  std::string host_;
-  std::string port_;
-  std::string scheme_;
+  std::optional<HttpHop> redirected_;
+  const RequestLists* lists_ = &prepared_->lists();
+  RequestLists own_lists_;
   bool send_body_ = true;
   bool send_credentials_ = true;
   int redirects_ = 0;
 
-  CURL* easy_ = nullptr;
-  curl_slist* header_list_ = nullptr;
-  curl_slist* proxy_header_list_ = nullptr;
-  curl_slist* connect_to_ = nullptr;
+  CurlHandle handle_;
   char error_[CURL_ERROR_SIZE] = {};
   std::string dialled_address_;
 

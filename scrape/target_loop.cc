@@ -49,7 +49,8 @@ std::shared_ptr<const PoolSettings> PoolSettings::Create(ScrapeConfig config) {
   settings->accept = AcceptHeader(config);
   const HttpClientConfig& http = config.http_client;
   settings->reads_files = http.basic_auth.has_value() || http.authorization.has_value() ||
-                          !http.http_headers.empty() || !(http.tls == TlsConfig());
+                          http.oauth2.has_value() || !http.http_headers.empty() ||
+                          !(http.tls == TlsConfig());
   if (!config.scrape_failure_log_file.empty()) {
     absl::StatusOr<std::shared_ptr<FailureLog>> log =
         FailureLog::Open(config.scrape_failure_log_file);
@@ -170,16 +171,40 @@ TimestampMs TargetLoop::ScrapeTime(TimestampMs now) {
   return off <= tolerance ? slot_ : now;
 }
 
-void TargetLoop::Fetch(Scrape scrape) {
+// What a target was asked last is asked again, unless it depends on files.
+absl::StatusOr<std::shared_ptr<const PreparedRequest>> TargetLoop::Prepare(const Scrape& scrape) {
+  if (!scrape.settings->reads_files) {
+    MutexLock lock(mutex_);
+    if (prepared_.settings == scrape.settings && prepared_.target == scrape.target) {
+      return prepared_.request;
+    }
+  }
   ClientRequest request =
       ScrapeRequest(scrape.settings->config, *scrape.target, scrape.settings->accept);
   request.config = scrape.settings->http;
-  request.body_bytes_expected = scrape.body_bytes_expected;
+  ASSIGN_OR_RETURN(std::shared_ptr<const PreparedRequest> prepared,
+                   context_->http.Prepare(std::move(request)));
+  if (!scrape.settings->reads_files) {
+    MutexLock lock(mutex_);
+    prepared_ = {scrape.settings, scrape.target, prepared};
+  }
+  return prepared;
+}
+
+void TargetLoop::Fetch(Scrape scrape) {
+  absl::StatusOr<std::shared_ptr<const PreparedRequest>> request = Prepare(scrape);
+  const uint64_t body_bytes_expected = scrape.body_bytes_expected;
   auto done = [self = shared_from_this(),
                scrape = std::move(scrape)](absl::StatusOr<ClientResponse> response) mutable {
     self->context_->finished.Add(self->context_, {self, std::move(scrape), std::move(response)});
   };
-  const TransferId transfer = context_->http.Start(std::move(request), std::move(done));
+  if (!request.ok()) {
+    context_->http.loop().Post(
+        [done = std::move(done), status = request.status()]() mutable { done(std::move(status)); });
+    return;
+  }
+  const TransferId transfer =
+      context_->http.Start(*std::move(request), body_bytes_expected, std::move(done));
   MutexLock lock(mutex_);
   transfer_ = transfer;
   if (stopped_) context_->http.Cancel(transfer);

@@ -102,6 +102,8 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
   void OnSlot() ABSL_LOCKS_EXCLUDED(mutex_);
   Scrape BeginScrape() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   TimestampMs ScrapeTime(TimestampMs now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::shared_ptr<const PreparedRequest>> Prepare(const Scrape& scrape)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   void Fetch(Scrape scrape) ABSL_LOCKS_EXCLUDED(mutex_);
   // Appends what was fetched and its report; null if the loop has been stopped.
   std::unique_ptr<Appender> AppendScrape(const Scrape& scrape,
@@ -143,6 +145,12 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   TimerId timer_ ABSL_GUARDED_BY(mutex_) = kNoTimer;
   TransferId transfer_ ABSL_GUARDED_BY(mutex_) = kNoTransfer;
+  // The request made last, and what it was made of.
+  struct {
+    std::shared_ptr<const PoolSettings> settings;
+    std::shared_ptr<const Target> target;
+    std::shared_ptr<const PreparedRequest> request;
+  } prepared_ ABSL_GUARDED_BY(mutex_);
   TimestampMs slot_ ABSL_GUARDED_BY(mutex_) = 0;          // Of the scrape scheduled or under way.
   DurationMs slot_interval_ ABSL_GUARDED_BY(mutex_) = 0;  // With which slot_ was found.
   int64_t last_start_nanos_ ABSL_GUARDED_BY(mutex_) = 0;

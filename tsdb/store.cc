@@ -245,8 +245,8 @@ rocksdb::ColumnFamilyOptions FamilyOptions(std::string_view name, const StoreOpt
     table.block_size = name == kColumnsFamily ? 64 << 10 : 16 << 10;
   } else {
     // Chunks are dense already: higher levels take twice the time for nothing. Head rows are
-    // written again every few minutes, so that even level 1 would show in the cost of a sample.
-    family.compression = name == kHeadFamily ? rocksdb::kLZ4Compression : rocksdb::kZSTD;
+    // written again every few minutes: any compression would show in the cost of a sample.
+    family.compression = name == kHeadFamily ? rocksdb::kNoCompression : rocksdb::kZSTD;
     if (family.compression == rocksdb::kZSTD) family.compression_opts.level = 1;
     table.block_size = name.starts_with(kHotFamilyPrefix) ? 32 << 10 : 16 << 10;
   }

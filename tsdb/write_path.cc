@@ -35,7 +35,7 @@ constexpr DurationMs kCrowdedHotEpoch = 15 * kMinute;
 
 // An epoch of the log may have this size whatever the number of series.
 constexpr uint64_t kLogEpochBytesMin = 8 << 20;
-constexpr uint64_t kLogEpochBytesPerSeries = 16;
+constexpr uint64_t kLogEpochBytesPerSeries = 24;
 
 }  // namespace
 
