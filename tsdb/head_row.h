@@ -2,16 +2,22 @@
 //
 // Rows of the `head` family: the checkpointed state of kHeadRowSeries consecutive series.
 //
-//   version     u8       1
+//   version     u8       2
 //   sequence    varint   the last log record whose samples the row contains; replay skips the
 //                        row's series up to it
 //   base        zigzag   a time the others are relative to
-//   count       varint   series, ids rising:
+//   count       varint   of the entries
+//   bytes       varint   of the entries before compression
+//   entries     zstd frame: series, ids rising:
 //     id        varint   difference to the one before (the first: to the row's first id)
 //     kind      u8       what lies in memory: 0 nothing, 1 XOR chunk, 2 histogram chunk, 3 XOR
 //                        chunk with start times; + 8 if the last sample is a histogram,
 //                        + 16 if the series has samples at all
-//     min_time  zigzag   (this and the next: only with samples) base relative
+//   with samples:
+//     same      u8       fields that are not written, as they are what an entry that has them had
+//                        last in this row: 1 min_time, 2 last_time, 4 hot_epoch, 8 count, 16 limit,
+//                        32 first, 64 step (before the first: 0, as times too)
+//     min_time  zigzag   base relative
 //     last_time zigzag
 //     last_value f64     of a float sample
 //     hot_epoch varint   newest hot family with a chunk of the series, 0 = none
@@ -25,6 +31,8 @@
 //     bits      varint   then the stream
 //   histogram:
 //     payload   varint length and bytes, histogram_chunk.h
+//
+// Version 1, still read, has no `bytes`, no frame and no `same`.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -70,18 +78,21 @@ class HeadRowWriter {
   std::string Finish() const;
 
  private:
+  void PutChunk(const HeadRowEntry& entry, uint8_t same);
+
   std::string header_;
   std::string entries_;
-  uint64_t last_id_;
+  HeadRowEntry before_;  // Fields as the last entry that has them had them.
   TimestampMs base_;
   uint64_t count_ = 0;
 };
 
 struct HeadRow {
   uint64_t sequence = 0;
+  std::vector<char> bytes;  // What payloads are views into, if the row was compressed.
   std::vector<HeadRowEntry> entries;
 };
-// Payloads are views into `value`. DataLoss if it is no row.
+// Payloads are views into `value` or into the row's own bytes. DataLoss if it is no row.
 absl::StatusOr<HeadRow> DecodeHeadRow(uint64_t first_id, std::string_view value);
 
 }  // namespace varve

@@ -296,6 +296,87 @@ TEST_CASE("metadata rows come back as they went, and damaged ones are refused") 
   CHECK(absl::IsDataLoss(DecodeMetadata(std::string("\x02\x01\x00\x00", 4)).status()));
 }
 
+HeadRowEntry RandomEntry(uint64_t id, std::mt19937_64& random, const std::string& payload) {
+  HeadRowEntry entry{.id = id, .kind = static_cast<OpenChunkKind>(random() % 4)};
+  entry.has_samples = entry.kind != OpenChunkKind::kNone || random() % 2 == 0;
+  if (!entry.has_samples) return entry;
+  // Few values, and 0 among them: fields are often those of an entry before.
+  const auto few = [&random] { return random() % 3; };
+  entry.last_is_histogram = entry.kind == OpenChunkKind::kHistogram;
+  entry.min_time = static_cast<TimestampMs>(few()) * 1000;
+  entry.last_time = static_cast<TimestampMs>(few()) * 500;
+  entry.last_value = RandomValue(random);
+  entry.hot_epoch = few();
+  if (entry.kind == OpenChunkKind::kNone) return entry;
+  entry.count = static_cast<uint8_t>(1 + few());
+  entry.limit = static_cast<uint8_t>(118 + few());
+  entry.first_time = -static_cast<TimestampMs>(few());
+  entry.payload = std::string_view(payload).substr(0, few() * 8);
+  if (entry.kind == OpenChunkKind::kHistogram) return entry;
+  entry.last_step = static_cast<int64_t>(few());
+  if (entry.kind == OpenChunkKind::kXorWithStarts) entry.last_start = static_cast<int64_t>(few());
+  entry.window.leading = static_cast<uint8_t>(few());
+  entry.window.significant = static_cast<uint8_t>(few());
+  entry.bits = static_cast<uint16_t>(entry.payload.size() * 8);
+  return entry;
+}
+
+TEST_CASE("head rows: fields that entries have in common") {
+  const uint64_t seed = TestSeed();
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  const std::string payload = "sixteen bytes...";
+  for (int round = 0; round < 50; ++round) {
+    std::vector<HeadRowEntry> entries;
+    HeadRowWriter writer(kHeadRowSeries, 7, static_cast<TimestampMs>(random() % 2000));
+    for (uint64_t id = kHeadRowSeries; id < 2 * kHeadRowSeries; id += 1 + random() % 50) {
+      entries.push_back(RandomEntry(id, random, payload));
+      writer.Add(entries.back());
+    }
+    const std::string bytes = writer.Finish();
+    const auto row = DecodeHeadRow(kHeadRowSeries, bytes);
+    REQUIRE(row.ok());
+    REQUIRE(row->entries.size() == entries.size());
+    for (size_t i = 0; i < entries.size(); ++i) {
+      CAPTURE(i);
+      const HeadRowEntry& wrote = entries[i];
+      const HeadRowEntry& read = row->entries[i];
+      CHECK(read.id == wrote.id);
+      CHECK(read.kind == wrote.kind);
+      CHECK(read.has_samples == wrote.has_samples);
+      CHECK(read.last_is_histogram == wrote.last_is_histogram);
+      CHECK(read.min_time == wrote.min_time);
+      CHECK(read.last_time == wrote.last_time);
+      CHECK(BitsOf(read.last_value) == BitsOf(wrote.last_value));
+      CHECK(read.hot_epoch == wrote.hot_epoch);
+      CHECK(read.count == wrote.count);
+      CHECK(read.limit == wrote.limit);
+      CHECK(read.first_time == wrote.first_time);
+      CHECK(read.last_step == wrote.last_step);
+      CHECK(read.last_start == wrote.last_start);
+      CHECK(read.window.leading == wrote.window.leading);
+      CHECK(read.window.significant == wrote.window.significant);
+      CHECK(read.bits == wrote.bits);
+      CHECK(read.payload == wrote.payload);
+    }
+  }
+}
+
+TEST_CASE("a head row of version 1") {
+  // Sequence 9, base 0, one entry: the first id, nothing in memory but a last sample: 2.0 at 3, the
+  // oldest at 1, epoch 4.
+  const std::string bytes("\x01\x09\x00\x01\x00\x10\x02\x06\x00\x00\x00\x00\x00\x00\x00\x40\x04",
+                          17);
+  const auto row = DecodeHeadRow(kHeadRowSeries, bytes);
+  REQUIRE(row.ok());
+  REQUIRE(row->entries.size() == 1);
+  CHECK(row->entries[0].id == kHeadRowSeries);
+  CHECK(row->entries[0].min_time == 1);
+  CHECK(row->entries[0].last_time == 3);
+  CHECK(row->entries[0].last_value == 2);
+  CHECK(row->entries[0].hot_epoch == 4);
+}
+
 TEST_CASE("head rows come back as they went") {
   OpenXorChunk chunk;
   for (int i = 0; i < 7; ++i) chunk.Append(1000 + i * 15000, i * 1.5, 0);
