@@ -82,7 +82,6 @@ void EventLoop::Stop() {
   // What callbacks captured is released here, outside the lock.
   absl::btree_map<TimerKey, Callback> timers;
   std::vector<Callback> posted;
-  const std::vector<Callback> when_idle = std::exchange(when_idle_, {});
   MutexLock lock(mutex_);
   timers.swap(timers_);
   posted.swap(posted_);
@@ -173,11 +172,9 @@ void EventLoop::Run() {
       if (stopping_ && !posted) break;
     }
     // What this thread posts wakes nobody: it must not be waited over.
-    const bool look = posted || !when_idle_.empty();
-    if (!look) ArmTimer();
+    if (!posted) ArmTimer();
     const int count =
-        epoll_wait(epoll_fd_, events, kEventsPerWait, look ? 0 : static_cast<int>(wait_ms));
-    if (count == 0 && !posted) RunIdle();
+        epoll_wait(epoll_fd_, events, kEventsPerWait, posted ? 0 : static_cast<int>(wait_ms));
     for (int i = 0; i < count; ++i) {
       const int fd = events[i].data.fd;
       if (fd == wake_fd_ || fd == timer_fd_) {
@@ -194,15 +191,6 @@ void EventLoop::Run() {
     RunPosted();  // What timers posted goes without another wait.
   }
   thread_id_.store(std::thread::id());  // The system may give it to another thread.
-}
-
-void EventLoop::RunWhenIdle(Callback callback) {
-  INVARIANT(OnLoopThread());
-  when_idle_.push_back(std::move(callback));
-}
-
-void EventLoop::RunIdle() {
-  for (Callback& callback : std::exchange(when_idle_, {})) callback();
 }
 
 void EventLoop::RunPosted() {

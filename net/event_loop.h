@@ -65,10 +65,6 @@ class EventLoop {
   // it, once the loop is stopping.
   bool Post(Callback callback) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Runs `callback` once the loop has nothing else to do: no descriptor is ready, nothing is
-  // posted. For what is better done for many callbacks at once. REQUIRES: on the loop's thread.
-  void RunWhenIdle(Callback callback);
-
   // Runs `callback` on the loop's thread when the clock's MonotonicNanos() has reached `nanos`,
   // within about a millisecond. kNoTimer once the loop is stopping.
   TimerId RunAt(int64_t nanos, Callback callback) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -106,7 +102,6 @@ class EventLoop {
   absl::Status Start();
   void Run();
   void RunPosted() ABSL_LOCKS_EXCLUDED(mutex_);
-  void RunIdle();
   void RunDueTimers() ABSL_LOCKS_EXCLUDED(mutex_);
   void ArmTimer() ABSL_LOCKS_EXCLUDED(mutex_);
   void Wake();
@@ -123,7 +118,6 @@ class EventLoop {
   // The loop thread's own.
   absl::flat_hash_map<int, FdHandler*> handlers_;
   int64_t armed_nanos_ = kNotArmed;  // What timer_fd_ is set to.
-  std::vector<Callback> when_idle_;
 
   Mutex stop_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);  // Held while joining the thread.
 

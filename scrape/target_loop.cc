@@ -131,7 +131,10 @@ void TargetLoop::OnSlot() {
         self->Fetch(std::move(scrape));
       } else {
         std::vector<FinishedScrape> finished;
-        finished.push_back({self, scrape, absl::ResourceExhaustedError(scrape.forced_error)});
+        finished.push_back({.loop = self,
+                            .scrape = scrape,
+                            .response = absl::ResourceExhaustedError(scrape.forced_error),
+                            .end_nanos = scrape.start_nanos});
         Finish(std::move(finished));
       }
     });
@@ -192,11 +195,14 @@ absl::StatusOr<std::shared_ptr<const PreparedRequest>> TargetLoop::Prepare(const
 }
 
 void TargetLoop::Fetch(Scrape scrape) {
+  context_->finished.Expect();
   absl::StatusOr<std::shared_ptr<const PreparedRequest>> request = Prepare(scrape);
   const uint64_t body_bytes_expected = scrape.body_bytes_expected;
   auto done = [self = shared_from_this(),
                scrape = std::move(scrape)](absl::StatusOr<ClientResponse> response) mutable {
-    self->context_->finished.Add(self->context_, {self, std::move(scrape), std::move(response)});
+    self->context_->finished.Add(
+        self->context_,
+        {.loop = self, .scrape = std::move(scrape), .response = std::move(response)});
   };
   if (!request.ok()) {
     context_->http.loop().Post(
@@ -215,8 +221,7 @@ void TargetLoop::Finish(std::vector<FinishedScrape> finished) {
   std::vector<std::unique_ptr<Appender>> appenders(finished.size());
   std::vector<Appender*> to_commit;
   for (size_t i = 0; i < finished.size(); ++i) {
-    const auto& [loop, scrape, response] = finished[i];
-    appenders[i] = loop->AppendScrape(scrape, response, reports[i]);
+    appenders[i] = finished[i].loop->AppendScrape(finished[i], reports[i]);
     if (appenders[i] != nullptr) to_commit.push_back(appenders[i].get());
   }
   if (to_commit.empty()) return;
@@ -229,11 +234,12 @@ void TargetLoop::Finish(std::vector<FinishedScrape> finished) {
   }
 }
 
-std::unique_ptr<Appender> TargetLoop::AppendScrape(const Scrape& scrape,
-                                                   const absl::StatusOr<ClientResponse>& response,
-                                                   Report& report) {
+std::unique_ptr<Appender> TargetLoop::AppendScrape(const FinishedScrape& finished, Report& report) {
   MutexLock scrape_lock(scrape_mutex_);
   if (stopped()) return nullptr;
+  const Scrape& scrape = finished.scrape;
+  const absl::StatusOr<ClientResponse>& response = finished.response;
+  const int64_t begin_nanos = context_->clock.MonotonicNanos();
   const ScrapeConfig& config = scrape.settings->config;
   if (scrape.unlearn) cache_.Unlearn();
   std::unique_ptr<Appender> appender = context_->storage.NewAppender();
@@ -259,8 +265,10 @@ std::unique_ptr<Appender> TargetLoop::AppendScrape(const Scrape& scrape,
     appender = context_->storage.NewAppender();
     body.AppendFailure(scrape.time, *appender);
   }
-  report.seconds =
-      static_cast<double>(context_->clock.MonotonicNanos() - scrape.start_nanos) / kNanosPerSecond;
+  // Without the wait between answer and worker.
+  const int64_t appending_nanos = context_->clock.MonotonicNanos() - begin_nanos;
+  report.seconds = static_cast<double>(finished.end_nanos - scrape.start_nanos + appending_nanos) /
+                   kNanosPerSecond;
   AppendReport(scrape, report, *appender);
   if (report.error.empty()) AppendMetadata(*appender);
   const size_t metadata = metadata_.size();

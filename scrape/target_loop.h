@@ -106,9 +106,8 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
       ABSL_LOCKS_EXCLUDED(mutex_);
   void Fetch(Scrape scrape) ABSL_LOCKS_EXCLUDED(mutex_);
   // Appends what was fetched and its report; null if the loop has been stopped.
-  std::unique_ptr<Appender> AppendScrape(const Scrape& scrape,
-                                         const absl::StatusOr<ClientResponse>& response,
-                                         Report& report) ABSL_LOCKS_EXCLUDED(mutex_, scrape_mutex_);
+  std::unique_ptr<Appender> AppendScrape(const FinishedScrape& finished, Report& report)
+      ABSL_LOCKS_EXCLUDED(mutex_, scrape_mutex_);
   // Behind the commit: records the scrape and schedules the next.
   void Conclude(const Scrape& scrape, Report& report, const absl::Status& committed)
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -167,6 +166,7 @@ struct FinishedScrape {
   std::shared_ptr<TargetLoop> loop;
   TargetLoop::Scrape scrape;
   absl::StatusOr<ClientResponse> response;
+  int64_t end_nanos = 0;  // When it came, on the monotonic clock.
 };
 
 }  // namespace varve
