@@ -435,6 +435,52 @@ TEST_CASE("client: connections are reused") {
   CHECK(server.connections() == 1);
 }
 
+// Goal: what a request is prepared with is sent each time, whatever the handle was used for before.
+// Method: one transfer at a time, so that all share a handle.
+TEST_CASE("client: prepared requests are sent again and again") {
+  TestServer server([](TestConnection& connection, const TestRequest& request) {
+    if (request.Path() == "/moved") return connection.Respond(302, "", "Location: /there\r\n");
+    connection.Respond(
+        200, fmt::format("{} {} {} {} {}", request.method, request.target, request.Header("x-name"),
+                         request.Header("accept-encoding"), request.body));
+  });
+  auto client = OpenClient();
+  const auto prepare = [&](const std::string& path, const std::string& name, bool gzip,
+                           const std::string& body) {
+    ClientRequest request = Get(server.Url(path));
+    request.headers = {{"X-Name", name}};
+    request.accept_gzip = gzip;
+    request.body = body;
+    if (!body.empty()) request.method = "POST";
+    return client->Prepare(std::move(request)).value();
+  };
+  const auto fetch = [&](const std::shared_ptr<const PreparedRequest>& request) {
+    std::promise<std::string> body;
+    client->Start(request, 0, [&](const absl::StatusOr<ClientResponse>& response) {
+      body.set_value(response.ok() ? response->body : response.status().ToString());
+    });
+    return body.get_future().get();
+  };
+  const auto a = prepare("/a", "A", true, "");
+  const auto b = prepare("/b", "B", true, "");
+  const auto plain = prepare("/plain", "P", false, "");
+  const auto post = prepare("/post", "C", true, "text");
+  const auto moved = prepare("/moved", "M", true, "");
+  for (int round = 0; round < 2; ++round) {
+    CHECK(fetch(a) == "GET /a A gzip ");
+    CHECK(fetch(b) == "GET /b B gzip ");
+    CHECK(fetch(plain) == "GET /plain P  ");
+    CHECK(fetch(a) == "GET /a A gzip ");
+    CHECK(fetch(post) == "POST /post C gzip text");
+    CHECK(fetch(b) == "GET /b B gzip ");
+    CHECK(fetch(moved) == "GET /there M gzip ");
+    CHECK(fetch(a) == "GET /a A gzip ");
+  }
+  ClientRequest wrong = Get("gopher://x/");
+  CHECK(client->Prepare(std::move(wrong)).status().message() ==
+        R"(Get "gopher://x/": unsupported protocol scheme "gopher")");
+}
+
 TEST_CASE("client: a kept connection that the server closed is not an error") {
   TestServer server([](TestConnection& connection, const TestRequest&) {
     connection.Respond(200, "x");

@@ -3,6 +3,7 @@
 // A storage for scrapes: it remembers commits as text and can be told to refuse.
 #pragma once
 
+#include <absl/types/span.h>
 #include <fmt/format.h>
 
 #include <bit>
@@ -36,6 +37,19 @@ class FakeStorage : public Appendable {
   };
 
   std::unique_ptr<Appender> NewAppender() override { return std::make_unique<FakeAppender>(*this); }
+  std::vector<absl::Status> CommitAll(absl::Span<Appender* const> appenders) override {
+    {
+      MutexLock lock(mutex_);
+      commit_sizes_.push_back(appenders.size());
+    }
+    return Appendable::CommitAll(appenders);
+  }
+
+  // How many appenders were committed at once, for each time since the last call.
+  std::vector<size_t> TakeCommitSizes() {
+    MutexLock lock(mutex_);
+    return std::exchange(commit_sizes_, {});
+  }
 
   // `series value@time` of each committed sample since the last call, without those whose series
   // name starts with `without`. A staleness marker prints as `stale`, a start time as ` since
@@ -185,6 +199,7 @@ class FakeStorage : public Appendable {
   mutable Mutex mutex_;
   uint64_t next_ref_ ABSL_GUARDED_BY(mutex_) = 1;
   uint64_t series_max_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<size_t> commit_sizes_ ABSL_GUARDED_BY(mutex_);
   bool fails_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t label_appends_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, SeriesRef> refs_ ABSL_GUARDED_BY(mutex_);

@@ -11,6 +11,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include "net/client.h"
+#include "scrape/finished_scrapes.h"
 #include "scrape/scrape_now.h"
 #include "scrape/target_loop.h"
 #include "tests/net/test_server.h"
@@ -478,6 +480,72 @@ TEST_CASE("manager: a target that hangs is scraped in every interval") {
   clock.Advance(650);
   const TimestampMs stalled = ended_after(times.back(), 0);
   CHECK(ended_after(stalled, 2) - stalled > 700);
+}
+
+// Goal: answers that come together are committed together, and wait for those that do not come no
+// longer than they may. Method: time stands still until all are asked.
+TEST_CASE("manager: answers of one moment are one commit") {
+  constexpr size_t kTargets = 6;
+  ManualClock clock(1'600'000'000'000);
+  struct Round {
+    Mutex mutex;
+    CondVar all;
+    size_t arrived ABSL_GUARDED_BY(mutex) = 0;
+    bool one_hangs ABSL_GUARDED_BY(mutex) = false;
+  } round;
+  Fixture f(
+      [&round](TestConnection& connection, const TestRequest&) {
+        bool hangs = false;
+        {
+          MutexLock lock(round.mutex);
+          hangs = round.one_hangs && round.arrived == 0;
+          if (++round.arrived == kTargets) round.all.NotifyAll();
+          while (round.arrived < kTargets) round.all.Wait(round.mutex);
+        }
+        if (hangs) return connection.WaitForClose();
+        connection.Respond(200, "m 1\n", kText);
+      },
+      clock);
+  ScrapeConfig config = f.Job("a");
+  config.metrics_path = "/other";
+  config.scrape_interval = config.scrape_timeout = 10 * kSecond;
+  config.discovery.static_configs.clear();
+  for (size_t i = 0; i < kTargets; ++i) {
+    config.discovery.static_configs.push_back(
+        {{f.Address()}, Labels::Of({{"number", std::to_string(i)}})});
+  }
+  REQUIRE(f.manager->ApplyConfig({config}, {}).ok());
+  REQUIRE(Eventually([&] { return f.manager->Targets().active.size() == kTargets; }));
+  const auto scraped_since = [&](TimestampMs time) {
+    const TargetsSnapshot targets = f.manager->Targets();
+    return static_cast<size_t>(
+        std::count_if(targets.active.begin(), targets.active.end(),
+                      [&](const ActiveTarget& target) { return target.last_scrape >= time; }));
+  };
+  // Some slots may have passed just before: of these the scrapes are under way already.
+  clock.Advance(9500);
+  REQUIRE(Eventually([&] { return scraped_since(1) == kTargets; }));
+  const std::vector<size_t> sizes = f.storage.TakeCommitSizes();
+  REQUIRE(sizes.size() == 1);
+  CHECK(sizes[0] == kTargets);
+  {
+    MutexLock lock(round.mutex);
+    round.arrived = 0;
+    round.one_hangs = true;
+  }
+  clock.Advance(10 * kSecond);
+  const TimestampMs second = clock.Now();
+  REQUIRE(Eventually([&] {
+    MutexLock lock(round.mutex);
+    return round.arrived == kTargets;
+  }));
+  REQUIRE(Eventually([&] {
+    clock.Advance(1);
+    return scraped_since(second - 2) == kTargets - 1;
+  }));
+  const TimestampMs waited = clock.Now() - second;
+  CHECK(waited >= FinishedScrapes::kWaitMax.count());
+  CHECK(waited < 5 * kSecond);
 }
 
 TEST_CASE("manager: limits of body and targets") {
