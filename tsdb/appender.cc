@@ -68,14 +68,23 @@ class HeadAppender : public BatchAppender {
 
   size_t AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused) override {
     INVARIANT(!finished_);
-    batch_.record.floats.reserve(batch_.record.floats.size() + samples.size());
-    batch_.float_series.reserve(batch_.float_series.size() + samples.size());
+    std::vector<LogRecord::Float>& floats = batch_.record.floats;
+    std::vector<SeriesRecord*>& series = batch_.float_series;
     size_t done = 0;
     while (done < samples.size()) {
-      done += head_.WithKnown(samples.subspan(done), [&](size_t i, SeriesRecord& record) {
-        return AcceptKnown(samples[done + i], record);
+      // Room for a block at a time, so that each sample is only written.
+      const absl::Span<const KnownSample> block = samples.subspan(done, kBlockSeries);
+      const size_t before = floats.size();
+      floats.resize(before + block.size());
+      series.resize(before + block.size());
+      const size_t accepted = head_.WithKnown(block, [&](size_t i, SeriesRecord& record) {
+        series[before + i] = &record;
+        return AcceptKnown(block[i], record, floats[before + i]);
       });
-      if (done == samples.size()) break;
+      floats.resize(before + accepted);
+      series.resize(before + accepted);
+      done += accepted;
+      if (accepted == block.size()) continue;
       // One that needs a closer look.
       const KnownSample& sample = samples[done];
       refused = Append(sample.ref, Labels(), sample.time, sample.value, sample.start_time).status();
@@ -254,7 +263,7 @@ class HeadAppender : public BatchAppender {
   }
 
   // Accepts the sample if it is simply the next one of a series that a log record names.
-  bool AcceptKnown(const KnownSample& sample, SeriesRecord& record) {
+  bool AcceptKnown(const KnownSample& sample, SeriesRecord& record, LogRecord::Float& accepted) {
     if (!record.logged || !record.has_samples || tails_.has_value() || window_.late_window != 0 ||
         record.pending.load(std::memory_order_relaxed) != 0 || record.last_is_histogram ||
         sample.time <= record.chunk.last_time || sample.time < window_.min ||
@@ -263,9 +272,8 @@ class HeadAppender : public BatchAppender {
       return false;
     }
     record.AddPending(1);
-    batch_.record.floats.push_back({static_cast<uint64_t>(sample.ref), sample.time, sample.value,
-                                    KnownStart(sample.start_time)});
-    batch_.float_series.push_back(&record);
+    accepted = {static_cast<uint64_t>(sample.ref), sample.time, sample.value,
+                KnownStart(sample.start_time)};
     return true;
   }
 
