@@ -118,7 +118,7 @@ TEST_CASE("kubernetes discovery: of pods that went while the API server was away
   CHECK(f.IsScrapedOn("stays", 3));
   CHECK(f.IsStale());
   CHECK(f.manager->Targets().active.size() == 2);
-  for (const auto& [series, count] : f.TakeMarkers()) CHECK(series.starts_with("m{"));
+  for (const auto& marker : f.TakeMarkers()) CHECK(marker.first.starts_with("m{"));
 
   f.api = std::make_unique<ScriptedServer>(port);
   f.api->OnWatch(Answer(StatusJson(410, "Expired", "too old resource version"), 410));
