@@ -362,9 +362,8 @@ std::string EncodeColumns(const SeriesSamples& samples, const TimesRef* shared) 
   INVARIANT(samples.times.size() == samples.values.size());
   const std::vector<TimestampMs> merged =
       samples.histograms.empty() ? std::vector<TimestampMs>() : TimesOf(samples);
-  const absl::Span<const TimestampMs> times = samples.histograms.empty()
-                                                  ? absl::MakeConstSpan(samples.times)
-                                                  : absl::MakeConstSpan(merged);
+  const absl::Span<const TimestampMs> times =
+      samples.histograms.empty() ? absl::MakeConstSpan(samples.times) : absl::MakeConstSpan(merged);
   CheckTimes(times);
   const std::vector<Run> runs = CutIntoRuns(samples);
   RowWriter writer(times, shared, runs.size());
