@@ -118,7 +118,8 @@ absl::Status WritePath::RecoverMeta() {
     }
   }
   table_lost_ |= damaged_families_.contains(kMetaFamily);
-  if (version.has_value() && number.ok()) return absl::OkStatus();
+  // From here on an older program could not read what is written.
+  if (version.has_value() && number.ok() && *number == kFormatVersion) return absl::OkStatus();
   rocksdb::WriteBatch batch;
   batch.Put(meta.handle(), ToSlice(kFormatVersionKey), EncodeVarintValue(kFormatVersion));
   return Write(batch, "writing the format version");

@@ -541,10 +541,13 @@ TEST_CASE_FIXTURE(DbFixture, "open: a path that is a file") {
   CHECK(opened.status().ToString().find(options.path) != std::string::npos);
 }
 
-TEST_CASE_FIXTURE(DbFixture, "open: a newer format is refused by name and left alone") {
+TEST_CASE_FIXTURE(
+    DbFixture,
+    "open: a newer format is refused by name and left alone, an older one becomes the newest") {
   MustOpen(options, clock).reset();
   const std::string path = dir.path() + "/varve";
-  const auto put_version = [&](uint64_t version) {
+  // Sets the version if it is not 0; returns the one before.
+  const auto exchange_version = [&](uint64_t version) {
     std::vector<std::string> names;
     REQUIRE(rocksdb::DB::ListColumnFamilies({}, path, &names).ok());
     std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
@@ -553,22 +556,29 @@ TEST_CASE_FIXTURE(DbFixture, "open: a newer format is refused by name and left a
     std::vector<rocksdb::ColumnFamilyHandle*> handles;
     rocksdb::DB* raw = nullptr;
     REQUIRE(rocksdb::DB::Open({}, path, descriptors, &handles, &raw).ok());
+    const std::string key(kFormatVersionKey);
+    std::string before;
     for (rocksdb::ColumnFamilyHandle* handle : handles) {
       if (handle->GetName() == kMetaFamily) {
-        REQUIRE(
-            raw->Put({}, handle, std::string(kFormatVersionKey), EncodeVarintValue(version)).ok());
+        REQUIRE(raw->Get({}, handle, key, &before).ok());
+        if (version != 0) REQUIRE(raw->Put({}, handle, key, EncodeVarintValue(version)).ok());
       }
       REQUIRE(raw->DestroyColumnFamilyHandle(handle).ok());
     }
     delete raw;
+    return DecodeVarintValue(before, "format version").value();
   };
-  put_version(kFormatVersion + 1);
+  CHECK(exchange_version(kFormatVersion + 1) == kFormatVersion);
   const auto opened = Db::Open(options, clock);
   CHECK(opened.status().code() == absl::StatusCode::kFailedPrecondition);
   CHECK(opened.status().ToString().find(fmt::format("format version {}", kFormatVersion + 1)) !=
         std::string::npos);
-  put_version(kFormatVersion);
+  exchange_version(kFormatVersion);
   CHECK(Db::Open(options, clock).ok());
+  // One from before is read, and then is of now: what is written to it may be.
+  exchange_version(1);
+  CHECK(Db::Open(options, clock).ok());
+  CHECK(exchange_version(0) == kFormatVersion);
 }
 
 TEST_CASE_FIXTURE(DbFixture, "open: Prometheus' data is named and left untouched") {
