@@ -14,7 +14,7 @@
 #include "model/sample.h"
 #include "tsdb/bit_stream.h"
 #include "tsdb/column_double.h"
-#include "tsdb/column_zstd.h"
+#include "tsdb/zstd_frames.h"
 
 namespace varve {
 

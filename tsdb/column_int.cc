@@ -7,7 +7,7 @@
 #include <bit>
 #include <cstring>
 
-#include "tsdb/column_zstd.h"
+#include "tsdb/zstd_frames.h"
 
 namespace varve {
 

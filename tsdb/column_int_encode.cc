@@ -13,7 +13,7 @@
 
 #include "model/check.h"
 #include "tsdb/column_int.h"
-#include "tsdb/column_zstd.h"
+#include "tsdb/zstd_frames.h"
 
 namespace varve {
 

@@ -3,14 +3,11 @@
 // Head rows to bytes and back.
 #include "tsdb/head_row.h"
 
-#include <zstd.h>
-
-#include <memory>
-
 #include "model/check.h"
 #include "tsdb/coding.h"
 #include "tsdb/format.h"
 #include "tsdb/xor_chunk.h"
+#include "tsdb/zstd_frames.h"
 
 namespace varve {
 
@@ -33,8 +30,6 @@ constexpr uint8_t kSameLimit = 16;
 constexpr uint8_t kSameFirstTime = 32;
 constexpr uint8_t kSameStep = 64;
 
-// Rows are written every few minutes, and soon again.
-constexpr int kCompressionLevel = -1;
 constexpr size_t kRowBytesMax = size_t{64} << 20;
 
 uint8_t SameFields(const HeadRowEntry& entry, const HeadRowEntry& before) {
@@ -104,15 +99,6 @@ bool ReadEntry(ByteReader& reader, TimestampMs base, uint8_t version, const Head
   return entry.kind == OpenChunkKind::kNone || ReadChunk(reader, base, same, before, entry);
 }
 
-struct FreeCompressor {
-  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
-};
-ZSTD_CCtx* RowCompressor() {
-  thread_local std::unique_ptr<ZSTD_CCtx, FreeCompressor> context(ZSTD_createCCtx());
-  INVARIANT(context != nullptr);
-  return context.get();
-}
-
 }  // namespace
 
 HeadRowWriter::HeadRowWriter(uint64_t first_id, uint64_t sequence, TimestampMs base) : base_(base) {
@@ -156,13 +142,8 @@ void HeadRowWriter::PutChunk(const HeadRowEntry& entry, uint8_t same) {
 std::string HeadRowWriter::Finish() const {
   std::string row = header_;
   PutVarint(row, count_);
-  PutVarint(row, entries_.size());
-  const size_t begin = row.size();
-  row.resize(begin + ZSTD_compressBound(entries_.size()));
-  const size_t size = ZSTD_compressCCtx(RowCompressor(), row.data() + begin, row.size() - begin,
-                                        entries_.data(), entries_.size(), kCompressionLevel);
-  INVARIANT(ZSTD_isError(size) == 0);
-  row.resize(begin + size);
+  const absl::Status compressed = PutSizedFrame(entries_, "a head row", row);
+  INVARIANT(compressed.ok());
   return row;
 }
 
@@ -177,16 +158,7 @@ absl::StatusOr<HeadRow> DecodeHeadRow(uint64_t first_id, std::string_view value)
   const uint64_t count = version == kWholeEntries ? reader.Count(2) : reader.Varint();
   if (reader.failed() || count > kHeadRowSeries) return damaged;
   if (version != kWholeEntries) {
-    const uint64_t bytes = reader.Varint();
-    const std::string_view frame = reader.rest();
-    // The frame itself knows its size, which bounds what damaged bytes can make us allocate.
-    if (reader.failed() || bytes > kRowBytesMax ||
-        ZSTD_getFrameContentSize(frame.data(), frame.size()) != bytes) {
-      return damaged;
-    }
-    row.bytes.resize(bytes);
-    const size_t size = ZSTD_decompress(row.bytes.data(), bytes, frame.data(), frame.size());
-    if (ZSTD_isError(size) != 0 || size != bytes) return damaged;
+    if (!ReadSizedFrame(reader, kRowBytesMax, row.bytes)) return damaged;
     reader = ByteReader({row.bytes.data(), row.bytes.size()});
   }
   HeadRowEntry before{.id = first_id};

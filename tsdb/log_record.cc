@@ -4,7 +4,6 @@
 #include "tsdb/log_record.h"
 
 #include <fmt/format.h>
-#include <zstd.h>
 
 #include <algorithm>
 #include <bit>
@@ -17,6 +16,7 @@
 #include "tsdb/coding.h"
 #include "tsdb/format.h"
 #include "tsdb/histogram_chunk.h"
+#include "tsdb/zstd_frames.h"
 
 namespace varve {
 
@@ -30,9 +30,6 @@ constexpr uint8_t kOneFrame = 2;
 // What follows in a record's floats.
 constexpr uint8_t kTimesDiffer = 1;
 constexpr uint8_t kAnyStart = 2;
-
-// Records live for minutes, so speed counts more than the last tenth of their size.
-constexpr int kCompressionLevel = -1;
 
 absl::Status Damaged() { return absl::DataLossError("damaged log record"); }
 
@@ -193,11 +190,6 @@ void ReadColumns(ByteReader& reader, TimestampMs base, std::vector<LogRecord::Fl
   }
 }
 
-bool HasOthers(const LogRecord& record) {
-  return !(record.series.empty() && record.histograms.empty() && record.exemplars.empty() &&
-           record.metadata.empty());
-}
-
 // What a record has besides floats.
 void PutOthers(const LogRecord& record, std::string& out) {
   const TimestampMs base = record.histograms.empty() ? 0 : record.histograms.front().time;
@@ -226,7 +218,7 @@ void PutOthers(const LogRecord& record, std::string& out) {
   }
 }
 
-absl::Status ReadFrame(std::string_view payload, uint8_t version, LogRecord& record) {
+absl::Status ReadOthers(std::string_view payload, uint8_t version, LogRecord& record) {
   ByteReader reader(payload);
   const TimestampMs base = reader.SignedVarint();
   record.series.resize(reader.Count(2));
@@ -272,15 +264,10 @@ void LogRecord::Clear() {
   metadata = {};  // Rare: its memory is not kept.
 }
 
-LogRecordEncoder::LogRecordEncoder() : compressor_(ZSTD_createCCtx()) {
-  INVARIANT(compressor_ != nullptr);
-}
-LogRecordEncoder::~LogRecordEncoder() { ZSTD_freeCCtx(compressor_); }
-
 absl::StatusOr<std::string_view> LogRecordEncoder::Encode(const LogRecord& record) {
   out_.clear();
   out_.push_back(static_cast<char>(kLogRecordVersion));
-  const bool has_frame = HasOthers(record);
+  const bool has_frame = !record.only_floats();
   out_.push_back(has_frame ? 1 : 0);
   PutFloats(record.floats, out_);
   frame_.clear();
@@ -291,23 +278,9 @@ absl::StatusOr<std::string_view> LogRecordEncoder::Encode(const LogRecord& recor
                                                     kLogPayloadBytesMax));
   }
   if (frame_.empty()) return std::string_view(out_);
-  PutVarint(out_, frame_.size());
-  const size_t header = out_.size();
-  out_.resize(header + ZSTD_compressBound(frame_.size()));
-  const size_t written = ZSTD_compressCCtx(compressor_, out_.data() + header, out_.size() - header,
-                                           frame_.data(), frame_.size(), kCompressionLevel);
-  if (ZSTD_isError(written) != 0) {
-    return absl::InternalError(
-        fmt::format("compressing a log record: {}", ZSTD_getErrorName(written)));
-  }
-  out_.resize(header + written);
+  RETURN_IF_ERROR(PutSizedFrame(frame_, "a log record", out_));
   return std::string_view(out_);
 }
-
-LogRecordDecoder::LogRecordDecoder() : decompressor_(ZSTD_createDCtx()) {
-  INVARIANT(decompressor_ != nullptr);
-}
-LogRecordDecoder::~LogRecordDecoder() { ZSTD_freeDCtx(decompressor_); }
 
 absl::StatusOr<LogRecord> LogRecordDecoder::Decode(std::string_view bytes) {
   ByteReader reader(bytes);
@@ -322,18 +295,8 @@ absl::StatusOr<LogRecord> LogRecordDecoder::Decode(std::string_view bytes) {
       return record;
     }
   }
-  const uint64_t raw_bytes = reader.Varint();
-  const std::string_view frame = reader.rest();
-  // The frame itself knows its size, which bounds what damaged bytes can make us allocate.
-  if (reader.failed() || raw_bytes > kLogPayloadBytesMax ||
-      ZSTD_getFrameContentSize(frame.data(), frame.size()) != raw_bytes) {
-    return Damaged();
-  }
-  frame_.resize(raw_bytes);
-  const size_t size =
-      ZSTD_decompressDCtx(decompressor_, frame_.data(), frame_.size(), frame.data(), frame.size());
-  if (ZSTD_isError(size) != 0 || size != raw_bytes) return Damaged();
-  RETURN_IF_ERROR(ReadFrame(frame_, version, record));
+  if (!ReadSizedFrame(reader, kLogPayloadBytesMax, frame_)) return Damaged();
+  RETURN_IF_ERROR(ReadOthers({frame_.data(), frame_.size()}, version, record));
   return record;
 }
 

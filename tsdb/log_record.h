@@ -45,9 +45,6 @@
 #include "model/histogram.h"
 #include "model/metric_metadata.h"
 
-struct ZSTD_CCtx_s;
-struct ZSTD_DCtx_s;
-
 namespace varve {
 
 // What a record has in floats, and in all else before compression.
@@ -82,44 +79,32 @@ struct LogRecord {
   std::vector<ExemplarEntry> exemplars;
   std::vector<MetricFamily> metadata;
 
-  bool empty() const {
-    return series.empty() && floats.empty() && histograms.empty() && exemplars.empty() &&
-           metadata.empty();
+  bool only_floats() const {
+    return series.empty() && histograms.empty() && exemplars.empty() && metadata.empty();
   }
+  bool empty() const { return floats.empty() && only_floats(); }
   void Clear();
 };
 
-// Encodes records, keeping the compressor and its buffers between them. Not thread-safe.
+// Encodes records, keeping its buffers between them. Not thread-safe.
 class LogRecordEncoder {
  public:
-  LogRecordEncoder();
-  ~LogRecordEncoder();
-  LogRecordEncoder(const LogRecordEncoder&) = delete;
-  LogRecordEncoder& operator=(const LogRecordEncoder&) = delete;
-
   // The record's bytes, valid until the next call. ResourceExhausted past kLogPayloadBytesMax.
   absl::StatusOr<std::string_view> Encode(const LogRecord& record);
 
  private:
-  ZSTD_CCtx_s* compressor_;
   std::string frame_;  // Before compression.
   std::string out_;
 };
 
-// Decodes records, keeping the decompressor and its buffer between them. Not thread-safe.
+// Decodes records, keeping its buffer between them. Not thread-safe.
 class LogRecordDecoder {
  public:
-  LogRecordDecoder();
-  ~LogRecordDecoder();
-  LogRecordDecoder(const LogRecordDecoder&) = delete;
-  LogRecordDecoder& operator=(const LogRecordDecoder&) = delete;
-
   // DataLoss if the bytes are no record; label bytes are not checked.
   absl::StatusOr<LogRecord> Decode(std::string_view bytes);
 
  private:
-  ZSTD_DCtx_s* decompressor_;
-  std::string frame_;  // Decompressed.
+  std::vector<char> frame_;  // Decompressed.
 };
 
 // The same for a single record.
