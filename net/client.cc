@@ -51,8 +51,8 @@ class HttpClient::Impl : public FdHandler {
     return PreparedRequest::Create(std::move(request), options_.user_agent);
   }
   TransferId Start(ClientRequest request, DoneCallback done);
-  TransferId Start(std::shared_ptr<const PreparedRequest> request, uint64_t body_bytes_expected,
-                   DoneCallback done);
+  TransferId Start(absl::StatusOr<std::shared_ptr<const PreparedRequest>> request,
+                   uint64_t body_bytes_expected, DoneCallback done);
   void Cancel(TransferId id);
   EventLoop& loop() { return *loop_; }
 
@@ -144,22 +144,23 @@ void HttpClient::Impl::Shutdown() {
 
 TransferId HttpClient::Impl::Start(ClientRequest request, DoneCallback done) {
   const uint64_t body_bytes_expected = request.body_bytes_expected;
-  absl::StatusOr<std::shared_ptr<const PreparedRequest>> prepared = Prepare(std::move(request));
-  if (prepared.ok()) return Start(*std::move(prepared), body_bytes_expected, std::move(done));
-  // Shared, since a loop that is stopping drops what is posted.
-  const auto shared = std::make_shared<DoneCallback>(std::move(done));
-  const bool posted = loop_->Post([shared, status = prepared.status()] { (*shared)(status); });
-  if (!posted) (*shared)(StoppedError());
-  return TransferId{next_id_.fetch_add(1, std::memory_order_relaxed)};
+  return Start(Prepare(std::move(request)), body_bytes_expected, std::move(done));
 }
 
-TransferId HttpClient::Impl::Start(std::shared_ptr<const PreparedRequest> request,
+TransferId HttpClient::Impl::Start(absl::StatusOr<std::shared_ptr<const PreparedRequest>> request,
                                    uint64_t body_bytes_expected, DoneCallback done) {
   const uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
-  auto transfer = std::make_unique<Transfer>(id, std::move(request), body_bytes_expected,
+  // What is posted is kept here too, since a loop that is stopping drops it.
+  if (!request.ok()) {
+    const auto shared = std::make_shared<DoneCallback>(std::move(done));
+    if (!loop_->Post([shared, status = request.status()] { (*shared)(status); })) {
+      (*shared)(StoppedError());
+    }
+    return TransferId{id};
+  }
+  auto transfer = std::make_unique<Transfer>(id, *std::move(request), body_bytes_expected,
                                              std::move(done), clock_.MonotonicNanos());
   transfer->clock = &clock_;
-  // Kept here too, since a loop that is stopping drops what is posted.
   const auto shared = std::make_shared<std::unique_ptr<Transfer>>(std::move(transfer));
   const bool posted = loop_->Post([this, shared] { Admit(std::move(*shared)); });
   if (!posted) (*shared)->done((*shared)->Abort(StoppedError()));
@@ -397,7 +398,7 @@ absl::StatusOr<std::shared_ptr<const PreparedRequest>> HttpClient::Prepare(
   return impl_->Prepare(std::move(request));
 }
 
-TransferId HttpClient::Start(std::shared_ptr<const PreparedRequest> request,
+TransferId HttpClient::Start(absl::StatusOr<std::shared_ptr<const PreparedRequest>> request,
                              uint64_t body_bytes_expected, DoneCallback done) {
   return impl_->Start(std::move(request), body_bytes_expected, std::move(done));
 }

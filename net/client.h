@@ -135,12 +135,12 @@ class HttpClient {
   TransferId Start(ClientRequest request, DoneCallback done);
 
   // The same for a request that is sent again and again: what can be done once is done by
-  // Prepare(). Of credential files it keeps what was in them. An error is the one that Start()
-  // would tell. `body_bytes_expected` stands for the request's. The client must outlive what
+  // Prepare(), whose error, given to Start(), is handed on to `done`. Of credential files it keeps
+  // what was in them. `body_bytes_expected` stands for the request's. The client must outlive what
   // Prepare() returns.
   absl::StatusOr<std::shared_ptr<const PreparedRequest>> Prepare(ClientRequest request) const;
-  TransferId Start(std::shared_ptr<const PreparedRequest> request, uint64_t body_bytes_expected,
-                   DoneCallback done);
+  TransferId Start(absl::StatusOr<std::shared_ptr<const PreparedRequest>> request,
+                   uint64_t body_bytes_expected, DoneCallback done);
 
   // Ends a transfer with Cancelled, unless it has ended already.
   void Cancel(TransferId transfer);

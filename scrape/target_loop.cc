@@ -204,13 +204,8 @@ void TargetLoop::Fetch(Scrape scrape) {
         self->context_,
         {.loop = self, .scrape = std::move(scrape), .response = std::move(response)});
   };
-  if (!request.ok()) {
-    context_->http.loop().Post(
-        [done = std::move(done), status = request.status()]() mutable { done(std::move(status)); });
-    return;
-  }
   const TransferId transfer =
-      context_->http.Start(*std::move(request), body_bytes_expected, std::move(done));
+      context_->http.Start(std::move(request), body_bytes_expected, std::move(done));
   MutexLock lock(mutex_);
   transfer_ = transfer;
   if (stopped_) context_->http.Cancel(transfer);
