@@ -11,15 +11,15 @@ namespace varve::promql {
 using FloatPair [[gnu::vector_size(16)]] = double;
 using PairTest [[gnu::vector_size(16)]] = int64_t;  // Of a comparison: all bits where it holds.
 
-// Packs of any size.
-template <typename Pack>
-[[gnu::always_inline]] inline Pack LoadPack(const double* from) {
+// Packs of any size, of floats or integers.
+template <typename Pack, typename From>
+[[gnu::always_inline]] inline Pack LoadPack(const From* from) {
   Pack pack;
   std::memcpy(&pack, from, sizeof(pack));
   return pack;
 }
-template <typename Pack>
-[[gnu::always_inline]] inline void StorePack(Pack pack, double* to) {
+template <typename Pack, typename To>
+[[gnu::always_inline]] inline void StorePack(Pack pack, To* to) {
   std::memcpy(to, &pack, sizeof(pack));
 }
 

@@ -4,8 +4,6 @@
 // often come in the order of their values, so that each of them moves all picks of most steps.
 #include "promql/pick_lanes.h"
 
-#include <cstring>
-
 #include "promql/float_pair.h"
 
 namespace varve::promql {
@@ -21,13 +19,6 @@ struct PickPacks {
   using Masks [[gnu::vector_size(kSize * 8)]] = int64_t;
 };
 
-template <typename To, typename From>
-[[gnu::always_inline]] inline To LoadAs(const From* from) {
-  To to;
-  std::memcpy(&to, from, sizeof(to));
-  return to;
-}
-
 // Whether lanes of `value` go before those of `than`, which come earlier.
 template <bool kLargest, typename Masks, typename Floats>
 [[gnu::always_inline]] inline Masks GoBefore(Floats value, Floats than, Masks is_number) {
@@ -40,9 +31,9 @@ template <size_t kSize, bool kLargest>
                                             const PickLanes& picks) {
   using Floats = typename PickPacks<kSize>::Floats;
   using Masks = typename PickPacks<kSize>::Masks;
-  auto value = LoadAs<Floats>(values + i);
+  auto value = LoadPack<Floats>(values + i);
   const Masks is_number = value == value;
-  const auto last = LoadAs<Floats>(picks.values + (picks.ranks - 1) * picks.stride + i);
+  const auto last = LoadPack<Floats>(picks.values + (picks.ranks - 1) * picks.stride + i);
   const Masks any = GoBefore<kLargest>(value, last, is_number);
   int64_t bits = 0;
   for (size_t lane = 0; lane < kSize; ++lane) bits |= any[lane];
@@ -52,15 +43,15 @@ template <size_t kSize, bool kLargest>
   for (size_t rank = 0; rank < picks.ranks; ++rank) {
     double* const at = picks.values + rank * picks.stride + i;
     uint64_t* const series_at = picks.series + rank * picks.stride + i;
-    const auto picked = LoadAs<Floats>(at);
-    const auto picked_series = LoadAs<Masks>(series_at);
+    const auto picked = LoadPack<Floats>(at);
+    const auto picked_series = LoadPack<Masks>(series_at);
     moves |= GoBefore<kLargest>(value, picked, is_number);
     const Floats now = moves ? value : picked;
     const Masks now_series = moves ? series : picked_series;
     value = moves ? picked : value;
     series = moves ? picked_series : series;
-    std::memcpy(at, &now, sizeof(now));
-    std::memcpy(series_at, &now_series, sizeof(now_series));
+    StorePack(now, at);
+    StorePack(now_series, series_at);
   }
 }
 

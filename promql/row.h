@@ -134,16 +134,6 @@ class RowWriter {
     bits_ |= uint64_t{1} << (step % 64);
     values_[step] = value;
   }
-  // Sets steps [first, first + count) to what their values are in the row already. count <= 64.
-  void SetRun(size_t first, size_t count) {
-    if (count == 0) return;
-    const uint64_t steps = ~uint64_t{0} >> (64 - count);
-    Enter(first / 64);
-    bits_ |= steps << (first % 64);
-    if (first % 64 + count <= 64) return;
-    Enter(first / 64 + 1);
-    bits_ |= steps >> (64 - first % 64);
-  }
   // Makes what was set visible.
   void Flush() {
     if (bits_ != 0) present_[word_] |= bits_;
