@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What each relabelling rule made of a target's labels, asked for when the user wants to know.
-import { Button } from '@mantine/core';
-import { useCallback, useState } from 'react';
+import { useCallback } from 'react';
 import { api } from '../../api/client';
 import type { Target } from '../../api/types';
 import { useApi } from '../../api/useApi';
 import { LabelTags } from '../../components/LabelSet';
 import { Loading } from '../../components/Loading';
 import { Notice } from '../../components/Notice';
+import { OnDemand } from '../../components/OnDemand';
 import { changedLabels, ruleText } from '../../lib/relabelling';
 import classes from '../pages.module.css';
 
@@ -62,17 +62,12 @@ function Steps({ target }: { target: Target }) {
 }
 
 export function RelabelSteps({ target }: { target: Target }) {
-  const [asked, setAsked] = useState(false);
   return (
     <div className={classes.stack}>
       <h3>Relabelling</h3>
-      {asked ? (
+      <OnDemand button="Show the steps">
         <Steps target={target} />
-      ) : (
-        <Button size="xs" variant="default" onClick={() => setAsked(true)}>
-          Show the steps
-        </Button>
-      )}
+      </OnDemand>
     </div>
   );
 }

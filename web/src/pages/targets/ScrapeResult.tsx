@@ -9,6 +9,7 @@ import { useApi } from '../../api/useApi';
 import { SeriesName } from '../../components/LabelSet';
 import { Loading } from '../../components/Loading';
 import { Notice } from '../../components/Notice';
+import { OnDemand } from '../../components/OnDemand';
 import { useGradual } from '../../components/useGradual';
 import {
   formatBytes,
@@ -121,7 +122,6 @@ function Asked({ pool, url }: { pool: string; url: string }) {
 }
 
 export function ScrapeResult({ target }: { target: Target }) {
-  const [asked, setAsked] = useState(false);
   return (
     <div className={classes.stack}>
       <h3>Scrape now</h3>
@@ -129,13 +129,9 @@ export function ScrapeResult({ target }: { target: Target }) {
         Asks the target now, beside its own rhythm, and shows what would be stored. Nothing is
         stored.
       </p>
-      {asked ? (
+      <OnDemand button="Scrape now">
         <Asked pool={target.scrapePool} url={target.scrapeUrl} />
-      ) : (
-        <Button size="xs" variant="default" onClick={() => setAsked(true)}>
-          Scrape now
-        </Button>
-      )}
+      </OnDemand>
     </div>
   );
 }
