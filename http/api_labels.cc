@@ -124,26 +124,37 @@ void LabelValues(const ApiContext& context, const HttpRequest& request, HttpResp
               response);
 }
 
+// Series that were found, and what holds their labels.
+struct FoundSeries {
+  std::vector<std::unique_ptr<SeriesSet>> sets;
+  std::vector<const Labels*> labels;
+};
+
 // The union of the sets, sorted, each series once; one more than `limit` shows that it cut.
-absl::StatusOr<std::vector<Labels>> SelectSeries(const Querier& querier,
-                                                 const Selection& selection) {
+absl::StatusOr<FoundSeries> SelectSeries(const Querier& querier, const Selection& selection) {
   SelectHints hints;
   hints.start_ms = selection.start;
   hints.end_ms = selection.end;
   hints.function = "series";
   hints.limit = selection.limit == 0 ? 0 : selection.limit + 1;
-  std::vector<Labels> series;
+  FoundSeries found;
+  std::vector<const Labels*>& labels = found.labels;
   for (const std::vector<Matcher>& matchers : selection.sets) {
-    ASSIGN_OR_RETURN(const std::unique_ptr<SeriesSet> set, querier.Select(matchers, hints));
+    ASSIGN_OR_RETURN(std::unique_ptr<SeriesSet> set, querier.Select(matchers, hints));
     const size_t count =
         hints.limit == 0 ? set->size() : std::min<size_t>(set->size(), hints.limit);
-    for (size_t i = 0; i < count; ++i) series.push_back(set->labels(i));
+    labels.reserve(labels.size() + count);
+    for (size_t i = 0; i < count; ++i) labels.push_back(&set->labels(i));
+    found.sets.push_back(std::move(set));
   }
   if (selection.sets.size() > 1) {
-    std::sort(series.begin(), series.end());
-    series.erase(std::unique(series.begin(), series.end()), series.end());
+    std::sort(labels.begin(), labels.end(),
+              [](const Labels* a, const Labels* b) { return *a < *b; });
+    labels.erase(std::unique(labels.begin(), labels.end(),
+                             [](const Labels* a, const Labels* b) { return *a == *b; }),
+                 labels.end());
   }
-  return series;
+  return found;
 }
 
 void Series(const ApiContext& context, const HttpRequest& request, HttpResponse& response) {
@@ -154,20 +165,21 @@ void Series(const ApiContext& context, const HttpRequest& request, HttpResponse&
   if (!selection.has_value()) return;
   const auto querier = context.backends.storage->OpenQuerier(selection->start, selection->end);
   if (!querier.ok()) return AnswerInternal(querier.status(), response);
-  absl::StatusOr<std::vector<Labels>> found = SelectSeries(**querier, *selection);
+  absl::StatusOr<FoundSeries> found = SelectSeries(**querier, *selection);
   if (!found.ok()) {
     return AnswerError({ApiErrorType::kExecution, MessageOf(found.status())}, response);
   }
   Annotations annotations = (*querier)->Warnings();
-  if (selection->limit > 0 && found->size() > selection->limit) {
-    found->resize(selection->limit);
+  std::vector<const Labels*>& series = found->labels;
+  if (selection->limit > 0 && series.size() > selection->limit) {
+    series.resize(selection->limit);
     annotations.AddWarning(std::string(kTruncatedWarning));
   }
   AnswerData(
       response,
       [&](JsonWriter& json) {
         json.BeginArray();
-        for (const Labels& labels : *found) json.LabelSet(labels);
+        for (const Labels* labels : series) json.LabelSet(*labels);
         json.EndArray();
       },
       annotations);

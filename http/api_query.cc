@@ -21,6 +21,8 @@ using promql::StringResult;
 using promql::Vector;
 
 constexpr int64_t kPointsMax = 11'000;
+// Answers of about this length are held as text.
+constexpr uint64_t kWholeBytesMax = 8 << 20;
 
 // Of `1.2.3.4:5` or `[::1]:5`.
 std::string_view IpOf(std::string_view address) {
@@ -51,9 +53,10 @@ void WriteVector(JsonWriter& json, const Vector& vector) {
   json.EndArray();
 }
 
-void WriteMatrix(JsonWriter& json, const Matrix& matrix) {
+// Lets go of what it has written.
+void WriteMatrix(JsonWriter& json, Matrix& matrix) {
   json.BeginArray();
-  for (const promql::MatrixSeries& series : matrix) {
+  for (promql::MatrixSeries& series : matrix) {
     if (!json.alive()) break;
     json.BeginObject();
     json.Key("metric");
@@ -71,6 +74,7 @@ void WriteMatrix(JsonWriter& json, const Matrix& matrix) {
       json.EndArray();
     }
     json.EndObject();
+    series = {};
   }
   json.EndArray();
 }
@@ -123,10 +127,50 @@ struct ResultWriter {
   void Write(const ScalarResult& value) const { WriteScalar(json, value); }
   void Write(const StringResult& value) const { WriteString(json, value); }
   void Write(const Vector& value) const { WriteVector(json, value); }
-  void Write(const Matrix& value) const { WriteMatrix(json, value); }
+  void Write(Matrix& value) const { WriteMatrix(json, value); }
 };
 
-// The result is written while it is sent: a large matrix is never held as text.
+// Once only: a matrix is gone then.
+void WriteResult(JsonWriter& json, QueryResult& result, bool with_stats) {
+  BeginEnvelope(json);
+  json.BeginObject();
+  const ResultWriter writer{json};
+  std::visit(
+      [&](auto& value) {
+        json.Member("resultType", writer.Type(value));
+        json.Key("result");
+        writer.Write(value);
+      },
+      result.value);
+  if (with_stats) {
+    json.Key("stats");
+    WriteQueryStats(json, result.stats);
+  }
+  if (result.explain != nullptr) {
+    json.Key("explain");
+    WriteExplain(json, *result.explain);
+  }
+  json.EndObject();
+  EndEnvelope(json, result.annotations);
+  json.Finish();
+}
+
+// About how long the text of a result is: a value in each series is looked at.
+uint64_t TextBytes(const Matrix& matrix) {
+  constexpr uint64_t kPairBytes = 16;  // But for its value.
+  constexpr uint64_t kHistogramBytes = 1024;
+  uint64_t bytes = 0;
+  for (const promql::MatrixSeries& series : matrix) {
+    bytes += 2 * series.labels.bytes().size() + series.histograms.size() * kHistogramBytes;
+    if (series.floats.empty()) continue;
+    const double value = series.floats[series.floats.size() / 2].value;
+    bytes += series.floats.size() * (kPairBytes + FormatFloat(value).size());
+  }
+  return bytes;
+}
+
+// A large result is written while it is sent, and never held as text. Of a smaller one the length
+// is told first, with which clients are quicker than with pieces.
 void AnswerResult(QueryResult result, std::string_view stats, HttpResponse& response) {
   const bool with_stats = !stats.empty();
   if (with_stats && stats != "true" && stats != "all") {
@@ -135,31 +179,25 @@ void AnswerResult(QueryResult result, std::string_view stats, HttpResponse& resp
                     "next major release, use \"true\" or \"all\"",
                     Quoted(stats)));
   }
-  auto shared = std::make_shared<const QueryResult>(std::move(result));
   response.content_type = "application/json";
-  response.stream = [shared, with_stats](const BodySink& sink) {
-    JsonWriter json(sink);
-    BeginEnvelope(json);
-    json.BeginObject();
-    const ResultWriter writer{json};
-    std::visit(
-        [&](const auto& value) {
-          json.Member("resultType", writer.Type(value));
-          json.Key("result");
-          writer.Write(value);
-        },
-        shared->value);
-    if (with_stats) {
-      json.Key("stats");
-      WriteQueryStats(json, shared->stats);
+  auto shared = std::make_shared<QueryResult>(std::move(result));
+  const auto* matrix = std::get_if<Matrix>(&shared->value);
+  if (matrix != nullptr && TextBytes(*matrix) > kWholeBytesMax) {
+    response.stream = [shared, with_stats](const BodySink& sink) {
+      JsonWriter json(sink);
+      WriteResult(json, *shared, with_stats);
+    };
+    return;
+  }
+  auto pieces = std::make_shared<std::vector<std::string>>();
+  JsonWriter json(*pieces);
+  WriteResult(json, *shared, with_stats);
+  for (const std::string& piece : *pieces) response.stream_bytes += piece.size();
+  // What the result counted as memory the text does now.
+  response.stream = [shared, pieces](const BodySink& sink) {
+    for (const std::string& piece : *pieces) {
+      if (!sink(piece)) return;
     }
-    if (shared->explain != nullptr) {
-      json.Key("explain");
-      WriteExplain(json, *shared->explain);
-    }
-    json.EndObject();
-    EndEnvelope(json, shared->annotations);
-    json.Finish();
   };
 }
 

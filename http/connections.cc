@@ -41,7 +41,7 @@ Connections::Connections(const ConnectionsOptions& options, std::vector<ListenSo
     : options_(options),
       serve_(std::move(serve)),
       listening_(std::move(listening)),
-      workers_(options.threads_max),
+      workers_(options.threads_max + 1),
       next_id_(kFirstConnectionId) {}
 
 absl::StatusOr<std::unique_ptr<Connections>> Connections::Open(const ConnectionsOptions& options,
@@ -66,7 +66,12 @@ absl::Status Connections::Start() {
   for (size_t i = 0; i < listening_.size(); ++i) {
     Arm(EPOLL_CTL_ADD, kFirstListenerId + i, listening_[i].socket.fd(), EPOLLIN);
   }
-  watcher_ = std::thread([this] { Watch(); });
+  next_expiry_ = std::chrono::steady_clock::now();
+  {
+    MutexLock lock(mutex_);
+    watching_ = true;
+  }
+  workers_.Run([this] { Watch(); });
   return absl::OkStatus();
 }
 
@@ -96,34 +101,50 @@ void Connections::Wake() {
 }
 
 void Connections::Watch() {
-  epoll_event events[kEventsMax];
-  auto next_expiry = std::chrono::steady_clock::now();
   while (true) {
     {
       MutexLock lock(mutex_);
       if (stopping_) break;
     }
-    const int count = epoll_wait(epoll_.fd(), events, kEventsMax, kTickMs);
-    for (int i = 0; i < count; ++i) {
-      const uint64_t id = events[i].data.u64;
-      if (id == kWakeId) {
-        uint64_t ignored;
-        [[maybe_unused]] const ssize_t got = read(wake_.fd(), &ignored, sizeof(ignored));
-        ListenAgain(true);
-      } else if (id < kFirstConnectionId) {
-        Accept(listening_[id - kFirstListenerId].socket.fd());
-      } else {
-        OnEvent(id, events[i].events);
-      }
-    }
-    const auto now = std::chrono::steady_clock::now();
-    if (now >= next_expiry) {
-      CloseExpired();
-      ListenAgain(true);
-      next_expiry = now + std::chrono::milliseconds(kTickMs);
-    }
+    const Ready ready = WatchOnce();
+    if (ready.connection == nullptr) continue;
+    if (workers_.RunIfFree([this] { Watch(); })) return ServeOne(ready.id, *ready.connection);
+    GiveToWorker(ready);
   }
   listening_.clear();
+  MutexLock lock(mutex_);
+  watching_ = false;
+  unwatched_.NotifyAll();
+}
+
+Connections::Ready Connections::WatchOnce() {
+  epoll_event events[kEventsMax];
+  Ready last;
+  const int count = epoll_wait(epoll_.fd(), events, kEventsMax, kTickMs);
+  for (int i = 0; i < count; ++i) {
+    const uint64_t id = events[i].data.u64;
+    if (id == kWakeId) {
+      uint64_t ignored;
+      [[maybe_unused]] const ssize_t got = read(wake_.fd(), &ignored, sizeof(ignored));
+      ListenAgain(true);
+    } else if (id < kFirstConnectionId) {
+      Accept(listening_[id - kFirstListenerId].socket.fd());
+    } else if (const Ready ready = OnEvent(id, events[i].events); ready.connection != nullptr) {
+      if (last.connection != nullptr) GiveToWorker(last);
+      last = ready;
+    }
+  }
+  const auto now = std::chrono::steady_clock::now();
+  if (now >= next_expiry_) {
+    CloseExpired();
+    ListenAgain(true);
+    next_expiry_ = now + std::chrono::milliseconds(kTickMs);
+  }
+  return last;
+}
+
+void Connections::GiveToWorker(const Ready& ready) {
+  workers_.Run([this, ready] { ServeOne(ready.id, *ready.connection); });
 }
 
 void Connections::Accept(int listener) {
@@ -165,26 +186,23 @@ void Connections::Accept(int listener) {
   }
 }
 
-void Connections::OnEvent(Id id, uint32_t events) {
-  Connection* connection = nullptr;
-  {
-    MutexLock lock(mutex_);
-    const auto found = entries_.find(id);
-    if (found == entries_.end()) return;
-    Entry& entry = found->second;
-    if (entry.busy) {
-      entry.connection->gone = true;
-      return;
-    }
-    entry.busy = true;
-    connection = entry.connection.get();
-    // A client that has closed its half already is served what it sent; watching it further would
-    // only take it for gone.
-    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0) {
-      Arm(EPOLL_CTL_MOD, id, connection->socket.fd(), kWhenBusy);
-    }
+Connections::Ready Connections::OnEvent(Id id, uint32_t events) {
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) return {};
+  Entry& entry = found->second;
+  if (entry.busy) {
+    entry.connection->gone = true;
+    return {};
   }
-  workers_.Run([this, id, connection] { ServeOne(id, *connection); });
+  entry.busy = true;
+  Connection* const connection = entry.connection.get();
+  // A client that has closed its half already is served what it sent; watching it further would
+  // only take it for gone.
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0) {
+    Arm(EPOLL_CTL_MOD, id, connection->socket.fd(), kWhenBusy);
+  }
+  return {id, connection};
 }
 
 void Connections::ServeOne(Id id, Connection& connection) {
@@ -233,9 +251,9 @@ void Connections::Stop(std::chrono::milliseconds grace) {
     stopping_ = true;
   }
   Wake();
-  if (watcher_.joinable()) watcher_.join();
   {
     MutexLock lock(mutex_);
+    while (watching_) unwatched_.Wait(mutex_);
     absl::erase_if(entries_, [](const auto& item) { return !item.second.busy; });
     const auto deadline = std::chrono::steady_clock::now() + grace;
     while (!entries_.empty()) {

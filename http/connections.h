@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Accepted connections and who waits for them. One thread watches the listening sockets and every
-// idle connection; a connection that speaks goes to a worker for one request, or several if the
-// client sent them at once, and comes back idle. While a worker has it, the watcher notices the
-// client leaving and says so in `gone`.
+// Accepted connections and who waits for them. One worker, the watcher, watches the listening
+// sockets and every idle connection; a connection that speaks is served by a worker, one request or
+// several if the client sent them at once, and comes back idle. If another worker is free, that one
+// goes on watching and the watcher serves: a request need not wait for a second thread to wake.
+// While a connection is served, the watcher notices the client leaving and says so in `gone`.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -15,7 +16,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "http/listen.h"
@@ -69,10 +69,20 @@ class Connections {
 
   Connections(const ConnectionsOptions& options, std::vector<ListenSocket> listening, Serve serve);
 
+  // A connection that has spoken.
+  struct Ready {
+    Id id = 0;
+    Connection* connection = nullptr;  // Null: there is none.
+  };
+
   absl::Status Start();
   void Watch() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Waits once. All connections that have spoken but one are given to workers; that one is
+  // returned.
+  Ready WatchOnce() ABSL_LOCKS_EXCLUDED(mutex_);
   void Accept(int listener) ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnEvent(Id id, uint32_t events) ABSL_LOCKS_EXCLUDED(mutex_);
+  Ready OnEvent(Id id, uint32_t events) ABSL_LOCKS_EXCLUDED(mutex_);
+  void GiveToWorker(const Ready& ready) ABSL_LOCKS_EXCLUDED(mutex_);
   void ServeOne(Id id, Connection& connection) ABSL_LOCKS_EXCLUDED(mutex_);
   void CloseExpired() ABSL_LOCKS_EXCLUDED(mutex_);
   bool CloseLongestIdle() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -82,18 +92,20 @@ class Connections {
 
   const ConnectionsOptions options_;
   const Serve serve_;
-  std::vector<ListenSocket> listening_;  // Touched by the watcher only, once started.
-  bool accepting_ = true;                // The watcher's.
+  std::vector<ListenSocket> listening_;                // Touched by the watcher only, once started.
+  bool accepting_ = true;                              // The watcher's.
+  std::chrono::steady_clock::time_point next_expiry_;  // The watcher's.
   Socket epoll_;
   Socket wake_;
-  WorkerPool workers_;
-  std::thread watcher_;
+  WorkerPool workers_;  // One of them watches.
 
   Mutex stop_mutex_;  // Taken before mutex_.
   bool stopped_ ABSL_GUARDED_BY(stop_mutex_) = false;
 
   Mutex mutex_;
   CondVar closed_;
+  CondVar unwatched_;
+  bool watching_ ABSL_GUARDED_BY(mutex_) = false;
   absl::flat_hash_map<Id, Entry> entries_ ABSL_GUARDED_BY(mutex_);
   Id next_id_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -58,6 +58,34 @@ constexpr std::array<uint8_t, 256> kPlain = [] {
   return plain;
 }();
 
+constexpr size_t kWord = sizeof(uint64_t);
+constexpr uint64_t kEach = 0x0101010101010101;  // Times a byte: that byte eight times.
+constexpr uint64_t kTopBits = 0x80 * kEach;
+
+// The top bit of each byte that is zero; above one of these, perhaps of others.
+constexpr uint64_t ZeroBytes(uint64_t word) { return (word - kEach) & ~word; }
+
+// Copies `size` bytes that stand for themselves in JSON and returns their end; null if some do not.
+// Up to seven bytes behind them are read, and behind the copy written.
+char* CopyPlain(const char* from, size_t size, char* to) {
+  for (size_t at = 0; at < size; at += kWord) {
+    uint64_t word;
+    std::memcpy(&word, from + at, kWord);
+    std::memcpy(to + at, &word, kWord);
+    if constexpr (std::endian::native == std::endian::big) word = __builtin_bswap64(word);
+    // What lies behind the text is above it.
+    if (size - at < kWord) word |= kEach * 'x' << (size - at) * 8;
+    if (size - at < kWord) word &= ~(kTopBits << (size - at) * 8);
+    const uint64_t special = word | ((word - kEach * 0x20) & ~word) |
+                             ZeroBytes(word ^ kEach * '"') | ZeroBytes(word ^ kEach * '\\');
+    if ((special & kTopBits) != 0) return nullptr;
+  }
+  return to + size;
+}
+
+// Longer label sets are written text by text.
+constexpr size_t kPlainLabelsMax = 1024;
+
 void AppendEscapedAscii(unsigned char c, std::string& out) {
   switch (c) {
     case '"':
@@ -101,16 +129,31 @@ void JsonWriter::Open(char bracket) {
 void JsonWriter::Close(char bracket) {
   out_.push_back(bracket);
   comma_ = true;
-  if (sink_ != nullptr && out_.size() >= kDrainBytes) Drain();
+  DrainIfFull();
+}
+
+void JsonWriter::DrainIfFull() {
+  if (out_.size() >= kDrainBytes && (sink_ != nullptr || pieces_ != nullptr)) Drain();
 }
 
 void JsonWriter::Drain() {
+  if (pieces_ != nullptr) {
+    pieces_->push_back(std::move(out_));
+    out_ = std::string();
+    // More than one piece: as long as the one before.
+    out_.reserve(pieces_->back().capacity());
+    return;
+  }
   if (alive_) alive_ = (*sink_)(out_);
   out_.clear();
 }
 
 void JsonWriter::Finish() {
-  if (sink_ != nullptr) Drain();
+  if (pieces_ != nullptr) {
+    pieces_->push_back(std::move(out_));
+  } else if (sink_ != nullptr) {
+    Drain();
+  }
 }
 
 void JsonWriter::Key(std::string_view key) {
@@ -208,7 +251,37 @@ void JsonWriter::Time(TimestampMs time) {
   String(time == 0 ? "0001-01-01T00:00:00Z" : FormatRfc3339(time));
 }
 
+bool JsonWriter::PlainLabelSet(const Labels& labels) {
+  const std::string& bytes = labels.bytes();
+  if (bytes.size() > kPlainLabelsMax) return false;
+  char from[kPlainLabelsMax + kWord];
+  std::memcpy(from, bytes.data(), bytes.size());
+  // Beside its texts a label has six bytes instead of two; each text has one at least.
+  char text[2 * kPlainLabelsMax + kWord + 2];
+  char* at = text;
+  *at++ = '{';
+  const std::string_view copy(from, bytes.size());
+  const Labels::Iterator end(copy.substr(copy.size()));
+  for (Labels::Iterator label(copy); label != end; ++label) {
+    if (at != text + 1) *at++ = ',';
+    for (const std::string_view part : {label->name, label->value}) {
+      *at++ = '"';
+      at = CopyPlain(part.data(), part.size(), at);
+      if (at == nullptr) return false;
+      *at++ = '"';
+      *at++ = ':';
+    }
+    --at;
+  }
+  *at++ = '}';
+  Separate();
+  out_.append(text, static_cast<size_t>(at - text));
+  DrainIfFull();
+  return true;
+}
+
 void JsonWriter::LabelSet(const Labels& labels) {
+  if (PlainLabelSet(labels)) return;
   BeginObject();
   for (const LabelView& label : labels) {
     Separate();
@@ -302,7 +375,7 @@ void JsonWriter::FloatPair(TimestampMs time, double value) {
   Separate();
   char text[kPairBytesMax] = {};
   out_.append(text, static_cast<size_t>(WritePair(TextOf(time), value, text) - text));
-  if (sink_ != nullptr && out_.size() >= kDrainBytes) Drain();
+  DrainIfFull();
 }
 
 void JsonWriter::FloatPairs(absl::Span<const FloatSample> samples) {
@@ -323,7 +396,7 @@ void JsonWriter::FloatPairs(absl::Span<const FloatSample> samples) {
     if (at < text + kTextBytes) continue;
     out_.append(text, static_cast<size_t>(at - text));
     at = text;
-    if (sink_ != nullptr && out_.size() >= kDrainBytes) Drain();
+    DrainIfFull();
   }
   out_.append(text, static_cast<size_t>(at - text));
   EndArray();

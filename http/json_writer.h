@@ -29,6 +29,8 @@ class JsonWriter {
   // Hands pieces to `sink` as they fill up; `sink` outlives the writer. Finish() hands over the
   // rest.
   explicit JsonWriter(const BodySink& sink) : sink_(&sink) {}
+  // The same, behind `pieces`.
+  explicit JsonWriter(std::vector<std::string>& pieces) : pieces_(&pieces) {}
   JsonWriter(const JsonWriter&) = delete;
   JsonWriter& operator=(const JsonWriter&) = delete;
 
@@ -77,7 +79,7 @@ class JsonWriter {
   // False once the sink reported that the client is gone; further output is dropped.
   bool alive() const { return alive_; }
   void Finish();
-  // REQUIRES: no sink.
+  // REQUIRES: no sink and no pieces.
   std::string Take() { return std::move(out_); }
 
  private:
@@ -85,6 +87,9 @@ class JsonWriter {
   void Close(char bracket);
   void Separate();
   void Escape(std::string_view text, bool html);
+  // Writes a short label set that needs no escapes; false, and nothing is written, if it is none.
+  bool PlainLabelSet(const Labels& labels);
+  void DrainIfFull();
   void Drain();
 
   struct TimeText {
@@ -105,6 +110,7 @@ class JsonWriter {
 
   std::string out_;
   const BodySink* sink_ = nullptr;
+  std::vector<std::string>* pieces_ = nullptr;
   bool comma_ = false;  // A value stands before, so the next one needs a comma.
   bool alive_ = true;
   std::vector<TimeText> times_;  // Rising.

@@ -65,8 +65,9 @@ struct HttpResponse {
   std::string content_type;
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
-  // If set, produces the body instead of `body`, after the headers have been sent.
+  // If set, produces the body instead of `body`, once, after the headers have been sent.
   std::function<void(const BodySink& sink)> stream;
+  size_t stream_bytes = 0;  // How many bytes it produces; 0 if that is not known before.
   // The body is compressed already, or not worth it.
   bool no_compression = false;
 

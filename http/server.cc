@@ -45,8 +45,9 @@ struct Exchange {
   std::string accept_encoding;
   std::string origin;
   bool http_1_0 = false;
-  bool body_pending = false;  // The request announced a body that nobody has read yet.
-  bool bad_length = false;    // Where its body ends cannot be told.
+  bool client_closes = false;  // The client asked for the connection to be closed.
+  bool body_pending = false;   // The request announced a body that nobody has read yet.
+  bool bad_length = false;     // Where its body ends cannot be told.
   // What was answered, for the metrics. Null if there was no route.
   const Router::Route* route = nullptr;
   int status = 0;
@@ -105,7 +106,7 @@ class ServerImpl : public HttpServer, private httplib::Server {
 
  private:
   AfterServe Serve(Connection& connection);
-  bool ServeRequest(Connection& connection, SocketStream& stream);
+  AfterServe ServeRequest(Connection& connection, SocketStream& stream);
 
   void Handle(const httplib::Request& from, httplib::Response& to,
               const httplib::ContentReader* reader);
@@ -176,16 +177,13 @@ absl::Status ServerImpl::Start() {
 AfterServe ServerImpl::Serve(Connection& connection) {
   SocketStream stream(connection, stream_limits_);
   do {
-    if (!ServeRequest(connection, stream)) {
-      stream.Linger();
-      return AfterServe::kClose;
-    }
+    const AfterServe after = ServeRequest(connection, stream);
+    if (after == AfterServe::kClose) return after;
   } while (stream.HasReceived());
   return AfterServe::kKeep;
 }
 
-// False if the connection is to be closed.
-bool ServerImpl::ServeRequest(Connection& connection, SocketStream& stream) {
+AfterServe ServerImpl::ServeRequest(Connection& connection, SocketStream& stream) {
   stream.BeginRequest();
   Exchange exchange{
       .connection = connection, .stream = stream, .accept_encoding = {}, .origin = {}};
@@ -194,6 +192,7 @@ bool ServerImpl::ServeRequest(Connection& connection, SocketStream& stream) {
     exchange.accept_encoding = request.get_header_value("Accept-Encoding");
     exchange.origin = request.get_header_value("Origin");
     exchange.http_1_0 = request.version == "HTTP/1.0";
+    exchange.client_closes = request.get_header_value("Connection") == "close";
     exchange.bad_length = !HasGoodLength(request);
     exchange.body_pending =
         request.get_header_value("Content-Length", 0) != "0" &&
@@ -220,8 +219,11 @@ bool ServerImpl::ServeRequest(Connection& connection, SocketStream& stream) {
     metrics_->Observe(exchange.route->pattern, exchange.status, seconds.count(),
                       stream.bytes_written());
   }
-  return stream.Flush() && ok && !closed && !exchange.body_pending && !stopping_ &&
-         !connection.gone;
+  const bool whole = stream.Flush() && ok && !exchange.body_pending;
+  if (whole && !closed && !stopping_ && !connection.gone) return AfterServe::kKeep;
+  // Of a client that asked for the end nothing more is to come: no need to wait for its own.
+  if (!whole || !exchange.client_closes || stream.HasUnread()) stream.Linger();
+  return AfterServe::kClose;
 }
 
 void ServerImpl::Handle(const httplib::Request& from, httplib::Response& to,
@@ -406,7 +408,8 @@ void ServerImpl::Send(const HttpRequest& request, HttpResponse response,
 }
 
 void ServerImpl::SendStream(HttpResponse response, bool compress, httplib::Response& to) {
-  auto produce = [stream = std::move(response.stream), compress](size_t, httplib::DataSink& sink) {
+  const size_t bytes = compress ? 0 : response.stream_bytes;
+  auto produce = [stream = std::move(response.stream), compress, bytes](httplib::DataSink& sink) {
     std::string pending;
     std::optional<GzipStream> gzip;
     if (compress) gzip.emplace();
@@ -430,10 +433,19 @@ void ServerImpl::SendStream(HttpResponse response, bool compress, httplib::Respo
     });
     if (compress) gzip->Finish(pending);
     if (!flush()) return false;
-    sink.done();
+    if (bytes == 0) sink.done();
     return true;
   };
-  to.set_chunked_content_provider(response.content_type, std::move(produce));
+  if (bytes > 0) {
+    return to.set_content_provider(
+        bytes, response.content_type,
+        [produce = std::move(produce)](size_t, size_t, httplib::DataSink& sink) {
+          return produce(sink);
+        });
+  }
+  to.set_chunked_content_provider(
+      response.content_type,
+      [produce = std::move(produce)](size_t, httplib::DataSink& sink) { return produce(sink); });
 }
 
 }  // namespace

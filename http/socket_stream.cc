@@ -113,6 +113,11 @@ bool SocketStream::SendAll(std::string_view data) {
   return !failed_;
 }
 
+bool SocketStream::HasUnread() const {
+  char ignored;
+  return HasReceived() || recv(socket(), &ignored, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 void SocketStream::Linger() {
   if (failed_) return;
   shutdown(socket(), SHUT_WR);

@@ -34,6 +34,8 @@ class SocketStream : public httplib::Stream {
   bool Flush();
   // Whether the next request's first bytes are here already.
   bool HasReceived() const { return connection_.received_used < connection_.received.size(); }
+  // Whether anything the client sent is unread, here or in the socket.
+  bool HasUnread() const;
   // Tells the client that nothing more comes, then swallows what it still sends for a moment, so
   // that it reads our answer before the connection resets.
   void Linger();

@@ -17,9 +17,16 @@ WorkerPool::~WorkerPool() {
   INVARIANT(threads_.empty());
 }
 
-void WorkerPool::Run(std::function<void()> job) {
+void WorkerPool::Run(std::function<void()> job) { Add(std::move(job), /*only_if_free=*/false); }
+
+bool WorkerPool::RunIfFree(std::function<void()> job) {
+  return Add(std::move(job), /*only_if_free=*/true);
+}
+
+bool WorkerPool::Add(std::function<void()> job, bool only_if_free) {
   MutexLock lock(mutex_);
-  if (stopping_) return;
+  // A thread that has been woken for a job counts as idle until it runs.
+  if (stopping_ || (only_if_free && idle_ <= jobs_.size())) return false;
   jobs_.push_back(std::move(job));
   if (idle_ < jobs_.size() && threads_.size() < threads_max_) {
     try {
@@ -31,6 +38,7 @@ void WorkerPool::Run(std::function<void()> job) {
     }
   }
   wake_.NotifyOne();
+  return true;
 }
 
 void WorkerPool::Work() {

@@ -24,10 +24,15 @@ class WorkerPool {
   // Runs `job` on a thread of the pool as soon as one is free. Ignored after Stop().
   void Run(std::function<void()> job) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // The same if a thread is free now. False, and nothing is done, if none is, or after Stop().
+  bool RunIfFree(std::function<void()> job) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Runs what was given and ends the threads. Call from no job.
   void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  // False after Stop(), or if `only_if_free` and no thread is.
+  bool Add(std::function<void()> job, bool only_if_free) ABSL_LOCKS_EXCLUDED(mutex_);
   void Work() ABSL_LOCKS_EXCLUDED(mutex_);
 
   const size_t threads_max_;

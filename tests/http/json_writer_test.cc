@@ -98,6 +98,50 @@ TEST_CASE("json: times") {
   CHECK(Written([](JsonWriter& json) { json.Time(1500); }) == R"("1970-01-01T00:00:01.5Z")");
 }
 
+TEST_CASE("json: label sets of any length and with any byte are what their texts are") {
+  const auto check = [](const std::string& value) {
+    const Labels labels = Labels::Of({{"__name__", "up"}, {"b", value}, {"c", "d"}});
+    JsonWriter set;
+    set.BeginArray();
+    set.LabelSet(labels);
+    set.LabelSet(Labels());
+    JsonWriter texts;
+    texts.LabelString(value);
+    CHECK(set.Take() == R"([{"__name__":"up","b":)" + texts.Take() + R"(,"c":"d"},{})");
+  };
+  for (size_t size = 1; size <= 20; ++size) {
+    check(std::string(size, 'x'));
+    for (size_t at = 0; at < size; ++at) {
+      for (const char c : {'"', '\\', '\n', '\x1f', ' ', '<', '!', '[', '\x7f', '\xff', '\0'}) {
+        std::string value(size, 'y');
+        value[at] = c;
+        check(value);
+      }
+      if (at + 1 == size) continue;
+      std::string value(size, 'z');
+      check(value.replace(at, 2, "\xC3\xA9"));
+    }
+  }
+  // The longest set that is written at once takes 1,024 bytes, and those around it.
+  for (size_t size = 990; size <= 1030; ++size) check(std::string(size, 'x'));
+}
+
+TEST_CASE("json: pieces are the whole text") {
+  std::vector<std::string> pieces;
+  JsonWriter in_pieces(pieces);
+  JsonWriter whole;
+  for (JsonWriter* json : {&in_pieces, &whole}) {
+    json->BeginArray();
+    for (int i = 0; i < 60'000; ++i) json->FloatPair(i, i);
+    json->EndArray();
+  }
+  in_pieces.Finish();
+  CHECK(pieces.size() > 2);
+  std::string text;
+  for (const std::string& piece : pieces) text += piece;
+  CHECK(text == whole.Take());
+}
+
 TEST_CASE("json: a sink gets everything in pieces until it refuses") {
   std::string all;
   size_t pieces = 0;

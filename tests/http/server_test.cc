@@ -54,6 +54,13 @@ class ServerFixture {
         for (int i = 0; i < 1000; ++i) sink(std::string(1000, 'y'));
       };
     });
+    router.Add("GET", "/known", [](const HttpRequest&, HttpResponse& response) {
+      response.content_type = "application/json";
+      response.stream = [](const BodySink& sink) {
+        for (int i = 0; i < 300; ++i) sink(std::string(i < 298 ? 1000 : 100'000, 'k'));
+      };
+      response.stream_bytes = 298 * 1000 + 200'000;
+    });
     router.Add("GET", "/throws", [](const HttpRequest&, HttpResponse&) -> void {
       throw std::runtime_error("a handler's bug");
     });
@@ -312,6 +319,40 @@ TEST_CASE("server: streamed bodies arrive whole, in chunks, in gzip and over HTT
   CHECK(TestRequest(address, "HEAD", "/stream").headers["content-length"] == "1000000");
 }
 
+TEST_CASE("server: a stream of known length tells it, but for gzip, and keeps the connection") {
+  ServerFixture fixture;
+  const std::string address = fixture.Start();
+  const std::string expected(498'000, 'k');
+  TestConnection connection(address);
+  for (int i = 0; i < 2; ++i) {
+    connection.Send("GET /known HTTP/1.1\r\nHost: t\r\n\r\n");
+    TestResponse plain = connection.Receive();
+    CHECK(plain.headers["content-length"] == "498000");
+    CHECK(plain.body == expected);
+  }
+  TestResponse packed = TestGet(address, "/known", "Accept-Encoding: gzip\r\n");
+  CHECK(packed.headers["transfer-encoding"] == "chunked");
+  CHECK(Gunzip(packed.body) == expected);
+  CHECK(TestRequest(address, "HEAD", "/known").headers["content-length"] == "498000");
+}
+
+TEST_CASE("server: a client that asks for the end is not waited for, one that sends on is read") {
+  ServerFixture fixture;
+  const std::string address = fixture.Start();
+  TestConnection done(address);
+  done.Send("GET /hello HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+  CHECK(done.Receive().body == "hello\n");
+  CHECK(done.WaitClosed());
+  CHECK(done.Send("more"));        // Answered by a reset:
+  CHECK_FALSE(done.Send("more"));  // the socket is closed, not only its sending half.
+
+  TestConnection more(address);
+  more.Send("GET /stream HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n" +
+            std::string(100'000, 'm'));
+  CHECK(more.Receive().body == std::string(1'000'000, 'y'));
+  CHECK(more.WaitClosed());
+}
+
 TEST_CASE("server: gated routes wait for readiness") {
   ServerFixture fixture;
   const std::string address = fixture.Start();
@@ -400,6 +441,29 @@ TEST_CASE("server: Stop lets running requests end and closes idle connections") 
   stopper.join();
   CHECK(TestGet(address, "/hello").status == 0);
   fixture.server->Stop();
+}
+
+TEST_CASE("server: whoever watches serves, and watching goes on while it does") {
+  Gate gate;
+  ServerFixture fixture;
+  fixture.options.threads_max = 3;
+  fixture.router.Add("GET", "/wait", [&](const HttpRequest&, HttpResponse& response) {
+    gate.Pass();
+    response.SetText(200, "done");
+  });
+  const std::string address = fixture.Start();
+  // All three threads exist and are idle before two of them are kept.
+  std::vector<std::thread> clients;
+  for (int round = 0; round < 20; ++round) CHECK(TestGet(address, "/hello").status == 200);
+  std::atomic<int> answered{0};
+  for (int i = 0; i < 2; ++i) {
+    clients.emplace_back([&] { answered += TestGet(address, "/wait").body == "done"; });
+  }
+  gate.WaitForWaiting(2);
+  for (int round = 0; round < 20; ++round) CHECK(TestGet(address, "/hello").status == 200);
+  gate.Open();
+  for (std::thread& client : clients) client.join();
+  CHECK(answered == 2);
 }
 
 TEST_CASE("server: many clients at a time") {
