@@ -3,13 +3,16 @@
 // /query, /query_range and /query_exemplars; the queries that run, and how to end one.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
+#include <utility>
 #include <variant>
 
 #include "http/api_context.h"
 #include "http/query_stats.h"
 #include "model/status_macros.h"
 #include "promql/ast.h"
+#include "promql/workers.h"
 
 namespace varve {
 namespace {
@@ -54,27 +57,73 @@ void WriteVector(JsonWriter& json, const Vector& vector) {
 }
 
 // Lets go of what it has written.
-void WriteMatrix(JsonWriter& json, Matrix& matrix) {
+void WriteSeries(JsonWriter& json, promql::MatrixSeries& series) {
+  json.BeginObject();
+  json.Key("metric");
+  json.LabelSet(series.labels);
+  if (!series.floats.empty()) {
+    json.Key("values");
+    json.FloatPairs(series.floats);
+  }
+  if (!series.histograms.empty()) {
+    json.Key("histograms");
+    json.BeginArray();
+    for (const HistogramSample& sample : series.histograms) {
+      json.HistogramPair(sample.time, *sample.histogram);
+    }
+    json.EndArray();
+  }
+  json.EndObject();
+  series = {};
+}
+
+// About how long the text of a series is: one of its values is looked at.
+uint64_t TextBytes(const promql::MatrixSeries& series) {
+  constexpr uint64_t kPairBytes = 16;  // But for its value.
+  constexpr uint64_t kHistogramBytes = 1024;
+  const uint64_t others =
+      2 * series.labels.bytes().size() + series.histograms.size() * kHistogramBytes;
+  if (series.floats.empty()) return others;
+  const double value = series.floats[series.floats.size() / 2].value;
+  return others + series.floats.size() * (kPairBytes + FormatFloat(value).size());
+}
+
+uint64_t TextBytes(const Matrix& matrix) {
+  uint64_t bytes = 0;
+  for (const promql::MatrixSeries& series : matrix) bytes += TextBytes(series);
+  return bytes;
+}
+
+// The texts of parts of a matrix, made by several threads; a comma before each but the first.
+std::vector<std::string> WriteParts(promql::Workers& workers, uint64_t bytes, Matrix& matrix) {
+  // Each writes the times anew, which a part should be long enough for.
+  constexpr uint64_t kPartBytes = 512 << 10;
+  const size_t parts = std::min<size_t>(matrix.size(), std::max<uint64_t>(2, bytes / kPartBytes));
+  std::vector<std::string> texts(parts);
+  const auto loop = workers.Start(parts, [&](size_t part) {
+    JsonWriter json;
+    json.Reserve(bytes / parts * 9 / 8);
+    if (part > 0) json.ContinueList();
+    const size_t end = (part + 1) * matrix.size() / parts;
+    for (size_t i = part * matrix.size() / parts; i < end; ++i) WriteSeries(json, matrix[i]);
+    texts[part] = json.Take();
+  });
+  workers.Finish(*loop);
+  return texts;
+}
+
+// With `workers` if these are worth waking.
+void WriteMatrix(JsonWriter& json, promql::Workers* workers, Matrix& matrix) {
+  constexpr uint64_t kBytesForThreads = 256 << 10;
   json.BeginArray();
-  for (promql::MatrixSeries& series : matrix) {
-    if (!json.alive()) break;
-    json.BeginObject();
-    json.Key("metric");
-    json.LabelSet(series.labels);
-    if (!series.floats.empty()) {
-      json.Key("values");
-      json.FloatPairs(series.floats);
+  const uint64_t bytes = workers == nullptr ? 0 : TextBytes(matrix);
+  if (bytes >= kBytesForThreads && workers->threads() > 0) {
+    for (std::string& text : WriteParts(*workers, bytes, matrix)) json.Written(std::move(text));
+  } else {
+    for (promql::MatrixSeries& series : matrix) {
+      if (!json.alive()) break;
+      WriteSeries(json, series);
     }
-    if (!series.histograms.empty()) {
-      json.Key("histograms");
-      json.BeginArray();
-      for (const HistogramSample& sample : series.histograms) {
-        json.HistogramPair(sample.time, *sample.histogram);
-      }
-      json.EndArray();
-    }
-    json.EndObject();
-    series = {};
   }
   json.EndArray();
 }
@@ -120,6 +169,7 @@ void WriteExplain(JsonWriter& json, const promql::ExplainNode& node) {
 
 struct ResultWriter {
   JsonWriter& json;
+  promql::Workers* workers;  // May be null.
   std::string_view Type(const ScalarResult&) const { return "scalar"; }
   std::string_view Type(const StringResult&) const { return "string"; }
   std::string_view Type(const Vector&) const { return "vector"; }
@@ -127,14 +177,14 @@ struct ResultWriter {
   void Write(const ScalarResult& value) const { WriteScalar(json, value); }
   void Write(const StringResult& value) const { WriteString(json, value); }
   void Write(const Vector& value) const { WriteVector(json, value); }
-  void Write(Matrix& value) const { WriteMatrix(json, value); }
+  void Write(Matrix& value) const { WriteMatrix(json, workers, value); }
 };
 
 // Once only: a matrix is gone then.
-void WriteResult(JsonWriter& json, QueryResult& result, bool with_stats) {
+void WriteResult(JsonWriter& json, QueryResult& result, bool with_stats, promql::Workers* workers) {
   BeginEnvelope(json);
   json.BeginObject();
-  const ResultWriter writer{json};
+  const ResultWriter writer{json, workers};
   std::visit(
       [&](auto& value) {
         json.Member("resultType", writer.Type(value));
@@ -155,23 +205,10 @@ void WriteResult(JsonWriter& json, QueryResult& result, bool with_stats) {
   json.Finish();
 }
 
-// About how long the text of a result is: a value in each series is looked at.
-uint64_t TextBytes(const Matrix& matrix) {
-  constexpr uint64_t kPairBytes = 16;  // But for its value.
-  constexpr uint64_t kHistogramBytes = 1024;
-  uint64_t bytes = 0;
-  for (const promql::MatrixSeries& series : matrix) {
-    bytes += 2 * series.labels.bytes().size() + series.histograms.size() * kHistogramBytes;
-    if (series.floats.empty()) continue;
-    const double value = series.floats[series.floats.size() / 2].value;
-    bytes += series.floats.size() * (kPairBytes + FormatFloat(value).size());
-  }
-  return bytes;
-}
-
 // A large result is written while it is sent, and never held as text. Of a smaller one the length
 // is told first, with which clients are quicker than with pieces.
-void AnswerResult(QueryResult result, std::string_view stats, HttpResponse& response) {
+void AnswerResult(QueryResult result, std::string_view stats, promql::Workers& workers,
+                  HttpResponse& response) {
   const bool with_stats = !stats.empty();
   if (with_stats && stats != "true" && stats != "all") {
     result.annotations.AddWarning(
@@ -185,13 +222,13 @@ void AnswerResult(QueryResult result, std::string_view stats, HttpResponse& resp
   if (matrix != nullptr && TextBytes(*matrix) > kWholeBytesMax) {
     response.stream = [shared, with_stats](const BodySink& sink) {
       JsonWriter json(sink);
-      WriteResult(json, *shared, with_stats);
+      WriteResult(json, *shared, with_stats, nullptr);
     };
     return;
   }
   auto pieces = std::make_shared<std::vector<std::string>>();
   JsonWriter json(*pieces);
-  WriteResult(json, *shared, with_stats);
+  WriteResult(json, *shared, with_stats, &workers);
   for (const std::string& piece : *pieces) response.stream_bytes += piece.size();
   // What the result counted as memory the text does now.
   response.stream = [shared, pieces](const BodySink& sink) {
@@ -249,7 +286,8 @@ void Query(const ApiContext& context, const HttpRequest& request, HttpResponse& 
   absl::StatusOr<QueryResult> result = context.backends.engine->Instant(
       *context.backends.storage, request.params.Get("query"), *time, *options);
   if (!result.ok()) return AnswerQueryError(result.status(), response);
-  AnswerResult(std::move(*result), request.params.Get("stats"), response);
+  AnswerResult(std::move(*result), request.params.Get("stats"), context.backends.engine->workers(),
+               response);
 }
 
 struct RangeParameters {
@@ -307,7 +345,8 @@ void QueryRange(const ApiContext& context, const HttpRequest& request, HttpRespo
       context.backends.engine->Range(*context.backends.storage, request.params.Get("query"),
                                      range->start, range->end, range->step, *options);
   if (!result.ok()) return AnswerQueryError(result.status(), response);
-  AnswerResult(std::move(*result), request.params.Get("stats"), response);
+  AnswerResult(std::move(*result), request.params.Get("stats"), context.backends.engine->workers(),
+               response);
 }
 
 void CollectSelectors(const promql::Expr& expr, std::vector<std::vector<Matcher>>& sets) {

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstring>
 #include <iterator>
+#include <utility>
 
 #include "model/float_text.h"
 
@@ -154,6 +155,16 @@ void JsonWriter::Finish() {
   } else if (sink_ != nullptr) {
     Drain();
   }
+}
+
+void JsonWriter::Written(std::string text) {
+  comma_ = true;
+  if (pieces_ == nullptr) {
+    out_.append(text);
+    return DrainIfFull();
+  }
+  if (!out_.empty()) pieces_->push_back(std::exchange(out_, std::string()));
+  pieces_->push_back(std::move(text));
 }
 
 void JsonWriter::Key(std::string_view key) {

@@ -76,6 +76,13 @@ class JsonWriter {
   void InstantSample(const Labels& labels, TimestampMs time, double value,
                      const Histogram* histogram);
 
+  // Makes room for about that much text without a sink.
+  void Reserve(size_t bytes) { out_.reserve(bytes); }
+  // As if a value of the same list was written already.
+  void ContinueList() { comma_ = true; }
+  // Puts in what another writer wrote to the same list, the comma before it included.
+  void Written(std::string text);
+
   // False once the sink reported that the client is gone; further output is dropped.
   bool alive() const { return alive_; }
   void Finish();

@@ -476,6 +476,8 @@ Engine::~Engine() = default;
 
 const EngineOptions& Engine::options() const { return impl_->options; }
 
+Workers& Engine::workers() const { return impl_->workers; }
+
 std::vector<ActiveQuery> Engine::Active() const {
   std::vector<ActiveQuery> queries;
   MutexLock lock(impl_->mutex);

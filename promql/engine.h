@@ -28,6 +28,8 @@
 
 namespace varve::promql {
 
+class Workers;  // promql/workers.h
+
 // Language and evaluation features, by Prometheus' flag names.
 struct EngineFeatures {
   bool experimental_functions = false;    // promql-experimental-functions
@@ -170,6 +172,9 @@ class Engine {
   absl::StatusOr<QueryResult> Range(const Queryable& storage, std::string_view query,
                                     TimestampMs start, TimestampMs end, DurationMs step,
                                     const QueryOptions& options = {});
+
+  // The threads that help queries: may help with what is done with an answer, too.
+  Workers& workers() const;
 
   // The queries of the moment, oldest first.
   std::vector<ActiveQuery> Active() const;

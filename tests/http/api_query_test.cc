@@ -45,7 +45,7 @@ class QueryFixture {
 
   ManualClock clock_{20'000};
   FakeStorage storage_;
-  promql::Engine engine_{{}, clock_};
+  promql::Engine engine_{{.worker_threads = 3}, clock_};
   Api api_{Options(clock_)};
   Router router_;
   std::unique_ptr<HttpServer> server_;
@@ -71,6 +71,12 @@ TEST_CASE("api: answers of up to 8 MiB have a length, longer ones come in pieces
       CHECK(response.headers["transfer-encoding"] == "chunked");
     }
     CHECK(Count(response.body, R"("metric":{"n":")") == static_cast<size_t>(series));
+    // Several threads write parts of it: in order, with commas between and around nothing else.
+    size_t at = response.body.find(R"([{"metric":{"n":"000"},)");
+    for (int i = 1; i < series && at != std::string::npos; ++i) {
+      at = response.body.find(fmt::format(R"("1"]]}},{{"metric":{{"n":"{:03}"}})", i), at);
+    }
+    CHECK(at != std::string::npos);
     CHECK(Count(response.body, R"(,"1"])") == 11'000u * static_cast<size_t>(series));
     CHECK(response.body.ends_with(R"("1"]]}]}})"));
     if (series == 44) continue;
