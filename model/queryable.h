@@ -36,6 +36,9 @@ struct SelectHints {
   std::string function;               // Enclosing function or aggregation; "series" = labels only.
   std::vector<std::string> grouping;  // Of the enclosing aggregation.
   bool grouping_by = false;
+  // Only the labels in `grouping` count, and not the order of series that have the same ones:
+  // others may be left out. Series are then sorted by those left, and several may have the same.
+  bool grouping_only = false;
   uint64_t limit = 0;  // Series wanted at most; 0 = all.
   // Of each series only the newest sample up to end_ms counts: older ones may be left out.
   bool newest_only = false;

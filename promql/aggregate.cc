@@ -26,6 +26,12 @@ Grouping GroupSeries(const std::vector<Labels>& inputs, const std::vector<std::s
   StringMap<size_t> index;  // By the canonical bytes of the group's labels.
   std::string key;
   for (size_t i = 0; i < inputs.size(); ++i) {
+    if (i > 0 && inputs[i] == inputs[i - 1]) {
+      const size_t group = grouping.group_of.back();
+      grouping.last_input[group] = i;
+      grouping.group_of.push_back(group);
+      continue;
+    }
     FilterLabelBytes(
         inputs[i],
         [&](std::string_view name) {

@@ -75,6 +75,7 @@ absl::StatusOr<std::vector<Labels>> LeafRows::Open() {
       // What one of them will not look at the others may.
       hints.function.clear();
       hints.grouping.clear();
+      hints.grouping_only = false;
       hints.presence_only =
           std::all_of(group_->leaves.begin(), group_->leaves.end(),
                       [](const LeafRows* leaf) { return leaf->plan_.hints.presence_only; });

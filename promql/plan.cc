@@ -36,6 +36,7 @@ absl::StatusOr<OperatorPtr> PlanAggregate(QueryContext& context, const Grid& gri
     hints.grouping_by = !aggregate.without;
     hints.presence_only =
         aggregate.op == AggregateOp::kCount || aggregate.op == AggregateOp::kGroup;
+    hints.grouping_only = hints.presence_only && hints.grouping_by;
     ASSIGN_OR_RETURN(input, PlanTraced(context, *selector, [&] {
                        return MakeSelector(context, grid, *selector, SelectedPart::kValue, hints);
                      }));

@@ -291,6 +291,8 @@ absl::StatusOr<OperatorPtr> MakeSelector(QueryContext& context, const Grid& grid
   select.grouping_by = hints.grouping_by;
   select.presence_only =
       hints.presence_only && context.setup().engine.rewrites && !selector.smoothed;
+  select.grouping_only =
+      hints.grouping_only && context.setup().engine.rewrites && !selector.smoothed;
   // What comes before a histogram tells whether it was reset.
   select.newest_only = context.setup().engine.rewrites && !context.counts_per_step() &&
                        !selector.smoothed && !context.NeedsResetHints(selector) &&

@@ -38,6 +38,7 @@ struct SelectorHints {
   std::vector<std::string> grouping;
   bool grouping_by = false;
   bool presence_only = false;  // It does not look at values.
+  bool grouping_only = false;  // Nor at labels but `grouping`, nor at the order of series.
 };
 
 // REQUIRES: `selector` outlives the operator.

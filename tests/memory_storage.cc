@@ -23,6 +23,17 @@ class MemorySeriesSet : public SeriesSet {
   void Add(const Labels& labels, std::shared_ptr<const SeriesSamples> samples) {
     series_.emplace_back(labels, std::move(samples));
   }
+  void KeepLabels(const std::vector<std::string>& names) {
+    for (auto& [labels, samples] : series_) {
+      LabelsBuilder builder(labels);
+      builder.Keep(names);
+      labels = builder.Build();
+    }
+    // Those alike in another order than before.
+    std::reverse(series_.begin(), series_.end());
+    std::stable_sort(series_.begin(), series_.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+  }
 
   size_t size() const override { return series_.size(); }
   const Labels& labels(size_t index) const override { return series_[index].first; }
@@ -106,6 +117,7 @@ class MemoryQuerier : public Querier {
       if (hints.limit != 0 && set->size() == hints.limit) break;
       set->Add(labels, samples);
     }
+    if (hints.grouping_only) set->KeepLabels(hints.grouping);
     return set;
   }
 

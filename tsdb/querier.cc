@@ -38,8 +38,9 @@ struct Source {
 
 // What a selector found: the ids of series with their labels, and where they are stored.
 struct Selection {
-  std::vector<Source> sources;  // Those in memory first; each part by id.
-  std::vector<Labels> labels;   // Of each source.
+  std::vector<Source> sources;                      // Those in memory first; each part by id.
+  std::vector<Labels> labels;                       // Of each source, unless they are shared.
+  std::optional<SeriesIndex::SharedLabels> shared;  // Only with sources in memory.
   std::shared_ptr<const HotSet> pinned;
   ReadSet::SelectedIds stored;
 };
@@ -131,6 +132,10 @@ class StoredSeriesSet : public SeriesSet {
         sources_(std::move(selection.sources)),
         read_set_(std::move(selection.pinned), std::move(selection.stored), !hints.presence_only),
         neighbours_(*engine_, read_set_, IdsOf(sources_), InMemory(sources_), newest_only_) {
+    if (selection.shared.has_value()) {
+      ShareLabels(std::move(*selection.shared));
+      return;
+    }
     std::vector<Labels>& labels = selection.labels;
     const auto older = [this](uint32_t a, uint32_t b) { return sources_[a].id < sources_[b].id; };
     by_labels_.reserve(labels.size());
@@ -148,12 +153,14 @@ class StoredSeriesSet : public SeriesSet {
     first_source_.push_back(by_labels_.size());
   }
 
-  size_t size() const override { return labels_.size(); }
-  const Labels& labels(size_t index) const override { return labels_[index]; }
+  size_t size() const override { return first_source_.size() - 1; }
+  const Labels& labels(size_t index) const override {
+    return labels_[set_of_.empty() ? index : set_of_[index]];
+  }
 
   absl::Status Read(size_t index, TimestampMs min, TimestampMs max,
                     SeriesSamples& samples) const override {
-    INVARIANT(index < labels_.size());
+    INVARIANT(index < size());
     samples.Clear();
     const size_t first = first_source_[index];
     std::vector<ColumnDamage> damage;
@@ -165,7 +172,7 @@ class StoredSeriesSet : public SeriesSet {
     }
     for (const ColumnDamage& part : damage) {
       damage_->Note("samples",
-                    fmt::format("samples of {} from {} to {}: {}", labels_[index].ToString(),
+                    fmt::format("samples of {} from {} to {}: {}", AllLabels(index).ToString(),
                                 FormatRfc3339(part.min), FormatRfc3339(part.max), part.what));
     }
     return absl::OkStatus();
@@ -173,6 +180,33 @@ class StoredSeriesSet : public SeriesSet {
 
  private:
   using Copies = std::shared_ptr<const NeighbourCopies>;
+
+  // Sorts the sources by the set that each has.
+  void ShareLabels(SeriesIndex::SharedLabels shared) {
+    std::vector<size_t> begins(shared.sets.size() + 1);
+    for (const uint32_t set : shared.set_of) {
+      if (set != SeriesIndex::kNoSet) ++begins[set + 1];  // Others left memory meanwhile.
+    }
+    for (size_t set = 1; set < begins.size(); ++set) begins[set] += begins[set - 1];
+    const size_t size = begins.back();
+    by_labels_.resize(size);
+    set_of_.resize(size);
+    for (uint32_t i = 0; i < shared.set_of.size(); ++i) {
+      if (shared.set_of[i] == SeriesIndex::kNoSet) continue;
+      const size_t place = begins[shared.set_of[i]]++;
+      by_labels_[place] = i;
+      set_of_[place] = shared.set_of[i];
+    }
+    for (size_t i = 0; i <= size; ++i) first_source_.push_back(i);
+    labels_ = std::move(shared.sets);
+  }
+
+  // Also those that were left out, if the series is still in memory.
+  Labels AllLabels(size_t index) const {
+    if (set_of_.empty()) return labels_[index];
+    Labels all = engine_->head.index().LabelsOf(sources_[by_labels_[index]].id);
+    return all.empty() ? labels(index) : all;
+  }
 
   absl::Status ReadSource(size_t index, TimestampMs min, TimestampMs max,
                           std::vector<ColumnDamage>& damage, SeriesSamples& samples) const {
@@ -273,6 +307,7 @@ class StoredSeriesSet : public SeriesSet {
   const ReadSet read_set_;
   mutable Neighbours neighbours_;  // Of sources_.
   std::vector<Labels> labels_;
+  std::vector<uint32_t> set_of_;      // Of each series, which of labels_ it has; empty: its own.
   std::vector<uint32_t> by_labels_;   // Places in sources_.
   std::vector<size_t> first_source_;  // Of each labels_ in by_labels_, and one past the last.
 };
@@ -310,9 +345,12 @@ class StoredQuerier : public Querier {
     const std::vector<uint64_t> ids = IdsOf(views);
     if (hints.found) RETURN_IF_ERROR(hints.found(ids.size()));
     // What is deleted is left out below.
-    const bool cut = hints.limit > 0 && engine_->write_path.tombstones()->by_series().empty();
+    const bool cut = hints.limit > 0 && !AnyDeleted();
     if (cut) KeepIds(head.index().SmallestOf(ids, hints.limit), views);
-    selection.labels = head.index().LabelsOf(IdsOf(views));
+    if (hints.grouping_only && hints.limit == 0 && !AnyDeleted()) {
+      selection.shared = head.index().SharedLabelsOf(ids, hints.grouping);
+    }
+    if (!selection.shared.has_value()) selection.labels = head.index().LabelsOf(IdsOf(views));
     for (const SeriesView& view : views) {
       selection.sources.push_back({view.id, /*in_memory=*/true, view.last_time, view.min_time});
     }
@@ -320,13 +358,17 @@ class StoredQuerier : public Querier {
     RETURN_IF_ERROR(SelectStored(matchers, min, max, selection));
     const std::vector<uint64_t> stored = StoredIds(selection, ids);
     if (hints.found) RETURN_IF_ERROR(hints.found(ids.size() + stored.size()));
+    if (selection.shared.has_value() && !stored.empty()) {
+      selection.shared.reset();  // Those stored may have the labels of others.
+      selection.labels = head.index().LabelsOf(ids);
+    }
     ASSIGN_OR_RETURN(std::vector<Labels> labels, LabelsOfStored(selection, head.index(), stored));
     NoteUnknown(labels);
     for (size_t i = 0; i < stored.size(); ++i) {
       selection.sources.push_back({.id = stored[i]});
       selection.labels.push_back(std::move(labels[i]));
     }
-    LeaveOutDeleted(min, max, selection);
+    if (!selection.shared.has_value()) LeaveOutDeleted(min, max, selection);
     return std::make_unique<StoredSeriesSet>(engine_, damage_, std::move(selection), hints);
   }
 
@@ -381,6 +423,8 @@ class StoredQuerier : public Querier {
     std::vector<uint64_t> ids;
     std::vector<Labels> labels;
   };
+
+  bool AnyDeleted() const { return !engine_->write_path.tombstones()->by_series().empty(); }
 
   // Leaves out series all of whose samples in [min, max] are deleted.
   void LeaveOutDeleted(TimestampMs min, TimestampMs max, Selection& selection) const {

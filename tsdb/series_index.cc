@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "model/check.h"
+#include "model/label_order.h"
 #include "tsdb/coding.h"
 #include "tsdb/postings.h"
 #include "tsdb/smallest_texts.h"
@@ -140,6 +141,56 @@ std::vector<Labels> SeriesIndex::LabelsOf(absl::Span<const uint64_t> ids) const 
     result.push_back(code == nullptr ? Labels() : Decode(code));
   }
   return result;
+}
+
+std::optional<SeriesIndex::SharedLabels> SeriesIndex::SharedLabelsOf(
+    absl::Span<const uint64_t> ids, absl::Span<const std::string> names) const {
+  SharedLabels shared;
+  shared.set_of.reserve(ids.size());
+  ReaderLock lock(mutex_);
+  if (!older_.empty()) return std::nullopt;
+  std::vector<bool> wanted(names_.size());
+  for (const std::string& name : names) {
+    const auto number = name_numbers_.find(name);
+    if (number != name_numbers_.end()) wanted[number->second] = true;
+  }
+  StringMap<uint32_t> set_by_code;  // By the pairs of a code that are wanted.
+  std::string code;                 // With its length in front, as those of pages.
+  std::string pairs;
+  for (const uint64_t id : ids) {
+    const uint8_t* const whole = CodeOf(id);
+    if (whole == nullptr) {
+      shared.set_of.push_back(kNoSet);
+      continue;
+    }
+    pairs.clear();
+    ForEachPair(whole, [&](uint32_t name, uint32_t value) {
+      if (!wanted[name]) return true;
+      PutVarint(pairs, name);
+      PutVarint(pairs, value);
+      return true;
+    });
+    const auto [it, added] =
+        set_by_code.try_emplace(pairs, static_cast<uint32_t>(shared.sets.size()));
+    if (added) {
+      code.clear();
+      PutVarint(code, pairs.size());
+      code += pairs;
+      shared.sets.push_back(Decode(reinterpret_cast<const uint8_t*>(code.data())));
+    }
+    shared.set_of.push_back(it->second);
+  }
+  std::vector<Labels> sorted;
+  std::vector<uint32_t> place(shared.sets.size());
+  for (const uint32_t set : OrderOfLabels(shared.sets)) {
+    place[set] = static_cast<uint32_t>(sorted.size());
+    sorted.push_back(std::move(shared.sets[set]));
+  }
+  shared.sets = std::move(sorted);
+  for (uint32_t& set : shared.set_of) {
+    if (set != kNoSet) set = place[set];
+  }
+  return shared;
 }
 
 const SeriesIndex::Name* SeriesIndex::FindName(std::string_view name) const {

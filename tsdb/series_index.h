@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,6 +69,17 @@ class SeriesIndex {
   Labels LabelsOf(uint64_t id) const ABSL_LOCKS_EXCLUDED(mutex_);
   // The labels of each id; ids not there get empty ones.
   std::vector<Labels> LabelsOf(absl::Span<const uint64_t> ids) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The labels of each id but for those not in `names`: each set once, sorted, and which of them
+  // each id has; kNoSet if it is not there. Nothing if several ids may have the same labels.
+  static constexpr uint32_t kNoSet = UINT32_MAX;
+  struct SharedLabels {
+    std::vector<Labels> sets;
+    std::vector<uint32_t> set_of;
+  };
+  std::optional<SharedLabels> SharedLabelsOf(absl::Span<const uint64_t> ids,
+                                             absl::Span<const std::string> names) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The series that every matcher accepts, sorted. All of them if there is no matcher.
   std::vector<uint64_t> Select(const std::vector<Matcher>& matchers) const

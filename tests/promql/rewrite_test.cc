@@ -244,6 +244,18 @@ TEST_CASE("rewrites: values are not asked for where only presence counts") {
   }
 }
 
+// Every count is asked for by labels, and of labels alone where no other counts.
+TEST_CASE("rewrites: labels are not asked for where only those of groups count") {
+  for (const std::string query :
+       {"count(n)", "count by (s) (n)", "group by (s) (n)", "count by (no, s) (n offset 1m)",
+        "count by (__name__) ({s!=\"\"})", "count without (s) (n)", "sum by (s) (n)",
+        "count by (s) (n) + on (s) group_right () n", "count by (s) (n) + sum by (s) (n)",
+        "count by (s) (n @ 1200)"}) {
+    CAPTURE(query);
+    CHECK(AnswerText(Run(true, query)) == AnswerText(Run(false, query)));
+  }
+}
+
 TEST_CASE("rewrites: constants") {
   CHECK(Constant("2 * (3 + -4) ^ 2") == 2);
   CHECK(Constant("-(2 ^ 2)") == -4);

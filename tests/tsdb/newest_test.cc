@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <map>
 
 #include "model/matcher.h"
 #include "tests/tsdb/test_values.h"
@@ -109,6 +110,77 @@ TEST_CASE_FIXTURE(NewestFixture, "selection: the newest sample of all is known w
   REQUIRE((*set)->Read(0, last - kMinute, last + kMinute, earlier).ok());
   REQUIRE(!earlier.times.empty());
   CHECK(earlier.times.back() == last);
+}
+
+// What a selection gives for each set of the labels that count: numbers of samples, sorted.
+using Groups = std::map<Labels, std::vector<size_t>>;
+
+Groups GroupsOf(const Db& db, const std::vector<std::string>& names, bool grouping_only,
+                TimestampMs min = kBegin, TimestampMs max = kBegin + kDay) {
+  const auto set = (*db.OpenQuerier(min, max))
+                       ->Select({Matcher::Equal("job", "a")}, {.start_ms = min,
+                                                               .end_ms = max,
+                                                               .grouping = names,
+                                                               .grouping_by = true,
+                                                               .grouping_only = grouping_only});
+  REQUIRE(set.ok());
+  Groups groups;
+  for (size_t i = 0; i < (*set)->size(); ++i) {
+    if (grouping_only && i > 0) CHECK((*set)->labels(i - 1) <= (*set)->labels(i));
+    LabelsBuilder kept((*set)->labels(i));
+    kept.Keep(names);
+    SeriesSamples samples;
+    REQUIRE((*set)->Read(i, min, max, samples).ok());
+    groups[kept.Build()].push_back(samples.times.size());
+  }
+  for (auto& [labels, counts] : groups) std::sort(counts.begin(), counts.end());
+  return groups;
+}
+
+// Whether labels that do not count were left out.
+bool LeavesOut(const Db& db) {
+  const auto set = (*db.OpenQuerier(kBegin, kBegin + kDay))
+                       ->Select({Matcher::Equal("job", "a")},
+                                {.grouping = {"zone"}, .grouping_by = true, .grouping_only = true});
+  REQUIRE(set.ok());
+  REQUIRE((*set)->size() > 0);
+  return !(*set)->labels(0).Has("job");
+}
+
+TEST_CASE_FIXTURE(NewestFixture, "selection: only labels that count") {
+  auto db = MustOpen(options, clock);
+  const auto series = [](int i) {
+    return Labels::Of({{"__name__", i % 2 == 0 ? "even" : "odd"},
+                       {"job", "a"},
+                       {"n", std::to_string(i)},
+                       {i % 5 == 0 ? "other" : "zone", i % 3 == 0 ? "x" : "y"}});
+  };
+  const auto compare = [&] {
+    for (const std::vector<std::string>& names :
+         {std::vector<std::string>{}, {"__name__"}, {"zone"}, {"zone", "__name__"}, {"no", "n"}}) {
+      CAPTURE(names.size());
+      CHECK(GroupsOf(*db, names, true) == GroupsOf(*db, names, false));
+      const TimestampMs middle = kBegin + 30 * kStep;
+      CHECK(GroupsOf(*db, names, true, middle, middle + kMinute) ==
+            GroupsOf(*db, names, false, middle, middle + kMinute));
+    }
+  };
+  CHECK(GroupsOf(*db, {"zone"}, true).empty());
+  for (int i = 0; i < 100; ++i) {
+    for (int sample = 0; sample <= i; ++sample) {
+      MustAppend(*db, series(i), kBegin + sample * kStep, sample);
+    }
+  }
+  compare();
+  CHECK(LeavesOut(*db));
+  CHECK(GroupsOf(*db, {"zone"}, true).size() == 3);
+  REQUIRE(db->Seal().ok());
+  compare();
+  CHECK(LeavesOut(*db));
+  // What is deleted is known by all labels.
+  REQUIRE(db->DeleteSeries({{Matcher::Equal("n", "7")}}, kBegin, kBegin + kDay).ok());
+  compare();
+  CHECK_FALSE(LeavesOut(*db));
 }
 
 // Open chunks, hot ones and columns, with numbers of every form and what is none.
