@@ -74,7 +74,8 @@ std::optional<IntColumn> ReadIntColumn(ByteReader& reader, size_t count);
 // Writes its `count` values. Returns false if the bytes hold something else.
 bool DecodeInts(const IntColumn& column, size_t count, int64_t* values);
 // Spreads the core of a sparse column over its `count` residuals: numbers[i] is the next of
-// `others` where the residual is one of these, else `common`.
+// `others` where the residual is one of these, else `common`. Behind them up to seven more are
+// written, and behind `others` up to eight more read, which may be anything.
 void SpreadSparse(const IntColumn& column, size_t count, const uint32_t* others, uint32_t common,
                   uint32_t* numbers);
 // Whether the differences tell, without unpacking, that no value is below the one before.

@@ -107,6 +107,30 @@ TEST_CASE("pack: the shape chosen holds its bound and wastes little") {
   }
 }
 
+TEST_CASE("ints: a sparse column's others go where its bits are") {
+  std::mt19937_64 random(TestSeed());
+  for (size_t count = 1; count <= kSmallValuesMax; ++count) {
+    for (const unsigned every : {1U, 2U, 9U, 600U}) {
+      std::string bitmap((count + 7) / 8, '\0');
+      std::vector<uint32_t> others;
+      std::vector<uint32_t> expected(count, 77);
+      for (size_t i = 0; i < count; ++i) {
+        if (random() % every != 0) continue;
+        bitmap[i / 8] = static_cast<char>(bitmap[i / 8] | 1 << i % 8);
+        others.push_back(static_cast<uint32_t>(random()));
+        expected[i] = others.back();
+      }
+      others.resize(others.size() + 8);
+      IntColumn column;
+      column.bitmap = bitmap;
+      std::vector<uint32_t> numbers(count + 7);
+      SpreadSparse(column, count, others.data(), 77, numbers.data());
+      numbers.resize(count);
+      REQUIRE(numbers == expected);
+    }
+  }
+}
+
 std::string CheckInts(const std::vector<int64_t>& values) {
   std::string bytes;
   EncodeInts(values, bytes);
