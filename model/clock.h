@@ -14,7 +14,8 @@
 
 namespace varve {
 
-constexpr int64_t kNanosPerMs = 1'000'000;
+inline constexpr int64_t kNanosPerMs = 1'000'000;
+inline constexpr int64_t kNanosPerSecond = 1'000'000'000;
 
 // Thread-safe.
 class Clock {

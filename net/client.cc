@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // libcurl's multi interface driven by the event loop: libcurl says which sockets and which timeout
-// to wait for, the loop tells it what happened.
+// to wait for, the loop tells it what happened. Requests that can go over a plain connection use
+// libcurl to dial it, and leave libcurl's cache of connections to the others.
 #include "net/client.h"
 
 #include <absl/container/flat_hash_map.h>
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <charconv>
@@ -19,6 +22,7 @@
 #include "model/status_macros.h"
 #include "net/error_text.h"
 #include "net/oauth2.h"
+#include "net/plain_connection.h"
 #include "net/prepared_request.h"
 #include "net/transfer.h"
 
@@ -26,6 +30,7 @@ namespace varve {
 namespace {
 
 constexpr size_t kIdleHandlesMax = 256;
+constexpr int64_t kNever = INT64_MAX;
 
 // Thread-safe: libcurl's own initialisation is, and this happens once.
 absl::Status InitialiseCurl() {
@@ -38,11 +43,12 @@ absl::Status StoppedError() { return absl::CancelledError("the HTTP client is st
 
 }  // namespace
 
-class HttpClient::Impl : public FdHandler {
+class HttpClient::Impl : public FdHandler, public PlainConnectionListener {
  public:
   explicit Impl(Options options)
       : options_(std::move(options)),
-        clock_(options_.clock != nullptr ? *options_.clock : RealClock()) {}
+        clock_(options_.clock != nullptr ? *options_.clock : RealClock()),
+        idle_connections_(options_.idle_connections_max) {}
   ~Impl() override;
 
   absl::Status Open();
@@ -60,12 +66,20 @@ class HttpClient::Impl : public FdHandler {
   static int OnSocket(CURL* easy, curl_socket_t socket, int what, void* self, void* known);
   static int OnTimeout(CURLM* multi, long timeout_ms, void* self);
   void OnReady(int fd, uint32_t events) override;
+  void OnConnectionReady(PlainConnection& connection) override;
+  void ArmTimer();
 
   void Admit(std::unique_ptr<Transfer> transfer);
   void AwaitToken(Transfer& transfer);
   void FetchToken(const std::shared_ptr<TokenStore::Entry>& entry);
   void OnToken(TokenStore::Entry& entry, const absl::StatusOr<ClientResponse>& response);
   void Begin(Transfer& transfer);
+  void BeginWithCurl(Transfer& transfer);
+  absl::Status OnDialled(Transfer& transfer);
+  void OnAnswered(Transfer& transfer);
+  void Settle(Transfer& transfer, CURLcode code);
+  void ReturnHandle(Transfer& transfer);
+  void ReturnConnection(Transfer& transfer);
   void ReapFinished();
   void OnFinished(Transfer& transfer, CURLcode code);
   void ScheduleTimeouts(Transfer& transfer);
@@ -85,9 +99,12 @@ class HttpClient::Impl : public FdHandler {
   int timer_fd_ = -1;  // libcurl's timeouts are real time, whatever the clock is.
   absl::flat_hash_map<uint64_t, std::unique_ptr<Transfer>> transfers_;
   std::vector<CurlHandle> idle_handles_;
+  IdleConnections idle_connections_;
   TokenStore tokens_;
   bool stopped_ = false;
-  bool timer_armed_ = false;
+  // In real time: when libcurl wants to be called, and when timer_fd_ goes off.
+  int64_t wanted_nanos_ = kNever;
+  int64_t armed_nanos_ = kNever;
   bool beginning_ = false;
 };
 
@@ -136,6 +153,7 @@ void HttpClient::Impl::Shutdown() {
     Transfer& transfer = *transfers_.begin()->second;
     Complete(transfer, transfer.Abort(StoppedError()));
   }
+  idle_connections_.Clear();
   for (const CurlHandle& handle : idle_handles_) curl_easy_cleanup(handle.easy);
   idle_handles_.clear();
   curl_multi_cleanup(std::exchange(multi_, nullptr));
@@ -236,6 +254,16 @@ void HttpClient::Impl::OnToken(TokenStore::Entry& entry,
 }
 
 void HttpClient::Impl::Begin(Transfer& transfer) {
+  std::unique_ptr<PlainConnection> connection;
+  if (transfer.plain()) {
+    connection = idle_connections_.Take(transfer.peer(), clock_.MonotonicNanos());
+  }
+  if (connection == nullptr) return BeginWithCurl(transfer);
+  transfer.Send(std::move(connection));
+  if (transfer.connection()->failure() != CURLE_OK) OnAnswered(transfer);
+}
+
+void HttpClient::Impl::BeginWithCurl(Transfer& transfer) {
   CurlHandle handle;
   if (idle_handles_.empty()) {
     handle.easy = curl_easy_init();
@@ -248,7 +276,7 @@ void HttpClient::Impl::Begin(Transfer& transfer) {
     Complete(transfer, transfer.Abort(absl::ResourceExhaustedError("out of memory")));
     return;
   }
-  absl::Status status = transfer.Begin(std::move(handle));
+  absl::Status status = transfer.Configure(std::move(handle));
   if (!status.ok()) {
     Complete(transfer, transfer.Abort(std::move(status)));
     return;
@@ -286,16 +314,22 @@ int HttpClient::Impl::OnSocket(CURL* /*easy*/, curl_socket_t socket, int what, v
 int HttpClient::Impl::OnTimeout(CURLM* /*multi*/, long timeout_ms, void* self) {
   auto* impl = static_cast<Impl*>(self);
   if (timeout_ms == 0 && impl->beginning_) return 0;
-  if (timeout_ms < 0 && !impl->timer_armed_) return 0;
-  itimerspec spec{};
-  if (timeout_ms >= 0) {
-    spec.it_value.tv_sec = timeout_ms / 1000;
-    spec.it_value.tv_nsec = (timeout_ms % 1000) * 1'000'000;
-    if (timeout_ms == 0) spec.it_value.tv_nsec = 1;  // Zero would disarm the timer.
-  }
-  timerfd_settime(impl->timer_fd_, 0, &spec, nullptr);
-  impl->timer_armed_ = timeout_ms >= 0;
+  impl->wanted_nanos_ =
+      timeout_ms < 0 ? kNever : RealClock().MonotonicNanos() + int64_t{timeout_ms} * kNanosPerMs;
+  impl->ArmTimer();
   return 0;
+}
+
+// Each transfer wants to wait for half a minute, and soon no more: a timer that goes off early is
+// set anew then, which is less than two system calls a transfer.
+void HttpClient::Impl::ArmTimer() {
+  if (wanted_nanos_ >= armed_nanos_) return;
+  itimerspec spec{};
+  const int64_t delay = std::max<int64_t>(1, wanted_nanos_ - RealClock().MonotonicNanos());
+  spec.it_value.tv_sec = delay / kNanosPerSecond;
+  spec.it_value.tv_nsec = delay % kNanosPerSecond;
+  timerfd_settime(timer_fd_, 0, &spec, nullptr);
+  armed_nanos_ = wanted_nanos_;
 }
 
 void HttpClient::Impl::OnReady(int fd, uint32_t events) {
@@ -303,8 +337,12 @@ void HttpClient::Impl::OnReady(int fd, uint32_t events) {
   if (fd == timer_fd_) {
     uint64_t expirations = 0;
     [[maybe_unused]] const ssize_t bytes = read(timer_fd_, &expirations, sizeof expirations);
-    timer_armed_ = false;
-    curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &running);
+    armed_nanos_ = kNever;
+    if (wanted_nanos_ <= RealClock().MonotonicNanos()) {
+      wanted_nanos_ = kNever;
+      curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
+    ArmTimer();
   } else {
     const int mask = ((events & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0) |
                      ((events & EPOLLOUT) != 0 ? CURL_CSELECT_OUT : 0) |
@@ -326,19 +364,79 @@ void HttpClient::Impl::ReapFinished() {
 }
 
 void HttpClient::Impl::OnFinished(Transfer& transfer, CURLcode code) {
+  if (code == CURLE_OK && transfer.dialling()) {
+    absl::Status status = OnDialled(transfer);
+    if (!status.ok()) Complete(transfer, transfer.Abort(std::move(status)));
+    return;
+  }
+  Settle(transfer, code);
+}
+
+// libcurl closes its descriptor of the socket; the connection goes on with another.
+absl::Status HttpClient::Impl::OnDialled(Transfer& transfer) {
+  curl_socket_t socket = CURL_SOCKET_BAD;
+  curl_easy_getinfo(transfer.easy(), CURLINFO_ACTIVESOCKET, &socket);
+  const int fd = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) return absl::ErrnoToStatus(errno, "keeping a connection");
+  ReturnHandle(transfer);
+  ASSIGN_OR_RETURN(std::unique_ptr<PlainConnection> connection,
+                   PlainConnection::Create(fd, transfer.peer(), *loop_, *this));
+  transfer.Send(std::move(connection));
+  if (transfer.connection()->failure() != CURLE_OK) OnAnswered(transfer);
+  return absl::OkStatus();
+}
+
+void HttpClient::Impl::OnConnectionReady(PlainConnection& connection) {
+  if (connection.transfer == 0) {
+    if (!connection.Quiet()) idle_connections_.Close(connection);
+    return;
+  }
+  Transfer& transfer = *transfers_.at(connection.transfer);
+  if (connection.Proceed(transfer)) OnAnswered(transfer);
+}
+
+// The answer is complete, or there will be none.
+void HttpClient::Impl::OnAnswered(Transfer& transfer) {
+  const PlainConnection& connection = *transfer.connection();
+  const CURLcode code = connection.failure();
+  if (code != CURLE_OK && connection.reused() && !connection.answered()) {
+    // Closed by the peer before it saw the request. What is dialled for it is not reused.
+    transfer.ReleaseConnection();
+    return BeginWithCurl(transfer);
+  }
+  Settle(transfer, code);
+}
+
+// Follows a redirect, or completes the transfer.
+void HttpClient::Impl::Settle(Transfer& transfer, CURLcode code) {
   if (code == CURLE_OK) {
-    curl_multi_remove_handle(multi_, transfer.easy());
     absl::StatusOr<bool> followed = transfer.FollowRedirect();
-    if (!followed.ok()) {
-      Complete(transfer, std::move(followed).status());
-      return;
-    }
+    if (!followed.ok()) return Complete(transfer, std::move(followed).status());
     if (*followed) {
-      curl_multi_add_handle(multi_, transfer.easy());
-      return;
+      ReturnHandle(transfer);
+      ReturnConnection(transfer);
+      return Begin(transfer);
     }
   }
   Complete(transfer, transfer.Finish(code, clock_.MonotonicNanos()));
+}
+
+void HttpClient::Impl::ReturnConnection(Transfer& transfer) {
+  std::unique_ptr<PlainConnection> connection = transfer.ReleaseConnection();
+  if (connection == nullptr || !connection->reusable()) return;
+  idle_connections_.Put(std::move(connection), clock_.MonotonicNanos());
+}
+
+void HttpClient::Impl::ReturnHandle(Transfer& transfer) {
+  CURL* const easy = transfer.easy();
+  if (easy == nullptr) return;
+  curl_multi_remove_handle(multi_, easy);
+  CurlHandle handle = transfer.Release();
+  if (idle_handles_.size() < kIdleHandlesMax) {
+    idle_handles_.push_back(std::move(handle));
+  } else {
+    curl_easy_cleanup(easy);
+  }
 }
 
 void HttpClient::Impl::ScheduleTimeouts(Transfer& transfer) {
@@ -361,15 +459,8 @@ void HttpClient::Impl::OnTransferTimer(uint64_t id) {
 
 void HttpClient::Impl::Complete(Transfer& transfer, absl::StatusOr<ClientResponse> result) {
   if (transfer.timer != kNoTimer) loop_->Cancel(transfer.timer);
-  if (CURL* easy = transfer.easy(); easy != nullptr) {
-    curl_multi_remove_handle(multi_, easy);  // Does nothing for one that is out already.
-    CurlHandle handle = transfer.Release();
-    if (idle_handles_.size() < kIdleHandlesMax) {
-      idle_handles_.push_back(std::move(handle));
-    } else {
-      curl_easy_cleanup(easy);
-    }
-  }
+  ReturnHandle(transfer);
+  ReturnConnection(transfer);
   const auto it = transfers_.find(transfer.id());
   const std::unique_ptr<Transfer> owned = std::move(it->second);
   transfers_.erase(it);

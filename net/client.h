@@ -91,10 +91,8 @@ struct ClientResponse {
   std::string reason;               // "200 OK", "404 Not Found": as Go's Response.Status.
   std::vector<HttpHeader> headers;  // Of the last answer, names in lower case.
   std::string body;
-  std::string url;                              // After redirects; without credentials.
-  std::chrono::nanoseconds connect_time{0};     // 0 on a reused connection.
-  std::chrono::nanoseconds first_byte_time{0};  // Since the last redirect.
-  std::chrono::nanoseconds total_time{0};       // From Start().
+  std::string url;                         // After redirects; without credentials.
+  std::chrono::nanoseconds total_time{0};  // From Start().
 
   // The first header of that (lower-case) name, or "".
   std::string_view Header(std::string_view name) const;

@@ -15,6 +15,7 @@
 #include <memory>
 
 #include "model/status_macros.h"
+#include "net/header_text.h"
 
 namespace varve {
 namespace {
@@ -37,20 +38,6 @@ constexpr std::array<std::string_view, 15> kReservedHeaders = {
     "x-prometheus-remote-write-version",
     "x-prometheus-scrape-timeout-seconds",
 };
-
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return lower;
-}
-
-std::string Trim(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n\v\f";
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return "";
-  return std::string(text.substr(begin, text.find_last_not_of(kSpace) - begin + 1));
-}
 
 absl::Status Invalid(std::string_view message) {
   return absl::InvalidArgumentError(std::string(message));
@@ -85,7 +72,7 @@ absl::Status AppendHeaders(const std::vector<HttpHeaderConfig>& configs,
       ASSIGN_OR_RETURN(
           const std::string contents,
           InlineOrFile("", file, fmt::format("unable to read header {}", config.name)));
-      out.emplace_back(config.name, Trim(contents));
+      out.emplace_back(config.name, Trimmed(contents));
     }
   }
   return absl::OkStatus();
@@ -96,8 +83,8 @@ absl::StatusOr<std::string> BasicAuthorization(const BasicAuthConfig& basic) {
                                                       "unable to read basic auth username"));
   ASSIGN_OR_RETURN(std::string password, InlineOrFile(basic.password.Reveal(), basic.password_file,
                                                       "unable to read basic auth password"));
-  if (!basic.username_file.empty()) username = Trim(username);
-  if (!basic.password_file.empty()) password = Trim(password);
+  if (!basic.username_file.empty()) username = Trimmed(username);
+  if (!basic.password_file.empty()) password = Trimmed(password);
   return "Basic " + absl::Base64Escape(username + ":" + password);
 }
 
@@ -116,7 +103,7 @@ absl::Status ValidateAuthorization(const AuthorizationConfig& authorization) {
     return Invalid(
         "at most one of authorization credentials & credentials_file must be configured");
   }
-  if (Lower(Trim(authorization.type)) == "basic") {
+  if (LowerCase(Trimmed(authorization.type)) == "basic") {
     return Invalid(R"(authorization type cannot be set to "basic", use "basic_auth" instead)");
   }
   return absl::OkStatus();
@@ -193,7 +180,7 @@ absl::Status HttpClientConfig::Validate() const {
   RETURN_IF_ERROR(tls.Validate());
   RETURN_IF_ERROR(proxy.Validate());
   for (const HttpHeaderConfig& header : http_headers) {
-    if (std::find(kReservedHeaders.begin(), kReservedHeaders.end(), Lower(header.name)) !=
+    if (std::find(kReservedHeaders.begin(), kReservedHeaders.end(), LowerCase(header.name)) !=
         kReservedHeaders.end()) {
       return Invalid(fmt::format("setting header \"{}\" is not allowed", header.name));
     }
@@ -255,15 +242,16 @@ absl::StatusOr<ResolvedCredentials> ResolveCredentials(const HttpClientConfig& c
         const std::string credentials,
         InlineOrFile(authorization.credentials.Reveal(), authorization.credentials_file,
                      "unable to read authorization credentials"));
-    const std::string type = Trim(authorization.type);
+    const std::string_view type = Trimmed(authorization.type);
     resolved.headers.emplace_back(
-        "Authorization", fmt::format("{} {}", type.empty() ? "Bearer" : type, Trim(credentials)));
+        "Authorization",
+        fmt::format("{} {}", type.empty() ? "Bearer" : type, Trimmed(credentials)));
   }
   if (config.oauth2) {
     ASSIGN_OR_RETURN(std::string secret, InlineOrFile(config.oauth2->client_secret.Reveal(),
                                                       config.oauth2->client_secret_file,
                                                       "unable to read oauth2 client secret"));
-    resolved.client_secret = config.oauth2->client_secret_file.empty() ? secret : Trim(secret);
+    resolved.client_secret = config.oauth2->client_secret_file.empty() ? secret : Trimmed(secret);
   }
   const TlsConfig& tls = config.tls;
   ASSIGN_OR_RETURN(resolved.ca_pem, InlineOrFile(tls.ca, tls.ca_file, "unable to read CA cert"));

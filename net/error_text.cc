@@ -121,8 +121,6 @@ absl::Status StatusOfFailure(const TransferFailure& failure) {
       return absl::InvalidArgumentError("unable to use specified CA cert");
     case CURLE_SSL_CERTPROBLEM:
       return absl::InvalidArgumentError("unable to use specified client cert and key");
-    case CURLE_BAD_CONTENT_ENCODING:
-      return absl::DataLossError("gzip: invalid data");
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_UNSUPPORTED_PROTOCOL:  // A scheme was checked before: this is "HTTP/0.9".
       return absl::UnavailableError(

@@ -24,7 +24,6 @@ namespace varve {
 namespace {
 
 constexpr int kEventsPerWait = 256;
-constexpr int64_t kNanosPerSecond = 1'000'000'000;
 
 absl::Status SystemError(std::string_view what) {
   return absl::ErrnoToStatus(errno, std::string(what));

@@ -12,6 +12,7 @@
 
 #include "model/status_macros.h"
 #include "net/error_text.h"
+#include "net/header_text.h"
 #include "net/proxy.h"
 
 namespace varve {
@@ -21,12 +22,6 @@ const std::shared_ptr<const HttpClientConfig>& DefaultConfig() {
   static const auto& config =
       *new std::shared_ptr<const HttpClientConfig>(std::make_shared<const HttpClientConfig>());
   return config;
-}
-
-bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
-    return std::tolower(x) == std::tolower(y);
-  });
 }
 
 bool IsHeaderName(std::string_view name) {
@@ -62,6 +57,39 @@ absl::Status AppendHeader(CurlList& list, std::string_view name, std::string_vie
   return absl::OkStatus();
 }
 
+// A header line as it is sent, of one that libcurl is given; empty for one that is left out.
+std::string SentLine(std::string_view line) {
+  if (line.back() == ':') return "";
+  std::string sent(line);
+  if (sent.back() == ';') sent.back() = ':';
+  return sent + "\r\n";
+}
+
+std::string HostHeader(const HttpHop& hop) {
+  return hop.port == "80" ? hop.host : fmt::format("{}:{}", hop.host, hop.port);
+}
+
+// What is behind the host.
+std::string TargetOf(const HttpHop& hop) {
+  const std::string_view url = hop.curl_url;
+  const size_t authority = url.find("://") + 3;
+  const size_t end = std::min(url.find_first_of("/?", authority), url.size());
+  const std::string_view target = url.substr(end);
+  return target.empty() || target.front() == '?' ? fmt::format("/{}", target) : std::string(target);
+}
+
+std::string RequestText(const HttpHop& hop, const RequestLists& lists) {
+  std::string text = fmt::format("GET {} HTTP/1.1\r\n", TargetOf(hop));
+  bool names_host = false;
+  for (const curl_slist* item = lists.headers.get(); item != nullptr; item = item->next) {
+    const std::string_view line = item->data;
+    names_host |= EqualsIgnoringCase(line.substr(0, 5), "host:");
+    text += SentLine(line);
+  }
+  if (!names_host) text.insert(text.find("\r\n") + 2, fmt::format("Host: {}\r\n", HostHeader(hop)));
+  return text + "\r\n";
+}
+
 }  // namespace
 
 UrlHandle NewUrl() { return UrlHandle(curl_url(), curl_url_cleanup); }
@@ -95,6 +123,7 @@ absl::StatusOr<HttpHop> ParseHop(const std::string& url, const HttpClientConfig&
   hop.scheme = UrlPart(handle.get(), CURLUPART_SCHEME, 0);
   hop.host = UrlPart(handle.get(), CURLUPART_HOST, 0);
   hop.port = UrlPart(handle.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT);
+  hop.has_user = !UrlPart(handle.get(), CURLUPART_USER, 0).empty();
   if (hop.scheme != "http" && hop.scheme != "https") {
     return absl::InvalidArgumentError(
         fmt::format("unsupported protocol scheme \"{}\"", hop.scheme));
@@ -146,6 +175,10 @@ absl::StatusOr<RequestLists> BuildLists(const ClientRequest& request,
   if (!given("user-agent")) {
     RETURN_IF_ERROR(AppendHeader(lists.headers, "User-Agent", context.user_agent));
   }
+  // Decoded by Transfer.
+  if (request.accept_gzip && !given("accept-encoding")) {
+    AppendLine(lists.headers, "Accept-Encoding: gzip");
+  }
   if (!given("accept")) AppendLine(lists.headers, "Accept:");
   if (!given("content-type")) AppendLine(lists.headers, "Content-Type:");
   AppendLine(lists.headers, "Expect:");
@@ -193,6 +226,13 @@ absl::StatusOr<std::shared_ptr<const PreparedRequest>> PreparedRequest::Create(
   prepared->plain_ = (asked.method.empty() || asked.method == "GET") && asked.body.empty() &&
                      asked.unix_socket.empty() && read.ca_pem.empty() && read.cert_pem.empty() &&
                      prepared->lists_.connect_to == nullptr;
+  const HttpHop& target = prepared->hop_;
+  const bool direct = prepared->plain_ && target.scheme == "http" && target.proxy.empty() &&
+                      !target.has_user && !config.oauth2.has_value();
+  if (direct) {
+    prepared->text_ = RequestText(target, prepared->lists_);
+    prepared->peer_ = fmt::format("{}:{}", target.host, target.port);
+  }
   return std::shared_ptr<const PreparedRequest>(prepared);
 }
 

@@ -28,7 +28,8 @@ struct HttpHop {
   std::string scheme;    // "http" or "https"
   std::string host;
   std::string port;
-  std::string proxy;  // Empty: none.
+  std::string proxy;      // Empty: none.
+  bool has_user = false;  // The URL brings credentials.
 };
 // InvalidArgument, in Go's words, for a URL that is none.
 absl::StatusOr<HttpHop> ParseHop(const std::string& url, const HttpClientConfig& config);
@@ -72,9 +73,12 @@ class PreparedRequest {
   const std::string& user_agent() const { return user_agent_; }
   // Without a token: null if there has to be one.
   const RequestLists& lists() const { return lists_; }
-  // Whether but for the proxy all of libcurl's options follow from the configuration, accept_gzip
-  // and connect_timeout.
+  // Whether but for the proxy all of libcurl's options follow from the configuration and
+  // connect_timeout.
   bool plain() const { return plain_; }
+  // The request as HTTP/1.1 spells it, if it can go over a PlainConnection; else empty. Its peer.
+  const std::string& text() const { return text_; }
+  const std::string& peer() const { return peer_; }
 
  private:
   PreparedRequest(ClientRequest request, const std::string& user_agent);
@@ -86,6 +90,8 @@ class PreparedRequest {
   HttpHop hop_;
   RequestLists lists_;
   bool plain_ = false;
+  std::string text_;
+  std::string peer_;
 };
 
 }  // namespace varve

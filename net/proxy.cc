@@ -12,20 +12,13 @@
 #include <cstdint>
 #include <optional>
 
+#include "net/header_text.h"
+
 namespace varve {
 namespace {
 
 using AddressBytes = std::array<uint8_t, 16>;
 constexpr int kMappedBits = 96;  // What stands before an IPv4 address.
-
-std::string LowerTrimmed(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return "";
-  std::string lower(text.substr(begin, text.find_last_not_of(" \t") - begin + 1));
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return lower;
-}
 
 std::string WithoutBrackets(std::string_view host) {
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
@@ -101,7 +94,7 @@ bool IsException(std::string_view exceptions, std::string_view host, std::string
   if (IsLoopback(host)) return true;
   while (!exceptions.empty()) {
     const size_t comma = exceptions.find(',');
-    const std::string exception = LowerTrimmed(exceptions.substr(0, comma));
+    const std::string exception = LowerCase(Trimmed(exceptions.substr(0, comma)));
     if (!exception.empty() && Matches(exception, host, port)) return true;
     if (comma == std::string_view::npos) break;
     exceptions.remove_prefix(comma + 1);
@@ -128,7 +121,7 @@ std::string ProxyFor(const ProxyConfig& config, std::string_view scheme, std::st
   } else if (exceptions.empty()) {
     return proxy;
   }
-  return IsException(exceptions, LowerTrimmed(WithoutBrackets(host)), port) ? "" : proxy;
+  return IsException(exceptions, LowerCase(Trimmed(WithoutBrackets(host))), port) ? "" : proxy;
 }
 
 }  // namespace varve

@@ -10,19 +10,17 @@
 #include <sys/un.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "model/status_macros.h"
 #include "net/error_text.h"
+#include "net/header_text.h"
 
 namespace varve {
 namespace {
 
-// Bytes received at a time: most scrapes in one piece.
-constexpr long kReceiveBytes = 64 << 10;
 constexpr long kKeepAliveSeconds = 30;
 
 std::string AddressText(const sockaddr* address) {
@@ -79,11 +77,16 @@ void SetBlob(CURL* easy, CURLoption option, const std::string& bytes) {
   curl_easy_setopt(easy, option, &blob);
 }
 
+absl::Status HeadersTooLong() {
+  return absl::ResourceExhaustedError(fmt::format(
+      "net/http: server response headers exceeded {} bytes; aborted", kResponseHeaderBytesMax));
+}
+
 }  // namespace
 
 bool HandleOptions::operator==(const HandleOptions& other) const {
-  return accept_gzip == other.accept_gzip && connect_timeout == other.connect_timeout &&
-         proxy == other.proxy && (config == other.config || *config == *other.config);
+  return connect_timeout == other.connect_timeout && proxy == other.proxy &&
+         (config == other.config || *config == *other.config);
 }
 
 Transfer::Transfer(uint64_t id, std::shared_ptr<const PreparedRequest> request,
@@ -99,9 +102,19 @@ Transfer::Transfer(uint64_t id, std::shared_ptr<const PreparedRequest> request,
       method_(request_.method.empty() ? "GET" : request_.method),
       last_byte_nanos_(now_nanos) {}
 
-absl::Status Transfer::Begin(CurlHandle handle) {
+void Transfer::Send(std::unique_ptr<PlainConnection> connection) {
+  connection_ = std::move(connection);
+  connection_->transfer = id_;
+  connection_->Send(prepared_->text());
+}
+
+absl::Status Transfer::Configure(CurlHandle handle) {
   handle_ = std::move(handle);
-  return Configure();
+  if (!plain()) return ConfigureExchange();
+  ConfigureHandle();
+  ConfigureRequest();
+  curl_easy_setopt(handle_.easy, CURLOPT_CONNECT_ONLY, 1L);
+  return absl::OkStatus();
 }
 
 CurlHandle Transfer::Release() {
@@ -109,7 +122,7 @@ CurlHandle Transfer::Release() {
   return std::exchange(handle_, {});
 }
 
-absl::Status Transfer::Configure() {
+absl::Status Transfer::ConfigureExchange() {
   if (config_.oauth2.has_value() || redirected_.has_value()) {
     ASSIGN_OR_RETURN(own_lists_, BuildLists(request_, config_,
                                             {hop(), prepared_->credentials(), token_,
@@ -117,8 +130,7 @@ absl::Status Transfer::Configure() {
     lists_ = &own_lists_;
   }
   if (prepared_->plain() && !redirected_.has_value()) {
-    HandleOptions options{prepared_->config(), request_.accept_gzip, request_.connect_timeout,
-                          hop().proxy};
+    HandleOptions options{prepared_->config(), request_.connect_timeout, hop().proxy};
     if (handle_.left_with != options) {
       ConfigureHandle();
       handle_.left_with = std::move(options);
@@ -145,15 +157,14 @@ void Transfer::ConfigureHandle() {
   set(CURLOPT_TCP_KEEPALIVE, 1L);
   set(CURLOPT_TCP_KEEPIDLE, kKeepAliveSeconds);
   set(CURLOPT_TCP_KEEPINTVL, kKeepAliveSeconds);
-  set(CURLOPT_BUFFERSIZE, kReceiveBytes);
+  set(CURLOPT_BUFFERSIZE, static_cast<long>(kReceiveBytes));
   set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-  set(CURLOPT_HEADERFUNCTION, &Transfer::OnHeader);
-  set(CURLOPT_WRITEFUNCTION, &Transfer::OnBody);
+  set(CURLOPT_HEADERFUNCTION, &Transfer::OnCurlHeader);
+  set(CURLOPT_WRITEFUNCTION, &Transfer::OnCurlBody);
   set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::OnOpenSocket);
   set(CURLOPT_CONNECTTIMEOUT_MS,
       static_cast<long>(
           std::chrono::duration_cast<std::chrono::milliseconds>(request_.connect_timeout).count()));
-  set(CURLOPT_ACCEPT_ENCODING, request_.accept_gzip ? "gzip" : nullptr);
   set(CURLOPT_HTTP_VERSION,
       static_cast<long>(config_.enable_http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
   if (!request_.unix_socket.empty()) set(CURLOPT_UNIX_SOCKET_PATH, request_.unix_socket.c_str());
@@ -225,21 +236,33 @@ void Transfer::ConfigureTls() {
 
 // ------------------------------------------------------------------------------------- receiving
 
-size_t Transfer::OnHeader(char* data, size_t size, size_t count, void* self) {
-  auto* transfer = static_cast<Transfer*>(self);
-  transfer->last_byte_nanos_ = transfer->clock->MonotonicNanos();
-  const size_t bytes = size * count;
-  transfer->failure_ = transfer->AcceptHeaderLine(std::string_view(data, bytes));
-  return transfer->failure_.ok() ? bytes : 0;
+void Transfer::NoteBytes() {
+  if (request_.idle_timeout.count() > 0) last_byte_nanos_ = clock->MonotonicNanos();
 }
 
-size_t Transfer::OnBody(char* data, size_t size, size_t count, void* self) {
-  auto* transfer = static_cast<Transfer*>(self);
-  transfer->last_byte_nanos_ = transfer->clock->MonotonicNanos();
+size_t Transfer::OnCurlHeader(char* data, size_t size, size_t count, void* self) {
+  std::string_view line(data, size * count);
+  while (!line.empty() && (line.back() == '\r' || line.back() == '\n')) line.remove_suffix(1);
+  return static_cast<Transfer*>(self)->OnHeadLine(line) ? size * count : 0;
+}
+
+size_t Transfer::OnCurlBody(char* data, size_t size, size_t count, void* self) {
   const size_t bytes = size * count;
-  transfer->failure_ = transfer->AcceptBody(std::string_view(data, bytes));
-  if (transfer->failure_.ok()) return bytes;
-  return bytes == 0 ? 1 : 0;  // Any other number than `bytes` ends the transfer.
+  if (bytes == 0) return 0;
+  // Any other number than `bytes` ends the transfer.
+  return static_cast<Transfer*>(self)->OnBody(std::string_view(data, bytes)) ? bytes : 0;
+}
+
+bool Transfer::OnHeadLine(std::string_view line) {
+  NoteBytes();
+  failure_ = AcceptHeaderLine(line);
+  return failure_.ok();
+}
+
+bool Transfer::OnBody(std::string_view bytes) {
+  NoteBytes();
+  failure_ = AcceptBody(bytes);
+  return failure_.ok();
 }
 
 curl_socket_t Transfer::OnOpenSocket(void* self, curlsocktype /*purpose*/, curl_sockaddr* address) {
@@ -252,46 +275,47 @@ curl_socket_t Transfer::OnOpenSocket(void* self, curlsocktype /*purpose*/, curl_
 }
 
 absl::Status Transfer::AcceptHeaderLine(std::string_view line) {
-  header_bytes_ += line.size();
-  if (header_bytes_ > kResponseHeaderBytesMax) {
-    return absl::ResourceExhaustedError(fmt::format(
-        "net/http: server response headers exceeded {} bytes; aborted", kResponseHeaderBytesMax));
-  }
-  while (!line.empty() && (line.back() == '\r' || line.back() == '\n')) line.remove_suffix(1);
-  // A status line begins an answer; an earlier one was informational (1xx).
+  header_bytes_ += line.size() + 2;
+  if (header_bytes_ > kResponseHeaderBytesMax) return HeadersTooLong();
   if (line.substr(0, 5) == "HTTP/" && !headers_complete_) {
-    response_.headers.clear();
-    const size_t space = line.find(' ');
-    const std::string_view rest =
-        space == std::string_view::npos ? std::string_view() : line.substr(space + 1);
-    response_.status = std::atoi(std::string(rest.substr(0, 3)).c_str());
-    response_.reason = rest;
-    if (rest.size() <= 4) {
-      response_.reason = fmt::format("{} {}", response_.status, ReasonPhrase(response_.status));
-    }
+    AcceptStatusLine(line);
     return absl::OkStatus();
   }
   if (line.empty()) {
     if (headers_complete_ || response_.status < 200) return absl::OkStatus();
     headers_complete_ = true;
+    if (request_.accept_gzip && response_.Header("content-encoding") == "gzip") {
+      gunzip_ = std::make_unique<Gunzip>();
+    }
     if (request_.on_headers && !IsRedirect()) request_.on_headers(response_);
     return absl::OkStatus();
   }
   const size_t colon = line.find(':');
   if (headers_complete_ || colon == std::string_view::npos) return absl::OkStatus();
-  HttpHeader header;
-  header.name = line.substr(0, colon);
-  std::transform(header.name.begin(), header.name.end(), header.name.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  std::string_view value = line.substr(colon + 1);
-  while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
-  while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
-  header.value = value;
-  response_.headers.push_back(std::move(header));
+  HttpHeader& header = response_.headers.emplace_back();
+  header.name = LowerCase(line.substr(0, colon));
+  header.value = Trimmed(line.substr(colon + 1));
   return absl::OkStatus();
 }
 
+// A status line begins an answer; an earlier one was informational (1xx).
+void Transfer::AcceptStatusLine(std::string_view line) {
+  response_.headers.clear();
+  const size_t space = line.find(' ');
+  const std::string_view rest = space == std::string_view::npos ? "" : line.substr(space + 1);
+  response_.status = std::atoi(std::string(rest.substr(0, 3)).c_str());
+  response_.reason = rest;
+  if (rest.size() <= 4) {
+    response_.reason = fmt::format("{} {}", response_.status, ReasonPhrase(response_.status));
+  }
+}
+
 absl::Status Transfer::AcceptBody(std::string_view bytes) {
+  if (gunzip_ == nullptr) return AcceptDecoded(bytes);
+  return gunzip_->Add(bytes, [this](std::string_view decoded) { return AcceptDecoded(decoded); });
+}
+
+absl::Status Transfer::AcceptDecoded(std::string_view bytes) {
   const bool success = response_.status >= 200 && response_.status < 300;
   if (request_.on_data && success) return request_.on_data(bytes);
   if (response_.body.size() + bytes.size() > request_.body_bytes_max) {
@@ -349,39 +373,40 @@ absl::StatusOr<bool> Transfer::FollowRedirect() {
   redirected_ = *std::move(next);
   response_ = ClientResponse();
   headers_complete_ = false;
+  gunzip_.reset();
   header_bytes_ = 0;
   dialled_address_.clear();
-  const absl::Status status = Configure();
-  if (!status.ok()) return WithRequest(method_, next_url, status);
   return true;
 }
 
 absl::StatusOr<ClientResponse> Transfer::Finish(CURLcode code, int64_t now_nanos) {
   if (!failure_.ok()) return std::move(failure_);
-  if (code != CURLE_OK) {
-    TransferFailure failure;
-    failure.code = code;
-    failure.detail = error_;
-    failure.address = request_.unix_socket.empty() ? dialled_address_ : request_.unix_socket;
-    failure.network = request_.unix_socket.empty() ? "tcp" : "unix";
-    failure.host = hop().host;
-    long os_errno = 0;
-    curl_easy_getinfo(handle_.easy, CURLINFO_OS_ERRNO, &os_errno);
-    failure.os_errno = static_cast<int>(os_errno);
-    absl::Status status = StatusOfFailure(failure);
-    // Once there is an answer, Go's caller reads the body itself: its errors do not name the URL.
-    return headers_complete_ ? status : WithRequest(method_, hop().url, status);
-  }
-  curl_off_t connect_us = 0;
-  curl_off_t first_byte_us = 0;
-  curl_easy_getinfo(handle_.easy, CURLINFO_APPCONNECT_TIME_T, &connect_us);
-  if (connect_us == 0) curl_easy_getinfo(handle_.easy, CURLINFO_CONNECT_TIME_T, &connect_us);
-  curl_easy_getinfo(handle_.easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte_us);
-  response_.connect_time = std::chrono::microseconds(connect_us);
-  response_.first_byte_time = std::chrono::microseconds(first_byte_us);
+  if (code == CURLE_OK && gunzip_ != nullptr) failure_ = gunzip_->Finish();
+  if (!failure_.ok()) return std::move(failure_);
+  if (code != CURLE_OK) return FinishFailed(code);
   response_.total_time = std::chrono::nanoseconds(now_nanos - start_nanos_);
   response_.url = RedactUrl(hop().url);
   return std::move(response_);
+}
+
+absl::StatusOr<ClientResponse> Transfer::FinishFailed(CURLcode code) {
+  if (code == CURLE_FILESIZE_EXCEEDED) return HeadersTooLong();
+  TransferFailure failure;
+  failure.code = code;
+  failure.detail = error_;
+  failure.address = request_.unix_socket.empty() ? dialled_address_ : request_.unix_socket;
+  failure.network = request_.unix_socket.empty() ? "tcp" : "unix";
+  failure.host = hop().host;
+  if (connection_ != nullptr) {
+    failure.os_errno = connection_->os_errno();
+  } else {
+    long os_errno = 0;
+    curl_easy_getinfo(handle_.easy, CURLINFO_OS_ERRNO, &os_errno);
+    failure.os_errno = static_cast<int>(os_errno);
+  }
+  absl::Status status = StatusOfFailure(failure);
+  // Once there is an answer, Go's caller reads the body itself: its errors do not name the URL.
+  return headers_complete_ ? status : WithRequest(method_, hop().url, status);
 }
 
 absl::Status Transfer::Abort(absl::Status status) const {

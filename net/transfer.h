@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One request under way: its libcurl handle, what has been received, and what it becomes. A
-// redirect is followed by using the handle again, so that it is ours to say which credentials go
+// One request under way: what it goes over, what has been received, and what it becomes. A request
+// that has PreparedRequest::text() goes over a plain connection, which libcurl has dialled; any
+// other is libcurl's. Redirects are followed here, so that it is ours to say which credentials go
 // where.
 #pragma once
 
@@ -20,6 +21,9 @@
 #include "net/client.h"
 #include "net/credentials.h"
 #include "net/event_loop.h"
+#include "net/gunzip.h"
+#include "net/http1_reader.h"
+#include "net/plain_connection.h"
 #include "net/prepared_request.h"
 
 namespace varve {
@@ -27,7 +31,6 @@ namespace varve {
 // What a handle's options follow from, for a request that is plain() and was not redirected.
 struct HandleOptions {
   std::shared_ptr<const HttpClientConfig> config;
-  bool accept_gzip = false;
   std::chrono::nanoseconds connect_timeout{0};
   std::string proxy;
   bool operator==(const HandleOptions& other) const;
@@ -40,7 +43,7 @@ struct CurlHandle {
 };
 
 // Made on any thread, then used on the loop's only.
-class Transfer {
+class Transfer final : public Http1Reader::Sink {
  public:
   // `now_nanos` is when the request was started.
   Transfer(uint64_t id, std::shared_ptr<const PreparedRequest> request,
@@ -56,17 +59,27 @@ class Transfer {
   const std::string& client_secret() const { return prepared_->credentials().client_secret; }
   void SetToken(std::string header) { token_ = std::move(header); }
 
-  // Prepares a handle, which the transfer uses until Release(), for the first request.
-  absl::Status Begin(CurlHandle handle);
-  // The handle given to Begin(), for another transfer, if there is one.
+  // Whether the request that is to go out next goes over a plain connection.
+  bool plain() const { return !prepared_->text().empty() && !redirected_.has_value(); }
+  const std::string& peer() const { return prepared_->peer(); }
+  // Sends it over a connection to peer(), whose answer comes by Http1Reader::Sink.
+  void Send(std::unique_ptr<PlainConnection> connection);
+  PlainConnection* connection() const { return connection_.get(); }
+  std::unique_ptr<PlainConnection> ReleaseConnection() { return std::move(connection_); }
+
+  // Prepares a handle, which the transfer uses until Release(): to dial peer(), if plain(), else
+  // for the request.
+  absl::Status Configure(CurlHandle handle);
+  // The handle given to Configure(), for another transfer, if there is one.
   CurlHandle Release();
   CURL* easy() const { return handle_.easy; }
+  bool dialling() const { return easy() != nullptr && plain(); }
 
-  // After libcurl finished with CURLE_OK: true if the answer is a redirect to be followed, for
-  // which the handle is then prepared. An error ends the transfer.
+  // After an answer: true if it is a redirect to be followed, with nothing to go over yet. An error
+  // ends the transfer.
   absl::StatusOr<bool> FollowRedirect();
 
-  // The result after libcurl finished with `code`.
+  // The result, after libcurl or the plain connection ended with `code`.
   absl::StatusOr<ClientResponse> Finish(CURLcode code, int64_t now_nanos);
   // The result of a transfer that is given up because of `status`.
   absl::Status Abort(absl::Status status) const;
@@ -84,14 +97,21 @@ class Transfer {
   uint64_t id() const { return id_; }
 
  private:
-  static size_t OnHeader(char* data, size_t size, size_t count, void* self);
-  static size_t OnBody(char* data, size_t size, size_t count, void* self);
+  static size_t OnCurlHeader(char* data, size_t size, size_t count, void* self);
+  static size_t OnCurlBody(char* data, size_t size, size_t count, void* self);
   static curl_socket_t OnOpenSocket(void* self, curlsocktype purpose, curl_sockaddr* address);
 
-  absl::Status AcceptHeaderLine(std::string_view line);
-  absl::Status AcceptBody(std::string_view bytes);
+  bool OnHeadLine(std::string_view line) override;
+  bool OnBody(std::string_view bytes) override;
 
-  absl::Status Configure();
+  void NoteBytes();
+  absl::Status AcceptHeaderLine(std::string_view line);
+  void AcceptStatusLine(std::string_view line);
+  absl::Status AcceptBody(std::string_view bytes);
+  absl::Status AcceptDecoded(std::string_view bytes);
+  absl::StatusOr<ClientResponse> FinishFailed(CURLcode code);
+
+  absl::Status ConfigureExchange();
   void ConfigureHandle();
   void ConfigureRequest();
   void ConfigureMethod();
@@ -117,14 +137,17 @@ class Transfer {
   bool send_credentials_ = true;
   int redirects_ = 0;
 
+  // What it goes over: one of the two.
   CurlHandle handle_;
+  std::unique_ptr<PlainConnection> connection_;
   char error_[CURL_ERROR_SIZE] = {};
   std::string dialled_address_;
 
   ClientResponse response_;
   size_t header_bytes_ = 0;
   bool headers_complete_ = false;
-  absl::Status failure_;  // Why a callback of ours stopped libcurl.
+  std::unique_ptr<Gunzip> gunzip_;  // If the body is in gzip.
+  absl::Status failure_;            // Why a callback of ours stopped libcurl.
   int64_t last_byte_nanos_;
 };
 

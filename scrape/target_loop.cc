@@ -19,7 +19,6 @@
 namespace varve {
 namespace {
 
-constexpr double kNanosPerSecond = 1e9;
 constexpr DurationMs kPassedSlotMax = 500;
 
 // In the order of the report's refs.

@@ -85,6 +85,9 @@ class Head {
   size_t Recheck(Batch& batch, StorageCounters& refused);
   // Whether a series of the batch has other samples on their way too, of any batch.
   bool AnyShared(const Batch& batch) const;
+  // WRITER: whether each sample is simply the next one of a series that has no other on its way:
+  // then there is nothing to recheck, and nothing is shared.
+  bool AllNext(const Batch& batch) const;
   // WRITER: makes the batch, log record `sequence`, visible, all at once, releases it, and adds the
   // chunks this closed to unwritten_chunks().
   void Apply(const Batch& batch, uint64_t sequence);

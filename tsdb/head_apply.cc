@@ -115,6 +115,20 @@ bool Head::AnyShared(const Batch& batch) const {
   return any(batch.float_series) || any(batch.histogram_series);
 }
 
+bool Head::AllNext(const Batch& batch) const {
+  if (!batch.record.histograms.empty()) return false;
+  for (size_t i = 0; i < batch.float_series.size(); ++i) {
+    FetchRecordAhead(batch.float_series, i);
+    const SeriesRecord& record = *batch.float_series[i];
+    FetchStream(record);  // Apply() comes next.
+    if (record.pending.load(std::memory_order_relaxed) != 1 ||
+        (record.has_samples && batch.record.floats[i].time <= record.chunk.last_time)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 void Head::EnterBucket(TimestampMs time) {
   if (time >= bucket_start_ && time < bucket_end_) return;
   bool added = false;

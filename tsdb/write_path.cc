@@ -119,10 +119,12 @@ std::vector<absl::Status> WritePath::Commit(absl::Span<AppendBuffers* const> all
     if (!statuses[i].ok()) continue;
     const Batch& batch = all[i]->batch;
     // What is checked here must know what came before: the head does not know the group yet.
-    const bool apart = all.size() > 1 && (!batch.record.exemplars.empty() ||
-                                          !batch.record.metadata.empty() || head_.AnyShared(batch));
+    const bool all_next = head_.AllNext(batch);
+    const bool apart =
+        all.size() > 1 && (!batch.record.exemplars.empty() || !batch.record.metadata.empty() ||
+                           (!all_next && head_.AnyShared(batch)));
     if (apart) WriteGroup(group);
-    statuses[i] = Join(group, *all[i], encoded[i], &statuses[i]);
+    statuses[i] = Join(group, *all[i], encoded[i], all_next, &statuses[i]);
     if (apart) WriteGroup(group);
   }
   WriteGroup(group);
@@ -135,7 +137,7 @@ std::vector<absl::Status> WritePath::Commit(absl::Span<AppendBuffers* const> all
 }
 
 absl::Status WritePath::Join(CommitGroup& group, AppendBuffers& buffers, std::string_view encoded,
-                             absl::Status* status) {
+                             bool all_next, absl::Status* status) {
   Batch& batch = buffers.batch;
   if (!refusal_.ok()) {
     ++counters_.failed_commits;
@@ -143,7 +145,7 @@ absl::Status WritePath::Join(CommitGroup& group, AppendBuffers& buffers, std::st
     return refusal_;
   }
   StorageCounters refused;
-  const size_t dropped = head_.Recheck(batch, refused);
+  const size_t dropped = all_next ? 0 : head_.Recheck(batch, refused);
   counters_.out_of_order += refused.out_of_order_samples;
   counters_.duplicates += refused.duplicate_samples;
   counters_.too_old += refused.too_old_samples;

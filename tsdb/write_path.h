@@ -163,9 +163,11 @@ class WritePath {
     std::vector<Member> members;
   };
 
-  // Checks the batch of `buffers` anew and puts it, `encoded`, into the group.
+  // Checks the batch of `buffers` anew, unless it is Head::AllNext(), and puts it, `encoded`, into
+  // the group.
   absl::Status Join(CommitGroup& group, AppendBuffers& buffers, std::string_view encoded,
-                    absl::Status* status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+                    bool all_next, absl::Status* status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   // Writes the group and makes it visible, or releases it and says so in its members' statuses.
   void WriteGroup(CommitGroup& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   // At a time: more would keep commits waiting, fewer take the index longer.
