@@ -20,6 +20,7 @@
 
 #include "model/check.h"
 #include "model/status_macros.h"
+#include "net/body_pool.h"
 #include "net/error_text.h"
 #include "net/oauth2.h"
 #include "net/plain_connection.h"
@@ -60,6 +61,7 @@ class HttpClient::Impl : public FdHandler, public PlainConnectionListener {
   TransferId Start(absl::StatusOr<std::shared_ptr<const PreparedRequest>> request,
                    uint64_t body_bytes_expected, DoneCallback done);
   void Cancel(TransferId id);
+  void Recycle(std::string body) { bodies_.Return(std::move(body)); }
   EventLoop& loop() { return *loop_; }
 
  private:
@@ -93,6 +95,7 @@ class HttpClient::Impl : public FdHandler, public PlainConnectionListener {
   std::unique_ptr<EventLoop> loop_;
 
   std::atomic<uint64_t> next_id_{1};
+  BodyPool bodies_;
 
   // The loop thread's own.
   CURLM* multi_ = nullptr;
@@ -179,6 +182,7 @@ TransferId HttpClient::Impl::Start(absl::StatusOr<std::shared_ptr<const Prepared
   auto transfer = std::make_unique<Transfer>(id, *std::move(request), body_bytes_expected,
                                              std::move(done), clock_.MonotonicNanos());
   transfer->clock = &clock_;
+  transfer->bodies = &bodies_;
   const auto shared = std::make_shared<std::unique_ptr<Transfer>>(std::move(transfer));
   const bool posted = loop_->Post([this, shared] { Admit(std::move(*shared)); });
   if (!posted) (*shared)->done((*shared)->Abort(StoppedError()));
@@ -493,6 +497,8 @@ TransferId HttpClient::Start(absl::StatusOr<std::shared_ptr<const PreparedReques
                              uint64_t body_bytes_expected, DoneCallback done) {
   return impl_->Start(std::move(request), body_bytes_expected, std::move(done));
 }
+
+void HttpClient::Recycle(std::string body) { impl_->Recycle(std::move(body)); }
 
 void HttpClient::Cancel(TransferId transfer) { impl_->Cancel(transfer); }
 

@@ -140,6 +140,9 @@ class HttpClient {
   TransferId Start(absl::StatusOr<std::shared_ptr<const PreparedRequest>> request,
                    uint64_t body_bytes_expected, DoneCallback done);
 
+  // Gives back the room of an answer's body, for that of another one.
+  void Recycle(std::string body);
+
   // Ends a transfer with Cancelled, unless it has ended already.
   void Cancel(TransferId transfer);
 

@@ -321,8 +321,8 @@ absl::Status Transfer::AcceptDecoded(std::string_view bytes) {
   if (response_.body.size() + bytes.size() > request_.body_bytes_max) {
     return absl::ResourceExhaustedError("body size limit exceeded");
   }
-  if (response_.body.empty() && success) {
-    response_.body.reserve(std::min(body_bytes_expected_, request_.body_bytes_max));
+  if (response_.body.empty() && success && body_bytes_expected_ > 0) {
+    response_.body = bodies->Take(std::min(body_bytes_expected_, request_.body_bytes_max));
   }
   response_.body.append(bytes);
   return absl::OkStatus();

@@ -18,6 +18,7 @@
 #include <string_view>
 #include <utility>
 
+#include "net/body_pool.h"
 #include "net/client.h"
 #include "net/credentials.h"
 #include "net/event_loop.h"
@@ -93,6 +94,7 @@ class Transfer final : public Http1Reader::Sink {
   HttpClient::DoneCallback done;
   TimerId timer = kNoTimer;
   Clock* clock = nullptr;  // Tells when bytes arrived.
+  BodyPool* bodies = nullptr;
 
   uint64_t id() const { return id_; }
 

@@ -217,6 +217,8 @@ void TargetLoop::Finish(std::vector<FinishedScrape> finished) {
   for (size_t i = 0; i < finished.size(); ++i) {
     appenders[i] = finished[i].loop->AppendScrape(finished[i], reports[i]);
     if (appenders[i] != nullptr) to_commit.push_back(appenders[i].get());
+    absl::StatusOr<ClientResponse>& response = finished[i].response;
+    if (response.ok()) finished[i].loop->context_->http.Recycle(std::move(response->body));
   }
   if (to_commit.empty()) return;
   Appendable& storage = finished.front().loop->context_->storage;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bits, most significant first: the codes that XOR chunks and histogram chunks are made of. The
-// writer is a function over a caller's buffer, so that a million open chunks carry no writer each.
+// Bits, most significant first: the codes that XOR chunks and histogram chunks are made of. A
+// writer is made over a caller's bytes, so that a million open chunks carry no writer each; codes
+// go to a BitBuffer, or to a BitRegister if they are few.
 #pragma once
 
 #include <algorithm>
@@ -29,19 +30,46 @@ inline constexpr uint32_t kBitSlackBytes = 9;
 
 constexpr size_t BitBytes(size_t bits) { return (bits + 7) / 8; }
 
-// Appends the low `count` bits of `value` at bit position `position` of `data`, and clears those
-// after them up to the slack's end.
-// REQUIRES: count <= 64; kBitSlackBytes of room behind the byte of `position`.
-inline void PutBits(uint8_t* data, uint32_t& position, uint64_t value, unsigned count) {
-  if (count == 0) return;
-  uint8_t* at = data + position / 8;
-  const unsigned used = position % 8;
-  const uint64_t keep = used == 0 ? 0 : LoadBigEndian64(at) & ~(~uint64_t{0} >> used);
-  const uint64_t left = value << (64 - count);  // Aligned to the top; drops higher bits.
-  StoreBigEndian64(at, keep | (left >> used));
-  at[8] = used == 0 ? 0 : static_cast<uint8_t>(left << (8 - used));
-  position += count;
-}
+// Bits at the end of others in memory.
+struct BitBuffer {
+  uint8_t* data;
+  uint32_t position;  // Of the next bit.
+
+  // Appends the low `count` bits of `value`, and clears those after them up to the slack's end.
+  // REQUIRES: count <= 64; kBitSlackBytes of room behind the byte of `position`.
+  void Put(uint64_t value, unsigned count) {
+    if (count == 0) return;
+    uint8_t* at = data + position / 8;
+    const unsigned used = position % 8;
+    const uint64_t keep = used == 0 ? 0 : LoadBigEndian64(at) & ~(~uint64_t{0} >> used);
+    const uint64_t left = value << (64 - count);  // Aligned to the top; drops higher bits.
+    StoreBigEndian64(at, keep | (left >> used));
+    at[8] = used == 0 ? 0 : static_cast<uint8_t>(left << (8 - used));
+    position += count;
+  }
+};
+
+// At most 128 bits, composed without memory.
+class BitRegister {
+ public:
+  // As BitBuffer's. REQUIRES: 0 < count <= 64, and not more than 128 in all.
+  void Put(uint64_t value, unsigned count) {
+    bits_ = bits_ << count | (value & ~uint64_t{0} >> (64 - count));
+    size_ += count;
+  }
+  unsigned size() const { return size_; }
+  static constexpr size_t kBytes = 16;
+  // Writes kBytes that begin with the bits, then zeros. REQUIRES: size() > 0.
+  void Store(uint8_t* bytes) const {
+    const unsigned __int128 left = bits_ << (128 - size_);
+    StoreBigEndian64(bytes, static_cast<uint64_t>(left >> 64));
+    StoreBigEndian64(bytes + 8, static_cast<uint64_t>(left));
+  }
+
+ private:
+  unsigned __int128 bits_ = 0;
+  unsigned size_ = 0;
+};
 
 // Reads bits of `bytes`. After reading past the end overrun() is true; the bits there are zeros.
 class BitReader {
@@ -133,21 +161,26 @@ template <unsigned... kWidths>
 struct PrefixCode {
   static constexpr unsigned kCount = sizeof...(kWidths);
   static constexpr unsigned kWidth[kCount] = {kWidths...};
-  // The longest code, in bits.
+  // The longest code, in bits, and the longest that is put at once.
   static constexpr unsigned kBitsMax = kCount + kWidth[kCount - 1];
-  static_assert(kCount >= 2 && kCount + kWidth[kCount - 2] <= 64, "short codes are put at once");
+  static constexpr unsigned kShortBitsMax = kCount + kWidth[kCount - 2];
+  static_assert(kCount >= 2 && kShortBitsMax <= 64);
 
-  static void Put(uint8_t* data, uint32_t& position, int64_t value) {
-    if (value == 0) return PutBits(data, position, 0, 1);
+  // Whether the code of `value` has at most kShortBitsMax bits.
+  static bool IsShort(int64_t value) { return FitsSigned(value, kWidth[kCount - 2]); }
+
+  template <typename Bits>
+  static void Put(Bits& out, int64_t value) {
+    if (value == 0) return out.Put(0, 1);
     for (unsigned i = 0; i + 1 < kCount; ++i) {
       const unsigned width = kWidth[i];
       if (!FitsSigned(value, width)) continue;
       const uint64_t prefix = (uint64_t{2} << (i + 1)) - 2;
       const uint64_t low = static_cast<uint64_t>(value) & ~(~uint64_t{0} << width);
-      return PutBits(data, position, prefix << width | low, i + 2 + width);
+      return out.Put(prefix << width | low, i + 2 + width);
     }
-    PutBits(data, position, (uint64_t{1} << kCount) - 1, kCount);
-    PutBits(data, position, static_cast<uint64_t>(value), kWidth[kCount - 1]);
+    out.Put((uint64_t{1} << kCount) - 1, kCount);
+    out.Put(static_cast<uint64_t>(value), kWidth[kCount - 1]);
   }
 
   template <typename Reader>
@@ -182,27 +215,25 @@ inline constexpr unsigned kXorBitsMax = 2 + 5 + 6 + 64;
 
 // `0` the same bits; `10` the changed bits lie in the window before; `11` a window of its own: 5
 // bits of leading zeros (at most 31), 6 of length (64 as 0).
-inline void PutXor(uint8_t* data, uint32_t& position, XorWindow& window, uint64_t before,
-                   uint64_t bits) {
+template <typename Bits>
+inline void PutXor(Bits& out, XorWindow& window, uint64_t before, uint64_t bits) {
   const uint64_t changed = before ^ bits;
-  if (changed == 0) return PutBits(data, position, 0, 1);
+  if (changed == 0) return out.Put(0, 1);
   const auto leading = static_cast<uint8_t>(std::min(std::countl_zero(changed), 31));
   const auto trailing = static_cast<uint8_t>(std::countr_zero(changed));
   const unsigned window_trailing = 64u - window.leading - window.significant;
   if (window.significant != 0 && leading >= window.leading && trailing >= window_trailing) {
     const uint64_t meaningful = changed >> window_trailing;
     if (window.significant <= 62) {
-      return PutBits(data, position, uint64_t{2} << window.significant | meaningful,
-                     2u + window.significant);
+      return out.Put(uint64_t{2} << window.significant | meaningful, 2u + window.significant);
     }
-    PutBits(data, position, 2, 2);
-    return PutBits(data, position, meaningful, window.significant);
+    out.Put(2, 2);
+    return out.Put(meaningful, window.significant);
   }
   window.leading = leading;
   window.significant = static_cast<uint8_t>(64 - leading - trailing);
-  PutBits(data, position,
-          (uint64_t{3} << 11) | (uint64_t{leading} << 6) | (window.significant & 63), 13);
-  PutBits(data, position, changed >> trailing, window.significant);
+  out.Put((uint64_t{3} << 11) | (uint64_t{leading} << 6) | (window.significant & 63), 13);
+  out.Put(changed >> trailing, window.significant);
 }
 
 // Reads a code of which `word` is the beginning: the next bits, at least 56 of them. Returns false

@@ -229,15 +229,15 @@ std::string FormByte(DoubleForm form, int decimals = 0) {
 
 std::string XorColumn(absl::Span<const double> values) {
   std::string bits(BitBytes(values.size() * kXorBitsMax) + kBitSlackBytes, 0);
-  uint32_t position = 0;
+  BitBuffer out{reinterpret_cast<uint8_t*>(bits.data()), 0};
   XorWindow window;
   uint64_t last = 0;
   for (const double value : values) {
-    PutXor(reinterpret_cast<uint8_t*>(bits.data()), position, window, last, BitsOfDouble(value));
+    PutXor(out, window, last, BitsOfDouble(value));
     last = BitsOfDouble(value);
   }
   std::string column = FormByte(DoubleForm::kXor);
-  PutText(column, std::string_view(bits).substr(0, BitBytes(position)));
+  PutText(column, std::string_view(bits).substr(0, BitBytes(out.position)));
   return column;
 }
 

@@ -233,18 +233,17 @@ bool OpenHistogramChunk::Fits(const Histogram& histogram) const {
          (!packed_ || AllPackable(histogram));
 }
 
-void OpenHistogramChunk::PutCounts(const Histogram& histogram) {
-  auto* data = reinterpret_cast<uint8_t*>(bits_.data());
+void OpenHistogramChunk::PutCounts(const Histogram& histogram, BitBuffer& out) {
   size_t index = 0;
   const auto put = [&](double count) {
     if (packed_) {
       const auto integer = static_cast<int64_t>(count);
       const int64_t step = WrapSub(integer, static_cast<int64_t>(count_bits_[index]));
-      CountCode::Put(data, position_, WrapSub(step, steps_[index]));
+      CountCode::Put(out, WrapSub(step, steps_[index]));
       steps_[index] = step;
       count_bits_[index] = static_cast<uint64_t>(integer);
     } else {
-      PutXor(data, position_, windows_[index], count_bits_[index], Bits(count));
+      PutXor(out, windows_[index], count_bits_[index], Bits(count));
       count_bits_[index] = Bits(count);
     }
     ++index;
@@ -263,29 +262,30 @@ void OpenHistogramChunk::Append(TimestampMs time, const Histogram& histogram, Ti
   const size_t bits_max = kFixedBitsMax + count_bits_.size() * kXorBitsMax;
   const size_t needed = BitBytes(position_ + bits_max) + kBitSlackBytes;
   if (bits_.size() < needed) bits_.resize(needed);
-  auto* data = reinterpret_cast<uint8_t*>(bits_.data());
+  BitBuffer out{reinterpret_cast<uint8_t*>(bits_.data()), position_};
   if (count_ == 0) {
     first_time_ = time;
   } else {
     const int64_t step = WrapSub(time, last_time_);
-    TimeCode::Put(data, position_, WrapSub(step, last_step_));
+    TimeCode::Put(out, WrapSub(step, last_step_));
     last_step_ = step;
   }
-  CountCode::Put(data, position_, WrapSub(start, last_start_));
+  CountCode::Put(out, WrapSub(start, last_start_));
   last_start_ = start;
   if (histogram.reset_hint == last_.reset_hint) {
-    PutBits(data, position_, 0, 1);
+    out.Put(0, 1);
   } else {
-    PutBits(data, position_, 4 | static_cast<uint64_t>(histogram.reset_hint), 3);
+    out.Put(4 | static_cast<uint64_t>(histogram.reset_hint), 3);
   }
   if (IsBareMarker(histogram)) {
-    PutBits(data, position_, 1, 1);
+    out.Put(1, 1);
   } else {
-    PutBits(data, position_, 0, 1);
-    PutXor(data, position_, sum_window_, sum_bits_, Bits(histogram.sum));
+    out.Put(0, 1);
+    PutXor(out, sum_window_, sum_bits_, Bits(histogram.sum));
     sum_bits_ = Bits(histogram.sum);
-    PutCounts(histogram);
+    PutCounts(histogram, out);
   }
+  position_ = out.position;
   last_ = histogram;
   last_time_ = time;
   ++count_;

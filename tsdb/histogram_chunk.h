@@ -68,7 +68,7 @@ class OpenHistogramChunk {
 
  private:
   OpenHistogramChunk() = default;
-  void PutCounts(const Histogram& histogram);
+  void PutCounts(const Histogram& histogram, BitBuffer& out);
 
   std::string header_;
   std::string bits_;  // With slack behind the last bit.

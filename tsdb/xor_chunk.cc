@@ -25,42 +25,70 @@ uint32_t GrownCapacity(uint32_t needed) {
 
 void OpenXorChunk::Append(TimestampMs time, double value, TimestampMs start) {
   INVARIANT(count < kChunkSamplesMax && (start == 0 || has_starts));
-  uint8_t scratch[kXorSampleBitsMax / 8 + 2 + kBitSlackBytes] = {};
-  // Most samples take a few bits: they are composed aside, so that the buffer need only have room
-  // for what they take.
-  uint32_t position = bits % 8;
-  scratch[0] = position == 0 ? 0 : data[bits / 8];
-  if (count == 0) {
-    PutBits(scratch, position, std::bit_cast<uint64_t>(value), 64);
-    first_time = time;
-    last_step = 0;
-    last_start = 0;
-    window = {};
+  const int64_t step = count == 0 ? 0 : WrapSub(time, last_time);
+  if (count == 0 || has_starts || !TimeCode::IsShort(WrapSub(step, last_step))) {
+    AppendAny(time, step, value, start);
   } else {
-    const int64_t step = WrapSub(time, last_time);
-    TimeCode::Put(scratch, position, WrapSub(step, last_step));
-    PutXor(scratch, position, window, std::bit_cast<uint64_t>(last_value),
-           std::bit_cast<uint64_t>(value));
-    last_step = step;
+    AppendShort(step, value);
   }
-  if (has_starts) {
-    CountCode::Put(scratch, position, WrapSub(start, last_start));
-    last_start = start;
-  }
-  const uint32_t at = bits / 8;
-  const auto size = static_cast<uint32_t>(BitBytes(position));
-  if (at + size > capacity) {
-    const uint32_t grown = GrownCapacity(at + size);
-    void* moved = std::realloc(data, grown);
-    if (moved == nullptr) throw std::bad_alloc();
-    data = static_cast<uint8_t*>(moved);
-    capacity = static_cast<uint16_t>(grown);
-  }
-  std::memcpy(data + at, scratch, size);
-  bits = static_cast<uint16_t>(at * 8 + position);
+  last_step = step;
   last_time = time;
   last_value = value;
   ++count;
+}
+
+// Nearly all samples. The last, not full byte of the stream is composed anew with what is added.
+void OpenXorChunk::AppendShort(int64_t step, double value) {
+  static_assert(8 + TimeCode::kShortBitsMax + kXorBitsMax <= 128);
+  const uint32_t at = bits / 8;
+  const unsigned used = bits % 8;
+  BitRegister out;
+  if (used > 0) out.Put(data[at] >> (8 - used), used);
+  TimeCode::Put(out, WrapSub(step, last_step));
+  PutXor(out, window, std::bit_cast<uint64_t>(last_value), std::bit_cast<uint64_t>(value));
+  Reserve(at + BitBytes(out.size()));
+  if (at + BitRegister::kBytes <= capacity) {
+    out.Store(data + at);
+  } else {
+    uint8_t added[BitRegister::kBytes];
+    out.Store(added);
+    std::memcpy(data + at, added, BitBytes(out.size()));
+  }
+  bits = static_cast<uint16_t>(at * 8 + out.size());
+}
+
+// Composed aside, so that the buffer need only have room for what the sample takes.
+void OpenXorChunk::AppendAny(TimestampMs time, int64_t step, double value, TimestampMs start) {
+  uint8_t scratch[kXorSampleBitsMax / 8 + 2 + kBitSlackBytes] = {};
+  const uint32_t at = bits / 8;
+  BitBuffer out{scratch, bits % 8u};
+  scratch[0] = out.position == 0 ? 0 : data[at];
+  if (count == 0) {
+    out.Put(std::bit_cast<uint64_t>(value), 64);
+    first_time = time;
+    last_start = 0;
+    window = {};
+  } else {
+    TimeCode::Put(out, WrapSub(step, last_step));
+    PutXor(out, window, std::bit_cast<uint64_t>(last_value), std::bit_cast<uint64_t>(value));
+  }
+  if (has_starts) {
+    CountCode::Put(out, WrapSub(start, last_start));
+    last_start = start;
+  }
+  Reserve(at + BitBytes(out.position));
+  std::memcpy(data + at, scratch, BitBytes(out.position));
+  bits = static_cast<uint16_t>(at * 8 + out.position);
+}
+
+void OpenXorChunk::Reserve(size_t bytes) {
+  if (bytes <= capacity) [[likely]]
+    return;
+  const uint32_t grown = GrownCapacity(static_cast<uint32_t>(bytes));
+  void* moved = std::realloc(data, grown);
+  if (moved == nullptr) throw std::bad_alloc();
+  data = static_cast<uint8_t*>(moved);
+  capacity = static_cast<uint16_t>(grown);
 }
 
 void OpenXorChunk::Restore(std::string_view payload, uint16_t stream_bits) {

@@ -57,6 +57,11 @@ struct OpenXorChunk {
   void Restore(std::string_view payload, uint16_t stream_bits);
   // Forgets the stream, but for the last sample.
   void Release();
+
+ private:
+  void AppendShort(int64_t step, double value);
+  void AppendAny(TimestampMs time, int64_t step, double value, TimestampMs start);
+  void Reserve(size_t bytes);
 };
 
 // What a sample takes at most, alone and all in all.
