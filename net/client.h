@@ -12,7 +12,8 @@
 //   Unavailable        no connection, or it broke          DeadlineExceeded  timeout, idle timeout
 //   ResourceExhausted  body size limit exceeded, headers    Cancelled         Cancel() or Stop()
 //   InvalidArgument    URL, configuration, certificates     Unauthenticated   TLS verification
-//   DataLoss           gzip that is none                    or what reading a credential file gave
+//   DataLoss           gzip or zstd that is none                    or what reading a credential
+//   file gave
 // An answer of any HTTP status is a response, not an error.
 #pragma once
 
@@ -66,7 +67,7 @@ struct ClientRequest {
   // Room made for the body before it comes, as for one like the last. 0: none.
   uint64_t body_bytes_expected = 0;
 
-  // Offers gzip and decodes it. When false, bodies arrive as they are sent.
+  // Offers gzip, and decodes it and zstd. When false, bodies arrive as they are sent.
   bool accept_gzip = true;
 
   std::string unix_socket;  // Path; the URL then only gives the Host header and path.

@@ -284,8 +284,8 @@ absl::Status Transfer::AcceptHeaderLine(std::string_view line) {
   if (line.empty()) {
     if (headers_complete_ || response_.status < 200) return absl::OkStatus();
     headers_complete_ = true;
-    if (request_.accept_gzip && response_.Header("content-encoding") == "gzip") {
-      gunzip_ = std::make_unique<Gunzip>();
+    if (request_.accept_gzip) {
+      decoder_ = ContentDecoder::Create(response_.Header("content-encoding"));
     }
     if (request_.on_headers && !IsRedirect()) request_.on_headers(response_);
     return absl::OkStatus();
@@ -311,8 +311,8 @@ void Transfer::AcceptStatusLine(std::string_view line) {
 }
 
 absl::Status Transfer::AcceptBody(std::string_view bytes) {
-  if (gunzip_ == nullptr) return AcceptDecoded(bytes);
-  return gunzip_->Add(bytes, [this](std::string_view decoded) { return AcceptDecoded(decoded); });
+  if (decoder_ == nullptr) return AcceptDecoded(bytes);
+  return decoder_->Add(bytes, [this](std::string_view decoded) { return AcceptDecoded(decoded); });
 }
 
 absl::Status Transfer::AcceptDecoded(std::string_view bytes) {
@@ -373,7 +373,7 @@ absl::StatusOr<bool> Transfer::FollowRedirect() {
   redirected_ = *std::move(next);
   response_ = ClientResponse();
   headers_complete_ = false;
-  gunzip_.reset();
+  decoder_.reset();
   header_bytes_ = 0;
   dialled_address_.clear();
   return true;
@@ -381,7 +381,7 @@ absl::StatusOr<bool> Transfer::FollowRedirect() {
 
 absl::StatusOr<ClientResponse> Transfer::Finish(CURLcode code, int64_t now_nanos) {
   if (!failure_.ok()) return std::move(failure_);
-  if (code == CURLE_OK && gunzip_ != nullptr) failure_ = gunzip_->Finish();
+  if (code == CURLE_OK && decoder_ != nullptr) failure_ = decoder_->Finish();
   if (!failure_.ok()) return std::move(failure_);
   if (code != CURLE_OK) return FinishFailed(code);
   response_.total_time = std::chrono::nanoseconds(now_nanos - start_nanos_);

@@ -20,9 +20,9 @@
 
 #include "net/body_pool.h"
 #include "net/client.h"
+#include "net/content_decoder.h"
 #include "net/credentials.h"
 #include "net/event_loop.h"
-#include "net/gunzip.h"
 #include "net/http1_reader.h"
 #include "net/plain_connection.h"
 #include "net/prepared_request.h"
@@ -148,8 +148,8 @@ class Transfer final : public Http1Reader::Sink {
   ClientResponse response_;
   size_t header_bytes_ = 0;
   bool headers_complete_ = false;
-  std::unique_ptr<Gunzip> gunzip_;  // If the body is in gzip.
-  absl::Status failure_;            // Why a callback of ours stopped libcurl.
+  std::unique_ptr<ContentDecoder> decoder_;  // If the body is encoded.
+  absl::Status failure_;                     // Why a callback of ours stopped libcurl.
   int64_t last_byte_nanos_;
 };
 
