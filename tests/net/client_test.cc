@@ -481,6 +481,49 @@ TEST_CASE("client: prepared requests are sent again and again") {
         R"(Get "gopher://x/": unsupported protocol scheme "gopher")");
 }
 
+// What an answer leaves on its connection decides whether the next request may use it.
+TEST_CASE("client: which answers leave a connection for the next request") {
+  struct Case {
+    std::string answer;
+    std::string body;
+    bool kept;
+  };
+  const std::string ok = "HTTP/1.1 200 OK\r\n";
+  for (const Case& c : {
+           Case{ok + "Content-Length: 1\r\n\r\nx", "x", true},
+           Case{ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nxy\r\n0\r\n\r\n", "xy", true},
+           Case{"HTTP/1.1 404 No\r\nContent-Length: 1\r\n\r\nx", "x", true},
+           Case{ok + "Content-Length: 1\r\n\r\nxHTTP/1.1 200 OK\r\n\r\n", "x", false},
+           Case{ok + "Content-Length: 1\r\nConnection: close\r\n\r\nx", "x", false},
+           Case{"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", "x", false},
+       }) {
+    CAPTURE(c.answer);
+    TestServer server(
+        [&](TestConnection& connection, const TestRequest&) { connection.Write(c.answer); });
+    auto client = OpenClient();
+    for (int i = 0; i < 3; ++i) CHECK(client->Fetch(Get(server.Url("/")))->body == c.body);
+    CHECK(server.connections() == (c.kept ? 1 : 3));
+  }
+}
+
+TEST_CASE("client: what an idle connection brings ends it") {
+  std::promise<void> answered;
+  std::promise<void> closed;
+  TestServer server([&](TestConnection& connection, const TestRequest& request) {
+    connection.Respond(200, request.target);
+    if (request.target != "/first") return;
+    answered.get_future().wait();
+    connection.Write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong");  // Not asked for.
+    connection.WaitForClose();
+    closed.set_value();
+  });
+  auto client = OpenClient();
+  CHECK(client->Fetch(Get(server.Url("/first")))->body == "/first");
+  answered.set_value();
+  closed.get_future().wait();
+  CHECK(client->Fetch(Get(server.Url("/second")))->body == "/second");
+}
+
 TEST_CASE("client: a kept connection that the server closed is not an error") {
   TestServer server([](TestConnection& connection, const TestRequest&) {
     connection.Respond(200, "x");
