@@ -30,7 +30,7 @@ class PlainConnection;
 class PlainConnectionListener {
  public:
   virtual ~PlainConnectionListener() = default;
-  // There is something to Receive(), or the connection can send again. May destroy the connection.
+  // Proceed() has something to do. May destroy the connection.
   virtual void OnConnectionReady(PlainConnection& connection) = 0;
 };
 
