@@ -694,6 +694,25 @@ const behaviour = [
     },
   },
   {
+    name: 'dropped targets are listed with the rule that drops them',
+    async run({ page, problems, axeScript, open, screenshot }) {
+      await open('targets');
+      const pool = page.getByRole('region', { name: 'Dropped of elsewhere' });
+      await pool.getByText('elsewhere: 2 dropped by relabelling').waitFor();
+      await pool.getByRole('button', { name: 'Show them' }).click();
+      await pool.getByText('__address__="10.0.0.1:9100"').waitFor();
+      await pool.getByText('__address__="10.0.0.2:9100"').waitFor();
+      await pool.getByRole('button', { name: 'Show the steps' }).first().click();
+      const steps = pool.locator('tbody tr');
+      await until('the steps', async () => (await steps.count()) === 2);
+      assert.match(await steps.nth(0).innerText(), /target_label: seen.*seen="yes"/s);
+      assert.match(await steps.nth(1).innerText(), /action: keep.*The target is dropped\.$/s);
+      await screenshot('targets-dropped');
+      assert.deepEqual(await seriousFindings(page, axeScript), [], 'axe-core');
+      assert.deepEqual(problems, []);
+    },
+  },
+  {
     name: 'a target is scraped on demand',
     async run({ page, problems, axeScript, open, screenshot }) {
       await open('targets');

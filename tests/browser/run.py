@@ -55,6 +55,12 @@ scrape_configs:
   sample_limit: 10
   label_limit: 30
   static_configs: [{{targets: ['{exporter}']}}]
+- job_name: elsewhere
+  static_configs: [{{targets: ['10.0.0.1:9100', '10.0.0.2:9100'], labels: {{zone: a}}}}]
+  relabel_configs:
+  - {{target_label: seen, replacement: yes}}
+  - {{source_labels: [zone], regex: b, action: keep}}
+  - {{target_label: never, replacement: reached}}
 - job_name: closed
   static_configs: [{{targets: ['127.0.0.1:{harness.free_port()}']}}]
 """

@@ -3,6 +3,7 @@
 // The one way to the HTTP API: typed requests, errors with the server's own words.
 import type {
   Discoveries,
+  DroppedTarget,
   Labels,
   QueryData,
   RelabelStep,
@@ -107,6 +108,10 @@ export const api = {
     const page = { health, search, offset: String(offset), limit: String(limit) };
     const params = new URLSearchParams({ state: 'active', details: 'true', ...page });
     return get<Targets>(`targets?${params.toString()}`, signal);
+  },
+  droppedTargets: (scrapePool: string, signal: AbortSignal) => {
+    const params = new URLSearchParams({ state: 'dropped', scrapePool });
+    return get<{ droppedTargets: DroppedTarget[] }>(`targets?${params.toString()}`, signal);
   },
   scrapeNow: (scrapePool: string, scrapeUrl: string, limit: number, signal: AbortSignal) =>
     post<ScrapePreview>('targets/scrape', { scrapePool, scrapeUrl, limit: String(limit) }, signal),

@@ -136,6 +136,12 @@ export interface RelabelStep {
 
 export type HealthCounts = Record<TargetHealth, number>;
 
+// What is known of a target that relabelling drops.
+export interface DroppedTarget {
+  discoveredLabels: Labels;
+  scrapePool: string;
+}
+
 // A page of targets: healthCounts are of those the search finds, poolCounts of all.
 export interface Targets {
   activeTargets: Target[];

@@ -3,7 +3,7 @@
 // What each relabelling rule made of a target's labels, asked for when the user wants to know.
 import { useCallback } from 'react';
 import { api } from '../../api/client';
-import type { Target } from '../../api/types';
+import type { DroppedTarget } from '../../api/types';
 import { useApi } from '../../api/useApi';
 import { LabelTags } from '../../components/LabelSet';
 import { Loading } from '../../components/Loading';
@@ -12,7 +12,7 @@ import { OnDemand } from '../../components/OnDemand';
 import { changedLabels, ruleText } from '../../lib/relabelling';
 import classes from '../pages.module.css';
 
-function Steps({ target }: { target: Target }) {
+function Steps({ target }: { target: DroppedTarget }) {
   const { scrapePool, discoveredLabels } = target;
   const load = useCallback(
     (signal: AbortSignal) => api.relabelSteps(scrapePool, discoveredLabels, signal),
@@ -33,6 +33,8 @@ function Steps({ target }: { target: Target }) {
   if (steps.length === 0) {
     return <p className={classes.note}>The job has no relabelling rules.</p>;
   }
+  const dropping = steps.findIndex(({ keep }) => !keep);
+  const applied = dropping < 0 ? steps : steps.slice(0, dropping + 1);
   return (
     <table className={classes.inner}>
       <thead>
@@ -43,9 +45,17 @@ function Steps({ target }: { target: Target }) {
         </tr>
       </thead>
       <tbody>
-        {steps.map(({ rule, output }, i) => {
+        {applied.map(({ rule, output, keep }, i) => {
           const before = i === 0 ? discoveredLabels : (steps[i - 1]?.output ?? {});
           const { set, deleted } = changedLabels(before, output);
+          if (!keep) {
+            return (
+              <tr key={i}>
+                <td className={classes.rule}>{ruleText(rule)}</td>
+                <td colSpan={2}>The target is dropped.</td>
+              </tr>
+            );
+          }
           return (
             <tr key={i}>
               <td className={classes.rule}>{ruleText(rule)}</td>
@@ -61,7 +71,8 @@ function Steps({ target }: { target: Target }) {
   );
 }
 
-export function RelabelSteps({ target }: { target: Target }) {
+// Of any target: one that is scraped has these fields, too.
+export function RelabelSteps({ target }: { target: DroppedTarget }) {
   return (
     <div className={classes.stack}>
       <h3>Relabelling</h3>

@@ -15,6 +15,7 @@ import { RefreshButton } from '../../components/RefreshButton';
 import { SearchBox } from '../../components/SearchBox';
 import { groupTargets, sumCounts } from '../../lib/targets';
 import { formatAgo } from '../../lib/time';
+import { DroppedTargets } from './DroppedTargets';
 import { TargetPool } from './TargetPool';
 import classes from '../pages.module.css';
 
@@ -121,6 +122,7 @@ export function TargetsPage() {
         <TargetPool key={pool.name} pool={pool} dropped={dropped[pool.name] ?? 0} now={loadedAt} />
       ))}
       {pools.length > 0 && pager}
+      <DroppedTargets counts={dropped} />
     </div>
   );
 }
