@@ -6,12 +6,12 @@
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
-#include <zlib.h>
 
 #include <future>
 
 #include "model/status_macros.h"
 #include "net/error_text.h"
+#include "tests/net/deflated.h"
 #include "tests/net/test_server.h"
 
 namespace varve {
@@ -19,6 +19,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::Deflated;
 using testing::Eventually;
 using testing::TempDir;
 using testing::TestConnection;
@@ -32,20 +33,6 @@ ClientRequest Get(std::string url) {
   request.url = std::move(url);
   request.timeout = seconds(20);
   return request;
-}
-
-std::string Gzip(const std::string& text) {
-  z_stream stream{};
-  deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-  std::string out(deflateBound(&stream, text.size()), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  deflate(&stream, Z_FINISH);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
 }
 
 TEST_CASE("client: a request and its answer") {
@@ -185,7 +172,7 @@ TEST_CASE("client: the body limit counts decoded bytes, at the limit and one pas
   const std::string body(100'000, 'a');
   TestServer server([&](TestConnection& connection, const TestRequest& request) {
     if (request.Path() == "/gzip") {
-      connection.Respond(200, Gzip(body), "Content-Encoding: gzip\r\n");
+      connection.Respond(200, Deflated(body), "Content-Encoding: gzip\r\n");
     } else {
       connection.Respond(200, body);
     }
@@ -205,7 +192,7 @@ TEST_CASE("client: the body limit counts decoded bytes, at the limit and one pas
   }
   ClientRequest raw = Get(server.Url("/gzip"));
   raw.accept_gzip = false;
-  CHECK(client->Fetch(std::move(raw))->body == Gzip(body));
+  CHECK(client->Fetch(std::move(raw))->body == Deflated(body));
 }
 
 TEST_CASE("client: too many header bytes end the transfer") {

@@ -4,30 +4,20 @@
 #include "net/content_decoder.h"
 
 #include <doctest/doctest.h>
-#include <zlib.h>
 #include <zstd.h>
 
 #include <string>
 
+#include "tests/net/deflated.h"
+
 namespace varve {
 namespace {
 
-std::string Deflated(const std::string& text, int window_bits) {
-  z_stream stream{};
-  deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY);
-  std::string out(deflateBound(&stream, text.size()), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  deflate(&stream, Z_FINISH);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
-}
+using testing::Deflated;
+using testing::kZlibBits;
 
 std::string Encoded(std::string_view encoding, const std::string& text) {
-  if (encoding == "gzip") return Deflated(text, 15 + 16);
+  if (encoding == "gzip") return Deflated(text);
   std::string out(ZSTD_compressBound(text.size()), '\0');
   ZSTD_CCtx* const context = ZSTD_createCCtx();
   ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
@@ -89,7 +79,7 @@ TEST_CASE("content decoder: what is cut short or something else") {
     CHECK_FALSE(Decode(encoding, good + "x", 1, decoded).ok());
   }
   std::string decoded;
-  CHECK(Decode("gzip", Deflated("zlib's own", 15), 100, decoded).code() ==
+  CHECK(Decode("gzip", Deflated("zlib's own", kZlibBits), 100, decoded).code() ==
         absl::StatusCode::kDataLoss);
   CHECK(ContentDecoder::Create("identity") == nullptr);
   CHECK(ContentDecoder::Create("") == nullptr);
