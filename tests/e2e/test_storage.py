@@ -168,10 +168,11 @@ class CommandTest(unittest.TestCase):
     def test_commands(self):
         varve = harness.Varve(*FLAGS, "--storage.tsdb.retention.time=30d", config=NOTHING_SCRAPED).start()
         begin = int(time.time() * 1000) - 86400_000
-        remote_write.push(varve.url, [
+        answer = remote_write.push(varve.url, [
             ({"__name__": name, "i": str(i)}, [(begin + s * MINUTE, value(s)) for s in range(500)])
             for name, value in (("constant", lambda s: 1), ("counter", lambda s: s * 3),
                                 ("noise", lambda s: (s * 7919 % 1000) / 7)) for i in range(3)])
+        self.assertEqual(answer.status, 204, answer.text)
         command = [harness.BINARY, "tsdb"]
         busy = harness.run([*command, "verify", varve.data_dir])
         self.assertEqual(busy.returncode, 1, busy.stdout)
