@@ -77,6 +77,7 @@ class HttpClient::Impl : public FdHandler, public PlainConnectionListener {
   void OnToken(TokenStore::Entry& entry, const absl::StatusOr<ClientResponse>& response);
   void Begin(Transfer& transfer);
   void BeginWithCurl(Transfer& transfer);
+  void SendOver(Transfer& transfer, std::unique_ptr<PlainConnection> connection);
   absl::Status OnDialled(Transfer& transfer);
   void OnAnswered(Transfer& transfer);
   void Settle(Transfer& transfer, CURLcode code);
@@ -263,6 +264,10 @@ void HttpClient::Impl::Begin(Transfer& transfer) {
     connection = idle_connections_.Take(transfer.peer(), clock_.MonotonicNanos());
   }
   if (connection == nullptr) return BeginWithCurl(transfer);
+  SendOver(transfer, std::move(connection));
+}
+
+void HttpClient::Impl::SendOver(Transfer& transfer, std::unique_ptr<PlainConnection> connection) {
   transfer.Send(std::move(connection));
   if (transfer.connection()->failure() != CURLE_OK) OnAnswered(transfer);
 }
@@ -385,8 +390,7 @@ absl::Status HttpClient::Impl::OnDialled(Transfer& transfer) {
   ReturnHandle(transfer);
   ASSIGN_OR_RETURN(std::unique_ptr<PlainConnection> connection,
                    PlainConnection::Create(fd, transfer.peer(), *loop_, *this));
-  transfer.Send(std::move(connection));
-  if (transfer.connection()->failure() != CURLE_OK) OnAnswered(transfer);
+  SendOver(transfer, std::move(connection));
   return absl::OkStatus();
 }
 

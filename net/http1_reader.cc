@@ -72,7 +72,10 @@ size_t Http1Reader::Read(std::string_view bytes, Sink& sink) {
       left_ -= piece.size();
     }
     bytes.remove_prefix(piece.size());
-    if (!sink.OnBody(piece)) return Fail(Http1Error::kRefused), before - bytes.size();
+    if (!sink.OnBody(piece)) {
+      Fail(Http1Error::kRefused);
+      break;
+    }
     if (left_ == 0 && state_ == State::kBodyOfLength) state_ = State::kDone;
     if (left_ == 0 && state_ == State::kChunk) state_ = State::kChunkEnd;
   }
@@ -128,7 +131,7 @@ void Http1Reader::AcceptLine(std::string_view line, Sink& sink) {
       return;
   }
   if (error_ != Http1Error::kNone) return;
-  if (!sink.OnHeadLine(line)) return Fail(Http1Error::kRefused);
+  sink.OnHeadLine(line);
   if (line.empty()) EndHead();
 }
 

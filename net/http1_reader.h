@@ -18,20 +18,20 @@ enum class Http1Error {
   kTooLong,    // A line of the head, or the head as a whole.
   kEmpty,      // The connection ended before the first byte.
   kCutShort,   // The connection ended before the answer did.
-  kRefused,    // The sink did not take something.
+  kRefused,    // The sink did not take bytes of the body.
 };
 
 // Reads one answer. Not thread-safe.
 class Http1Reader {
  public:
-  // Told what the answer consists of, in order. False: read no more.
+  // Told what the answer consists of, in order.
   class Sink {
    public:
     virtual ~Sink() = default;
     // A line of a head without its end. The last line of a head is empty; informational answers
     // (1xx), whose heads are told too, come before the final one.
-    virtual bool OnHeadLine(std::string_view line) = 0;
-    // Bytes of the body, never none.
+    virtual void OnHeadLine(std::string_view line) = 0;
+    // Bytes of the body, never none. False: read no more.
     virtual bool OnBody(std::string_view bytes) = 0;
   };
 

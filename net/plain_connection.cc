@@ -115,7 +115,7 @@ bool PlainConnection::Proceed(Http1Reader::Sink& sink) {
     // What follows an answer nobody asked for.
     if (reader_.Read(std::string_view(buffer, bytes), sink) < bytes) excess_ = true;
     Fail(CodeOf(reader_.error()), 0);
-    // There is no more for now. The end, if that is what this was, is told.
+    // A short piece is all that has come so far.
     if (bytes < sizeof buffer) break;
   }
   return failure_ != CURLE_OK || reader_.done();

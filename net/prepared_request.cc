@@ -66,7 +66,8 @@ std::string SentLine(std::string_view line) {
 }
 
 std::string HostHeader(const HttpHop& hop) {
-  return hop.port == "80" ? hop.host : fmt::format("{}:{}", hop.host, hop.port);
+  const std::string_view default_port = hop.scheme == "https" ? "443" : "80";
+  return hop.port == default_port ? hop.host : fmt::format("{}:{}", hop.host, hop.port);
 }
 
 // What is behind the host.
@@ -183,9 +184,7 @@ absl::StatusOr<RequestLists> BuildLists(const ClientRequest& request,
   if (!given("content-type")) AppendLine(lists.headers, "Content-Type:");
   AppendLine(lists.headers, "Expect:");
   if (lists.connect_to != nullptr && !given("host")) {
-    const bool default_port = hop.port == "443";
-    RETURN_IF_ERROR(AppendHeader(
-        lists.headers, "Host", default_port ? hop.host : fmt::format("{}:{}", hop.host, hop.port)));
+    RETURN_IF_ERROR(AppendHeader(lists.headers, "Host", HostHeader(hop)));
   }
   // For a tunnel only: a proxy that is asked for the page itself would hand them on.
   if (secure) {
@@ -223,12 +222,13 @@ absl::StatusOr<std::shared_ptr<const PreparedRequest>> PreparedRequest::Create(
     prepared->lists_ = *std::move(lists);
   }
   const ResolvedCredentials& read = prepared->credentials_;
-  prepared->plain_ = (asked.method.empty() || asked.method == "GET") && asked.body.empty() &&
-                     asked.unix_socket.empty() && read.ca_pem.empty() && read.cert_pem.empty() &&
-                     prepared->lists_.connect_to == nullptr;
+  prepared->shares_options_ = (asked.method.empty() || asked.method == "GET") &&
+                              asked.body.empty() && asked.unix_socket.empty() &&
+                              read.ca_pem.empty() && read.cert_pem.empty() &&
+                              prepared->lists_.connect_to == nullptr;
   const HttpHop& target = prepared->hop_;
-  const bool direct = prepared->plain_ && target.scheme == "http" && target.proxy.empty() &&
-                      !target.has_user && !config.oauth2.has_value();
+  const bool direct = prepared->shares_options_ && target.scheme == "http" &&
+                      target.proxy.empty() && !target.has_user && !config.oauth2.has_value();
   if (direct) {
     prepared->text_ = RequestText(target, prepared->lists_);
     prepared->peer_ = fmt::format("{}:{}", target.host, target.port);

@@ -75,7 +75,7 @@ class PreparedRequest {
   const RequestLists& lists() const { return lists_; }
   // Whether but for the proxy all of libcurl's options follow from the configuration and
   // connect_timeout.
-  bool plain() const { return plain_; }
+  bool shares_options() const { return shares_options_; }
   // The request as HTTP/1.1 spells it, if it can go over a PlainConnection; else empty. Its peer.
   const std::string& text() const { return text_; }
   const std::string& peer() const { return peer_; }
@@ -89,7 +89,7 @@ class PreparedRequest {
   ResolvedCredentials credentials_;
   HttpHop hop_;
   RequestLists lists_;
-  bool plain_ = false;
+  bool shares_options_ = false;
   std::string text_;
   std::string peer_;
 };

@@ -129,7 +129,7 @@ absl::Status Transfer::ConfigureExchange() {
                                              send_credentials_, prepared_->user_agent()}));
     lists_ = &own_lists_;
   }
-  if (prepared_->plain() && !redirected_.has_value()) {
+  if (prepared_->shares_options() && !redirected_.has_value()) {
     HandleOptions options{prepared_->config(), request_.connect_timeout, hop().proxy};
     if (handle_.left_with != options) {
       ConfigureHandle();
@@ -241,9 +241,16 @@ void Transfer::NoteBytes() {
 }
 
 size_t Transfer::OnCurlHeader(char* data, size_t size, size_t count, void* self) {
+  auto* const transfer = static_cast<Transfer*>(self);
   std::string_view line(data, size * count);
+  transfer->header_bytes_ += line.size();
+  if (transfer->header_bytes_ > kResponseHeaderBytesMax) {
+    transfer->failure_ = HeadersTooLong();
+    return 0;
+  }
   while (!line.empty() && (line.back() == '\r' || line.back() == '\n')) line.remove_suffix(1);
-  return static_cast<Transfer*>(self)->OnHeadLine(line) ? size * count : 0;
+  transfer->OnHeadLine(line);
+  return size * count;
 }
 
 size_t Transfer::OnCurlBody(char* data, size_t size, size_t count, void* self) {
@@ -251,12 +258,6 @@ size_t Transfer::OnCurlBody(char* data, size_t size, size_t count, void* self) {
   if (bytes == 0) return 0;
   // Any other number than `bytes` ends the transfer.
   return static_cast<Transfer*>(self)->OnBody(std::string_view(data, bytes)) ? bytes : 0;
-}
-
-bool Transfer::OnHeadLine(std::string_view line) {
-  NoteBytes();
-  failure_ = AcceptHeaderLine(line);
-  return failure_.ok();
 }
 
 bool Transfer::OnBody(std::string_view bytes) {
@@ -274,28 +275,23 @@ curl_socket_t Transfer::OnOpenSocket(void* self, curlsocktype /*purpose*/, curl_
   return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-absl::Status Transfer::AcceptHeaderLine(std::string_view line) {
-  header_bytes_ += line.size() + 2;
-  if (header_bytes_ > kResponseHeaderBytesMax) return HeadersTooLong();
-  if (line.substr(0, 5) == "HTTP/" && !headers_complete_) {
-    AcceptStatusLine(line);
-    return absl::OkStatus();
-  }
+void Transfer::OnHeadLine(std::string_view line) {
+  NoteBytes();
+  if (line.substr(0, 5) == "HTTP/" && !headers_complete_) return AcceptStatusLine(line);
   if (line.empty()) {
-    if (headers_complete_ || response_.status < 200) return absl::OkStatus();
+    if (headers_complete_ || response_.status < 200) return;
     headers_complete_ = true;
     if (request_.accept_gzip) {
       decoder_ = ContentDecoder::Create(response_.Header("content-encoding"));
     }
     if (request_.on_headers && !IsRedirect()) request_.on_headers(response_);
-    return absl::OkStatus();
+    return;
   }
   const size_t colon = line.find(':');
-  if (headers_complete_ || colon == std::string_view::npos) return absl::OkStatus();
+  if (headers_complete_ || colon == std::string_view::npos) return;
   HttpHeader& header = response_.headers.emplace_back();
   header.name = LowerCase(line.substr(0, colon));
   header.value = Trimmed(line.substr(colon + 1));
-  return absl::OkStatus();
 }
 
 // A status line begins an answer; an earlier one was informational (1xx).

@@ -29,7 +29,7 @@
 
 namespace varve {
 
-// What a handle's options follow from, for a request that is plain() and was not redirected.
+// What a handle's options follow from, for a request that shares_options() and was not redirected.
 struct HandleOptions {
   std::shared_ptr<const HttpClientConfig> config;
   std::chrono::nanoseconds connect_timeout{0};
@@ -52,8 +52,8 @@ class Transfer final : public Http1Reader::Sink {
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
-  // The configuration and secret of the token that has to be asked for and set before Begin(), or
-  // null.
+  // The configuration and secret of the token that has to be asked for and set before Configure(),
+  // or null.
   const OAuth2Config* token_config() const {
     return config_.oauth2.has_value() ? &*config_.oauth2 : nullptr;
   }
@@ -103,11 +103,10 @@ class Transfer final : public Http1Reader::Sink {
   static size_t OnCurlBody(char* data, size_t size, size_t count, void* self);
   static curl_socket_t OnOpenSocket(void* self, curlsocktype purpose, curl_sockaddr* address);
 
-  bool OnHeadLine(std::string_view line) override;
+  void OnHeadLine(std::string_view line) override;
   bool OnBody(std::string_view bytes) override;
 
   void NoteBytes();
-  absl::Status AcceptHeaderLine(std::string_view line);
   void AcceptStatusLine(std::string_view line);
   absl::Status AcceptBody(std::string_view bytes);
   absl::Status AcceptDecoded(std::string_view bytes);
@@ -146,7 +145,7 @@ class Transfer final : public Http1Reader::Sink {
   std::string dialled_address_;
 
   ClientResponse response_;
-  size_t header_bytes_ = 0;
+  size_t header_bytes_ = 0;  // Of libcurl: a plain connection counts them itself.
   bool headers_complete_ = false;
   std::unique_ptr<ContentDecoder> decoder_;  // If the body is encoded.
   absl::Status failure_;                     // Why a callback of ours stopped libcurl.

@@ -13,10 +13,7 @@
 namespace {
 
 struct Recorder : varve::Http1Reader::Sink {
-  bool OnHeadLine(std::string_view line) override {
-    head += std::string(line) + "\n";
-    return line != "stop";
-  }
+  void OnHeadLine(std::string_view line) override { head += std::string(line) + "\n"; }
   bool OnBody(std::string_view bytes) override {
     INVARIANT(!bytes.empty());
     body += bytes;

@@ -12,10 +12,7 @@ namespace varve {
 namespace {
 
 struct Told : Http1Reader::Sink {
-  bool OnHeadLine(std::string_view line) override {
-    head += std::string(line) + "\n";
-    return true;
-  }
+  void OnHeadLine(std::string_view line) override { head += std::string(line) + "\n"; }
   bool OnBody(std::string_view bytes) override {
     CHECK(!bytes.empty());
     body += bytes;
