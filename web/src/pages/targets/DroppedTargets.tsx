@@ -4,11 +4,10 @@
 // discovered of each, and the rule that drops it.
 import { useCallback, useState } from 'react';
 import { api } from '../../api/client';
-import { useApi } from '../../api/useApi';
+import type { DroppedTarget } from '../../api/types';
 import { Card } from '../../components/Card';
 import { LabelTags } from '../../components/LabelSet';
-import { Loading } from '../../components/Loading';
-import { Notice } from '../../components/Notice';
+import { Loaded } from '../../components/Loaded';
 import { OnDemand } from '../../components/OnDemand';
 import { Pager } from '../../components/Pager';
 import { RelabelSteps } from './RelabelSteps';
@@ -16,38 +15,22 @@ import classes from '../pages.module.css';
 
 const PAGE_SIZE = 20;
 
-function List({ scrapePool, count }: { scrapePool: string; count: number }) {
+function List({ targets, count }: { targets: DroppedTarget[]; count: number }) {
   const [offset, setOffset] = useState(0);
-  const load = useCallback(
-    (signal: AbortSignal) => api.droppedTargets(scrapePool, signal),
-    [scrapePool],
-  );
-  const { answer, error } = useApi(load);
-  if (error !== null) {
-    return (
-      <Notice kind="error" title="The dropped targets could not be loaded">
-        {error.message}
-      </Notice>
-    );
-  }
-  if (answer === null) {
-    return <Loading what="the dropped targets" />;
-  }
-  const { droppedTargets } = answer.data;
   return (
     <>
-      {droppedTargets.length < count && (
+      {targets.length < count && (
         <p className={classes.note}>
-          {droppedTargets.length.toLocaleString('en')} of them are kept to be looked at.
+          {targets.length.toLocaleString('en')} of them are kept to be looked at.
         </p>
       )}
       <Pager
         offset={offset}
         size={PAGE_SIZE}
-        total={droppedTargets.length}
+        total={targets.length}
         onMove={(next) => setOffset(next)}
       />
-      {droppedTargets.slice(offset, offset + PAGE_SIZE).map((target, i) => (
+      {targets.slice(offset, offset + PAGE_SIZE).map((target, i) => (
         <div className={classes.dropped} key={offset + i}>
           <LabelTags labels={target.discoveredLabels} />
           <RelabelSteps target={target} />
@@ -57,29 +40,38 @@ function List({ scrapePool, count }: { scrapePool: string; count: number }) {
   );
 }
 
+function Pool({ scrapePool, count }: { scrapePool: string; count: number }) {
+  const load = useCallback(
+    (signal: AbortSignal) => api.droppedTargets(scrapePool, signal),
+    [scrapePool],
+  );
+  return (
+    <section className={classes.droppedPool} aria-label={`Dropped of ${scrapePool}`}>
+      <p className={classes.note}>
+        <b>{scrapePool}</b>: {count.toLocaleString('en')} dropped by relabelling
+      </p>
+      <OnDemand button="Show them">
+        <Loaded load={load} what="dropped targets">
+          {({ droppedTargets }) => <List targets={droppedTargets} count={count} />}
+        </Loaded>
+      </OnDemand>
+    </section>
+  );
+}
+
 // `counts`: how many each job has.
 export function DroppedTargets({ counts }: { counts: Record<string, number> }) {
-  const pools = Object.keys(counts)
-    .filter((pool) => (counts[pool] ?? 0) > 0)
-    .sort();
+  const pools = Object.entries(counts)
+    .filter(([, count]) => count > 0)
+    .sort(([a], [b]) => (a < b ? -1 : 1));
   if (pools.length === 0) {
     return null;
   }
   return (
     <Card title="Dropped targets">
-      {pools.map((pool) => {
-        const count = counts[pool] ?? 0;
-        return (
-          <section className={classes.droppedPool} key={pool} aria-label={`Dropped of ${pool}`}>
-            <p className={classes.note}>
-              <b>{pool}</b>: {count.toLocaleString('en')} dropped by relabelling
-            </p>
-            <OnDemand button="Show them">
-              <List scrapePool={pool} count={count} />
-            </OnDemand>
-          </section>
-        );
-      })}
+      {pools.map(([pool, count]) => (
+        <Pool key={pool} scrapePool={pool} count={count} />
+      ))}
     </Card>
   );
 }

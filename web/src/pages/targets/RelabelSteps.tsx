@@ -3,33 +3,14 @@
 // What each relabelling rule made of a target's labels, asked for when the user wants to know.
 import { useCallback } from 'react';
 import { api } from '../../api/client';
-import type { DroppedTarget } from '../../api/types';
-import { useApi } from '../../api/useApi';
+import type { DroppedTarget, Labels, RelabelStep } from '../../api/types';
 import { LabelTags } from '../../components/LabelSet';
-import { Loading } from '../../components/Loading';
-import { Notice } from '../../components/Notice';
+import { Loaded } from '../../components/Loaded';
 import { OnDemand } from '../../components/OnDemand';
 import { changedLabels, ruleText } from '../../lib/relabelling';
 import classes from '../pages.module.css';
 
-function Steps({ target }: { target: DroppedTarget }) {
-  const { scrapePool, discoveredLabels } = target;
-  const load = useCallback(
-    (signal: AbortSignal) => api.relabelSteps(scrapePool, discoveredLabels, signal),
-    [scrapePool, discoveredLabels],
-  );
-  const { answer, error } = useApi(load);
-  if (error !== null) {
-    return (
-      <Notice kind="error" title="The steps could not be loaded">
-        {error.message}
-      </Notice>
-    );
-  }
-  if (answer === null) {
-    return <Loading what="the steps" />;
-  }
-  const { steps } = answer.data;
+function Steps({ steps, discoveredLabels }: { steps: RelabelStep[]; discoveredLabels: Labels }) {
   if (steps.length === 0) {
     return <p className={classes.note}>The job has no relabelling rules.</p>;
   }
@@ -73,11 +54,18 @@ function Steps({ target }: { target: DroppedTarget }) {
 
 // Of any target: one that is scraped has these fields, too.
 export function RelabelSteps({ target }: { target: DroppedTarget }) {
+  const { scrapePool, discoveredLabels } = target;
+  const load = useCallback(
+    (signal: AbortSignal) => api.relabelSteps(scrapePool, discoveredLabels, signal),
+    [scrapePool, discoveredLabels],
+  );
   return (
     <div className={classes.stack}>
       <h3>Relabelling</h3>
       <OnDemand button="Show the steps">
-        <Steps target={target} />
+        <Loaded load={load} what="steps">
+          {({ steps }) => <Steps steps={steps} discoveredLabels={discoveredLabels} />}
+        </Loaded>
       </OnDemand>
     </div>
   );
