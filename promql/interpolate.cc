@@ -42,6 +42,8 @@ size_t NumbersAtFront(absl::Span<const double> values) {
 }  // namespace
 
 void RemoveStale(SeriesSamples& samples) {
+  // What is known of values in front holds where these stay; markers may be the same, too.
+  samples.known.same = std::min(samples.known.same, samples.known.numbers);
   size_t out = samples.known.numbers;
   out += NumbersAtFront(absl::MakeConstSpan(samples.values).subspan(out));
   while (out < samples.values.size() && !IsStaleNan(samples.values[out])) ++out;
