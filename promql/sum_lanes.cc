@@ -5,6 +5,7 @@
 #include "promql/sum_lanes.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -110,7 +111,105 @@ template <typename Pack>
                               : AddToEach<Pack>(values, count, sums, carries);
 }
 
+// Adds the values to the sums of kPacks packs, which stay in registers.
+template <typename Pack, size_t kPacks>
+[[gnu::always_inline]] inline void AddToPacks(const double* values, size_t count, double* sums) {
+  constexpr size_t kPack = sizeof(Pack) / sizeof(double);
+  Pack packs[kPacks];
+#pragma GCC unroll 8
+  for (size_t pack = 0; pack < kPacks; ++pack) packs[pack] = LoadPack<Pack>(sums + pack * kPack);
+  for (size_t i = 0; i < count; ++i) {
+    const Pack value = values[i] - Pack{};  // The same in each lane.
+#pragma GCC unroll 8
+    for (size_t pack = 0; pack < kPacks; ++pack) packs[pack] += value;
+  }
+#pragma GCC unroll 8
+  for (size_t pack = 0; pack < kPacks; ++pack) StorePack(packs[pack], sums + pack * kPack);
+}
+
+template <typename Pack>
+[[gnu::always_inline]] inline void AddToAllOf(const double* values, size_t count, size_t size,
+                                              double* sums) {
+  constexpr size_t kPack = sizeof(Pack) / sizeof(double);
+  constexpr size_t kPacks = 8;  // Additions that are under way at a time.
+  static_assert(kPack <= kAddToAllSlack + 1);
+  size_t sum = 0;
+  for (; sum + kPacks * kPack <= size; sum += kPacks * kPack) {
+    AddToPacks<Pack, kPacks>(values, count, sums + sum);
+  }
+  for (; sum < size; sum += kPack) AddToPacks<Pack, 1>(values, count, sums + sum);
+}
+
+template <typename Pack>
+[[gnu::always_inline]] inline void AddSplitOf(const double* values, size_t count, double shift,
+                                              SplitSum& sum) {
+  constexpr size_t kPack = sizeof(Pack) / sizeof(double);
+  Pack upper{};
+  Pack lower{};
+  size_t i = 0;
+  for (; i + kPack <= count; i += kPack) {
+    const Pack value = LoadPack<Pack>(values + i);
+    const Pack top = (value + shift) - shift;
+    upper += top;
+    lower += value - top;
+  }
+  for (size_t lane = 0; lane < kPack; ++lane) {
+    sum.upper += upper[lane];
+    sum.lower += lower[lane];
+  }
+  for (; i < count; ++i) {
+    const double top = (values[i] + shift) - shift;
+    sum.upper += top;
+    sum.lower += values[i] - top;
+  }
+}
+
+template <typename Pack>
+[[gnu::always_inline]] inline MagnitudeRange MagnitudesIn(absl::Span<const double> values) {
+  constexpr size_t kPack = sizeof(Pack) / sizeof(double);
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const Pack none = Pack{} + kInfinity;
+  Pack smallest = none;
+  Pack largest{};
+  Pack not_numbers{};
+  size_t i = 0;
+  for (; i + kPack <= values.size(); i += kPack) {
+    const Pack value = LoadPack<Pack>(values.data() + i);
+    const Pack magnitude = value < 0 ? -value : value;
+    const Pack others = magnitude == 0 ? none : magnitude;
+    not_numbers += value * 0;
+    smallest = others < smallest ? others : smallest;
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  MagnitudeRange range{.smallest = kInfinity};
+  double not_number = 0;
+  for (size_t lane = 0; lane < kPack; ++lane) {
+    range.smallest = std::min(range.smallest, smallest[lane]);
+    range.largest = std::max(range.largest, largest[lane]);
+    not_number += not_numbers[lane];
+  }
+  for (; i < values.size(); ++i) {
+    const double magnitude = std::fabs(values[i]);
+    not_number += magnitude * 0;
+    if (magnitude != 0) range.smallest = std::min(range.smallest, magnitude);
+    range.largest = std::max(range.largest, magnitude);
+  }
+  if (not_number != 0) range.largest = std::numeric_limits<double>::quiet_NaN();
+  return range;
+}
+
 #ifdef __x86_64__
+[[gnu::target("avx2")]] void AddToAllFours(const double* values, size_t count, size_t size,
+                                           double* sums) {
+  AddToAllOf<FloatFour>(values, count, size, sums);
+}
+[[gnu::target("avx2")]] void AddSplitFours(const double* values, size_t count, double shift,
+                                           SplitSum& sum) {
+  AddSplitOf<FloatFour>(values, count, shift, sum);
+}
+[[gnu::target("avx2")]] MagnitudeRange MagnitudesInFours(absl::Span<const double> values) {
+  return MagnitudesIn<FloatFour>(values);
+}
 [[gnu::target("avx2")]] void AddFours(size_t from, size_t to, double largest, SumLanes& lanes) {
   Add<FloatFour>(from, to, largest, lanes);
 }
@@ -138,6 +237,27 @@ bool AddEach(const double* values, size_t count, double* sums, double* carries) 
   if (HasFours()) return AddFoursToEach(values, count, sums, carries);
 #endif
   return AddToEachOf<FloatPair>(values, count, sums, carries);
+}
+
+void AddToAll(const double* values, size_t count, size_t size, double* sums) {
+#ifdef __x86_64__
+  if (HasFours()) return AddToAllFours(values, count, size, sums);
+#endif
+  AddToAllOf<FloatPair>(values, count, size, sums);
+}
+
+void AddSplit(const double* values, size_t count, double shift, SplitSum& sum) {
+#ifdef __x86_64__
+  if (HasFours()) return AddSplitFours(values, count, shift, sum);
+#endif
+  AddSplitOf<FloatPair>(values, count, shift, sum);
+}
+
+MagnitudeRange MagnitudesOf(absl::Span<const double> values) {
+#ifdef __x86_64__
+  if (HasFours()) return MagnitudesInFours(values);
+#endif
+  return MagnitudesIn<FloatPair>(values);
 }
 
 #pragma GCC diagnostic pop

@@ -4,6 +4,8 @@
 // but none waits for the rounding of another.
 #pragma once
 
+#include <absl/types/span.h>
+
 #include <array>
 #include <cstddef>
 
@@ -31,5 +33,29 @@ inline constexpr size_t kAddEachMax = 64;
 // False, and nothing is changed, where a sum is not finite, or nearly not.
 // REQUIRES: count is a multiple of kAddEachMultiple and at most kAddEachMax.
 bool AddEach(const double* values, size_t count, double* sums, double* carries);
+
+// Room behind the sums that AddToAll() may write to.
+inline constexpr size_t kAddToAllSlack = 3;
+
+// Adds the values, one after the other, to each of `sums` sums, and to up to kAddToAllSlack more.
+void AddToAll(const double* values, size_t count, size_t size, double* sums);
+
+// An exact sum: of upper bits of values, and of what is left of these.
+struct SplitSum {
+  double upper = 0;
+  double lower = 0;
+};
+
+// Adds `values`; the upper bits of each are what is left when `shift` is added and taken off again.
+// REQUIRES: no sum of upper bits or of lower bits is rounded.
+void AddSplit(const double* values, size_t count, double shift, SplitSum& sum);
+
+// How far values are from zero. Zeros do not count: `smallest` is infinity if there are no others,
+// `largest` 0. `largest` is no number if one of the values is none.
+struct MagnitudeRange {
+  double smallest = 0;
+  double largest = 0;
+};
+MagnitudeRange MagnitudesOf(absl::Span<const double> values);
 
 }  // namespace varve::promql

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Most kernels. Sums of integers are differences of running sums; extremes come from those of the
-// runs between beginnings of windows.
+// Windows, and most kernels. Extremes come from those of the runs between beginnings of windows.
 #include "promql/window_kernel.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
 
-#include "model/histogram_math.h"
 #include "promql/float_pair.h"
 #include "promql/step_cursor.h"
-#include "promql/sum_lanes.h"
 
 namespace varve::promql {
 
@@ -103,109 +99,6 @@ uint64_t FloatWindows::MemoryBytes() const {
 }
 
 namespace {
-
-// Running sums of values that add up without rounding: integers whose absolute values add up to at
-// most 2^53. Every order of additions then gives the same, and compensation is zero throughout.
-// Empty if the values are not such, or if the windows share too little for it to pay.
-std::vector<double> ExactSums(const FloatWindows& windows) {
-  if (windows.samples < 2 * windows.values.size()) return {};
-  constexpr double kExactMax = 9007199254740992.0;
-  std::vector<double> sums;
-  sums.reserve(windows.values.size() + 1);
-  sums.push_back(0);
-  double sum = 0;
-  double absolute = 0;
-  for (double value : windows.values) {
-    absolute += std::fabs(value);
-    if (!(absolute <= kExactMax)) return {};
-    if (static_cast<double>(static_cast<int64_t>(value)) != value) return {};
-    if (value == 0 && std::signbit(value)) return {};
-    sum += value;
-    sums.push_back(sum);
-  }
-  return sums;
-}
-
-// The largest value if none is negative or no number; else infinity.
-double LargestOf(absl::Span<const double> values) {
-  FloatPair largest[4] = {};
-  PairTest none_negative = {-1, -1};
-  size_t i = 0;
-  for (; i + 8 <= values.size(); i += 8) {
-    for (size_t j = 0; j < 4; ++j) {
-      const FloatPair value = LoadPack<FloatPair>(values.data() + i + 2 * j);
-      none_negative &= value >= 0;
-      largest[j] = value > largest[j] ? value : largest[j];
-    }
-  }
-  double most = 0;
-  bool good = (none_negative[0] & none_negative[1]) != 0;
-  for (const FloatPair& pair : largest) most = std::max({most, pair[0], pair[1]});
-  for (; i < values.size(); ++i) {
-    good &= values[i] >= 0;
-    most = std::max(most, values[i]);
-  }
-  return good ? most : std::numeric_limits<double>::infinity();
-}
-
-// Sets what AverageOf() and SumOf() give for the kSumLanes windows from `first` on. False, and
-// nothing is set, if a window is empty or a sum is not finite.
-template <bool kAverage>
-bool SumSideBySide(const FloatWindows& windows, size_t first, double largest, RowWriter& out) {
-  SumLanes lanes;
-  size_t common = SIZE_MAX;
-  for (size_t lane = 0; lane < kSumLanes; ++lane) {
-    const absl::Span<const double> values = windows.Values(first + lane);
-    lanes.values[lane] = values.data();
-    common = std::min(common, values.size());
-  }
-  if (common == 0) return false;
-  if (kAverage) {  // The first value is no addition.
-    for (size_t lane = 0; lane < kSumLanes; ++lane) lanes.sums[lane] = lanes.values[lane][0];
-  }
-  AddSideBySide(kAverage ? 1 : 0, common, largest, lanes);
-  std::array<double, kSumLanes> results;
-  double not_finite = 0;
-  for (size_t lane = 0; lane < kSumLanes; ++lane) {
-    CompensatedSum sum{lanes.sums[lane], lanes.carries[lane]};
-    not_finite += (sum.sum + sum.carry) * 0;  // Once infinite or no number, they stay so.
-    for (double value : windows.Values(first + lane).subspan(common)) sum.Add(value);
-    not_finite += sum.sum * 0;
-    const double count = static_cast<double>(windows.Values(first + lane).size());
-    results[lane] = kAverage ? sum.sum / count + sum.carry / count : sum.Total();
-  }
-  if (not_finite != 0) return false;
-  for (size_t lane = 0; lane < kSumLanes; ++lane) out.Set(first + lane, results[lane]);
-  return true;
-}
-
-template <bool kAverage>
-void SumKernel(FloatWindows& windows, RangeCall&, Row& row) {
-  const std::vector<double> sums = ExactSums(windows);
-  const double largest =
-      sums.empty() ? LargestOf(windows.values) : std::numeric_limits<double>::infinity();
-  RowWriter out(row);
-  for (size_t step = 0; step < windows.steps(); ++step) {
-    const uint32_t first = windows.begin[step];
-    const uint32_t end = windows.end[step];
-    if (first == end) continue;
-    if (!sums.empty()) {
-      const double sum = sums[end] - sums[first];
-      out.Set(step, kAverage ? sum / static_cast<double>(end - first) : sum);
-      continue;
-    }
-    if (windows.steps() >= kSumLanes) {
-      // At the end some are added up once more.
-      const size_t from = std::min(step, windows.steps() - kSumLanes);
-      if (SumSideBySide<kAverage>(windows, from, largest, out)) {
-        step = from + kSumLanes - 1;
-        continue;
-      }
-    }
-    const absl::Span<const double> values = windows.Values(step);
-    out.Set(step, kAverage ? AverageOf(values) : SumOf(values));
-  }
-}
 
 // Of equal values (zeros of both signs) the first one counts.
 template <bool kMax>
@@ -383,9 +276,9 @@ FloatKernel FindFloatKernel(FunctionId id) {
     case FunctionId::kDelta:
       return DeltaKernel;
     case FunctionId::kSumOverTime:
-      return SumKernel<false>;
+      return SumKernel;
     case FunctionId::kAvgOverTime:
-      return SumKernel<true>;
+      return AverageKernel;
     case FunctionId::kMinOverTime:
       return ExtremeKernel<false>;
     case FunctionId::kMaxOverTime:

@@ -74,11 +74,13 @@ struct FloatWindows {
 // REQUIRES: start timestamps are not to be looked at.
 using FloatKernel = void (*)(FloatWindows& windows, RangeCall& call, Row& row);
 
-// The kernels of quantile_over_time, rate, increase and delta.
+// The kernels of quantile_over_time, rate, increase, delta, sum_over_time and avg_over_time.
 void QuantileKernel(FloatWindows& windows, RangeCall& call, Row& row);
 void RateKernel(FloatWindows& windows, RangeCall& call, Row& row);
 void IncreaseKernel(FloatWindows& windows, RangeCall& call, Row& row);
 void DeltaKernel(FloatWindows& windows, RangeCall& call, Row& row);
+void SumKernel(FloatWindows& windows, RangeCall& call, Row& row);
+void AverageKernel(FloatWindows& windows, RangeCall& call, Row& row);
 
 // Null if the function has none.
 FloatKernel FindFloatKernel(FunctionId id);

@@ -32,7 +32,7 @@ class SteadySeries {
   // Series of one kind of trouble each, none of which comes often.
   void Fill(MemoryStorage& storage) {
     for (const char* trouble : {"none", "gap", "reset", "late", "stale", "huge", "nan", "tie",
-                                "sign", "spike", "zero", "same"}) {
+                                "sign", "spike", "wide", "zero", "same"}) {
       for (const char* inst : {"1", "2", "3"}) {
         FillSeries(storage, trouble,
                    Labels::Of({{kMetricName, "x_total"}, {"inst", inst}, {"kind", trouble}}));
@@ -48,6 +48,8 @@ class SteadySeries {
   void FillSeries(MemoryStorage& storage, std::string_view trouble, const Labels& labels) {
     // One series in two begins so low that extrapolation stops at zero.
     double value = Below(2) == 0 ? 0 : static_cast<double>(Below(1'000'000)) / 3;
+    // How far values differ decides whether sums of windows need compensation value by value.
+    const size_t wide = Below(36) + 1;
     for (size_t i = 0; i < kSamples; ++i) {
       const bool now = Below(97) == 0;
       TimestampMs time = static_cast<TimestampMs>(i) * kInterval;
@@ -64,6 +66,11 @@ class SteadySeries {
       if (now && trouble == "nan") shown = NormalNan();
       if (trouble == "spike") shown = static_cast<double>(Below(100)) / (now ? 7e-9 : 7);
       if (now && trouble == "sign") shown = -value;
+      if (trouble == "wide") {
+        shown =
+            std::ldexp(static_cast<double>(Below(1 << 20) + 1) / 7, -static_cast<int>(Below(wide)));
+        if (Below(3) == 0) shown = -shown;
+      }
       if (trouble == "zero") shown = now ? -1 : Below(2) == 0 ? -0.0 : 0.0;
       if (trouble == "same") shown = 1 / 7.0;
       if (trouble == "tie") shown = static_cast<double>(Below(3));
@@ -129,6 +136,7 @@ TEST_CASE("engine: steps in blocks give what each gives alone") {
           const auto& samples = std::get<Vector>(instant->value);
           shown -= samples.size();
           for (const VectorSample& sample : samples) {
+            CAPTURE(sample.labels.ToString());
             bool found = false;
             for (const MatrixSeries& series : std::get<Matrix>(range->value)) {
               if (series.labels != sample.labels) continue;
