@@ -213,9 +213,9 @@ void LeafRows::Advance() {
   std::swap(current_, ahead_);
   next_ = 0;
   if (current_->loop == nullptr) return;
-  // The workers get their next batch before this one is waited for.
+  // The next batch is begun before this one is waited for: nobody is idle meanwhile.
   if (planned_ < series_) Begin(*ahead_);
-  context_.workers().Finish(*current_->loop);
+  context_.workers().Finish(*current_->loop, ahead_->loop.get());
   current_->loop.reset();
 }
 

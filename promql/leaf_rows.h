@@ -95,7 +95,7 @@ class LeafRows {
     // Whose rows are made on the way; null: that leaf is gone.
     std::vector<LeafRows*> takers;
     std::vector<std::vector<LeafRowPtr>> gifts;  // By row and taker.
-    std::unique_ptr<Workers::Loop> loop;         // Null once all rows are made.
+    Workers::LoopPtr loop;                       // Null once all rows are made.
   };
 
   void DecideThreads();

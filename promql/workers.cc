@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pieces are claimed with one atomic counter a loop; the mutex only guards who is inside.
+// Pieces are claimed with one atomic counter a loop and counted with another when they are done;
+// the mutex only guards who is inside. A worker that has just done the last piece may look at its
+// loop after the starter went on: it keeps the loop, but not what the pieces work on.
 #include "promql/workers.h"
 
 #include <algorithm>
@@ -9,6 +11,16 @@
 #include "model/check.h"
 
 namespace varve::promql {
+namespace {
+
+// For a moment, in which a processor does nothing but for others.
+void Pause() {
+#ifdef __x86_64__
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
 
 Workers::~Workers() {
   std::vector<std::thread> threads;
@@ -22,54 +34,73 @@ Workers::~Workers() {
   for (std::thread& thread : threads) thread.join();
 }
 
-std::unique_ptr<Workers::Loop> Workers::Start(size_t count, std::function<void(size_t)> body) {
-  auto loop = std::make_unique<Loop>();
+// Makes the next call; false if none is left.
+bool Workers::Loop::RunPiece() {
+  // Looked at first, so that idle hands do not count `next_` up.
+  if (next_.load(std::memory_order_relaxed) >= count_) return false;
+  const size_t piece = next_.fetch_add(1, std::memory_order_relaxed);
+  if (piece >= count_) return false;
+  body_(piece);
+  done_.fetch_add(1, std::memory_order_release);
+  return true;
+}
+
+Workers::LoopPtr Workers::Start(size_t count, std::function<void(size_t)> body) {
+  auto loop = std::make_shared<Loop>();
   loop->body_ = std::move(body);
   loop->count_ = count;
   if (threads_max_ == 0) return loop;
   MutexLock lock(mutex_);
   while (threads_.size() < threads_max_) threads_.emplace_back([this] { Work(); });
-  loops_.push_back(loop.get());
+  loops_.push_back(loop);
   work_.NotifyAll();
   return loop;
 }
 
-void Workers::RunPieces(Loop& loop) {
-  for (size_t i = loop.next_++; i < loop.count_; i = loop.next_++) loop.body_(i);
-}
-
-void Workers::Finish(Loop& loop) {
-  RunPieces(loop);
-  Leave(loop);
+void Workers::Finish(Loop& loop, Loop* meanwhile) {
+  while (loop.RunPiece()) {
+  }
+  while (!loop.all_done() && meanwhile != nullptr && meanwhile->RunPiece()) {
+  }
+  // What others are at is mostly done sooner than a thread falls asleep and wakes.
+  constexpr int kLooks = 400;
+  for (int i = 0; i < kLooks && !loop.all_done(); ++i) Pause();
+  MutexLock lock(mutex_);
+  Remove(loop);
+  loop.awaited_ = true;
+  while (!loop.all_done()) left_.Wait(mutex_);
 }
 
 void Workers::Cancel(Loop& loop) {
   loop.next_ = loop.count_;
-  Leave(loop);
+  MutexLock lock(mutex_);
+  Remove(loop);
+  loop.awaited_ = true;
+  while (loop.running_ > 0) left_.Wait(mutex_);
 }
 
-void Workers::Leave(Loop& loop) {
-  MutexLock lock(mutex_);
-  loops_.erase(std::remove(loops_.begin(), loops_.end(), &loop), loops_.end());
-  while (loop.running_ > 0) left_.Wait(mutex_);
+void Workers::Remove(const Loop& loop) {
+  std::erase_if(loops_, [&](const LoopPtr& other) { return other.get() == &loop; });
 }
 
 void Workers::Work() {
   MutexLock lock(mutex_);
   while (!stopping_) {
-    const auto found = std::find_if(loops_.begin(), loops_.end(),
-                                    [](const Loop* loop) { return loop->next_ < loop->count_; });
+    const auto found = std::find_if(loops_.begin(), loops_.end(), [](const LoopPtr& loop) {
+      return loop->next_.load(std::memory_order_relaxed) < loop->count_;
+    });
     if (found == loops_.end()) {
       work_.Wait(mutex_);
       continue;
     }
-    Loop& loop = **found;
-    ++loop.running_;
+    const LoopPtr loop = *found;
+    ++loop->running_;
     mutex_.Unlock();
-    RunPieces(loop);
+    while (loop->RunPiece()) {
+    }
     mutex_.Lock();
-    --loop.running_;
-    left_.NotifyAll();
+    --loop->running_;
+    if (loop->awaited_) left_.NotifyAll();
   }
 }
 

@@ -6,7 +6,6 @@
 
 #include <atomic>
 #include <cstddef>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -23,11 +22,18 @@ class Workers {
   class Loop {
    private:
     friend class Workers;
+    bool RunPiece();
+    bool all_done() const { return done_.load(std::memory_order_acquire) == count_; }
+
     std::function<void(size_t)> body_;  // Constant after construction.
     size_t count_ = 0;                  // Likewise.
     std::atomic<size_t> next_{0};
-    size_t running_ = 0;  // Workers inside `body_`; guarded by Workers::mutex_.
+    std::atomic<size_t> done_{0};  // Calls that have returned.
+    // Guarded by Workers::mutex_:
+    size_t running_ = 0;    // Workers that may be inside `body_`.
+    bool awaited_ = false;  // Somebody sleeps until a worker leaves.
   };
+  using LoopPtr = std::shared_ptr<Loop>;
 
   // `threads` may be 0. They are started when the first loop is.
   explicit Workers(size_t threads) : threads_max_(threads) {}
@@ -39,24 +45,23 @@ class Workers {
   size_t threads() const { return threads_max_; }
 
   // Begins calling body(i) once for each i < count, in no order, several at a time.
-  std::unique_ptr<Loop> Start(size_t count, std::function<void(size_t)> body)
-      ABSL_LOCKS_EXCLUDED(mutex_);
-  // Takes part until all calls have returned.
-  void Finish(Loop& loop) ABSL_LOCKS_EXCLUDED(mutex_);
+  LoopPtr Start(size_t count, std::function<void(size_t)> body) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Takes part until all calls have returned. While others are still at theirs it takes part in
+  // `meanwhile`, unless that is null.
+  void Finish(Loop& loop, Loop* meanwhile = nullptr) ABSL_LOCKS_EXCLUDED(mutex_);
   // Makes no new calls and waits for those that run.
   void Cancel(Loop& loop) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   void Work() ABSL_LOCKS_EXCLUDED(mutex_);
-  static void RunPieces(Loop& loop);
-  void Leave(Loop& loop) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Remove(const Loop& loop) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const size_t threads_max_;
 
   Mutex mutex_;
-  CondVar work_;  // A loop was added, or the end has come.
-  CondVar left_;  // A worker left a loop.
-  std::deque<Loop*> loops_ ABSL_GUARDED_BY(mutex_);
+  CondVar work_;                                        // A loop was added, or the end has come.
+  CondVar left_;                                        // A worker left a loop that is awaited.
+  std::vector<LoopPtr> loops_ ABSL_GUARDED_BY(mutex_);  // The oldest first.
   std::vector<std::thread> threads_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -30,6 +30,12 @@ TEST_CASE("workers: every piece is done once, whoever does it") {
       for (const std::atomic<int>& piece : other) CHECK(piece == 1);
       workers.Finish(*first);
       for (const std::atomic<int>& piece : done) CHECK(piece == 1);
+      const auto waited_for = workers.Start(count, [&](size_t i) { ++done[i]; });
+      const auto meanwhile = workers.Start(count, [&](size_t i) { ++other[i]; });
+      workers.Finish(*waited_for, meanwhile.get());
+      for (const std::atomic<int>& piece : done) CHECK(piece == 2);
+      workers.Finish(*meanwhile);
+      for (const std::atomic<int>& piece : other) CHECK(piece == 2);
     }
   }
 }
@@ -41,7 +47,8 @@ TEST_CASE("workers: a canceled loop runs no further piece") {
   workers.Cancel(*loop);
   const size_t at_cancel = started;
   CHECK(at_cancel < 1'000'000);
-  workers.Finish(*loop);
+  const auto next = workers.Start(100, [](size_t) {});
+  workers.Finish(*next);
   CHECK(started == at_cancel);
 }
 
