@@ -135,54 +135,54 @@ void UnpackLow(std::string_view bytes, size_t count, unsigned width, uint64_t* n
   std::copy_n(last, left, numbers + eights * 8);
 }
 
-// Adds the next digit of a word to a number.
-template <typename Number>
-inline void TakeDigit(uint64_t& word, uint64_t base, unsigned shift, Number& number) {
+// Takes the next digit off a word.
+[[gnu::always_inline]] inline uint8_t TakeDigit(uint64_t& word, uint64_t base) {
   const Uint128 product = static_cast<Uint128>(word) * base;
-  number |= static_cast<Number>(product >> 64) << shift;
+  const auto digit = static_cast<uint64_t>(product >> 64);
   word = static_cast<uint64_t>(product);
+  return static_cast<uint8_t>(digit);
 }
 
-template <typename Number>
-void UnpackDigits(std::string_view bytes, size_t count, const PackShape& shape, Number* numbers) {
-  const size_t digits = kDigits.digits[shape.base];
-  const uint64_t base = shape.base;
-  const unsigned shift = shape.low_bits;
+// The digits of `count` numbers, a byte each: they are put to the numbers' low bits many at a time.
+void UnpackDigits(std::string_view bytes, size_t count, uint64_t base, uint8_t* out) {
+  const size_t digits = kDigits.digits[base];
   const char* data = bytes.data();
   size_t i = 0;
   for (; i + 4 * digits <= count; i += 4 * digits, data += 4 * sizeof(uint64_t)) {
     uint64_t a = Load(data), b = Load(data + 8), c = Load(data + 16), d = Load(data + 24);
-    Number* at = numbers + i;
-    for (size_t j = 0; j < digits; ++j) {
-      TakeDigit(a, base, shift, at[j]);
-      TakeDigit(b, base, shift, at[j + digits]);
-      TakeDigit(c, base, shift, at[j + 2 * digits]);
-      TakeDigit(d, base, shift, at[j + 3 * digits]);
+    uint8_t* const end = out + i + digits;
+    for (uint8_t* at = out + i; at < end; ++at) {
+      at[0] = TakeDigit(a, base);
+      at[digits] = TakeDigit(b, base);
+      at[2 * digits] = TakeDigit(c, base);
+      at[3 * digits] = TakeDigit(d, base);
     }
   }
   for (; i < count; i += digits) {
     const size_t left = std::min<size_t>(digits, count - i);
-    const size_t size = left == digits ? sizeof(uint64_t) : WordBytes(shape.base, left);
+    const size_t size = left == digits ? sizeof(uint64_t) : WordBytes(base, left);
     uint64_t word = 0;
     std::memcpy(reinterpret_cast<char*>(&word) + sizeof(word) - size, data, size);
     data += size;
-    for (size_t j = 0; j < left; ++j) TakeDigit(word, base, shift, numbers[i + j]);
+    for (size_t j = 0; j < left; ++j) out[i + j] = TakeDigit(word, base);
   }
 }
 
-// The low bits of numbers from bytes that may be read 16 beyond their end.
-void UnpackSmallLow(const char* data, size_t count, unsigned width, uint32_t* numbers) {
+// Numbers of `width` low bits, from bytes that may be read 16 beyond their end, and of digits.
+void UnpackSmallOnes(const char* data, const uint8_t* digits, size_t count, unsigned width,
+                     uint32_t* numbers) {
   const auto mask = (uint32_t{1} << width) - 1;
   for (size_t i = 0; i < count; ++i) {
-    numbers[i] = static_cast<uint32_t>(Load(data + i * width / 8) >> (i * width % 8)) & mask;
+    numbers[i] = (static_cast<uint32_t>(Load(data + i * width / 8) >> (i * width % 8)) & mask) |
+                 static_cast<uint32_t>(digits[i]) << width;
   }
 }
 
 #ifdef __x86_64__
-// Eight at a time: four of them lie within sixteen bytes, wherever these begin. Bytes of a number
-// are moved into its lane, and there to its lowest bit.
-[[gnu::target("avx2")]] void UnpackSmallEights(const char* data, size_t count, unsigned width,
-                                               uint32_t* numbers) {
+// The same eight at a time: the low bits of four of them lie within sixteen bytes, wherever these
+// begin. Bytes of a number are moved into its lane, and there to its lowest bit.
+[[gnu::target("avx2")]] void UnpackSmallEights(const char* data, const uint8_t* digits,
+                                               size_t count, unsigned width, uint32_t* numbers) {
   alignas(32) uint8_t bytes_of[32];
   alignas(32) uint32_t shift_of[8];
   for (unsigned lane = 0; lane < 8; ++lane) {
@@ -195,12 +195,17 @@ void UnpackSmallLow(const char* data, size_t count, unsigned width, uint32_t* nu
   const __m256i places = _mm256_load_si256(reinterpret_cast<const __m256i*>(bytes_of));
   const __m256i shifts = _mm256_load_si256(reinterpret_cast<const __m256i*>(shift_of));
   const __m256i mask = _mm256_set1_epi32(static_cast<int>((uint32_t{1} << width) - 1));
+  const __m128i above = _mm_cvtsi32_si128(static_cast<int>(width));
   for (size_t i = 0; i < count; i += 8, data += width) {
     const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(data));
     const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(data + 4 * width / 8));
     const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
     const __m256i lanes = _mm256_srlv_epi32(_mm256_shuffle_epi8(both, places), shifts);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(numbers + i), _mm256_and_si256(lanes, mask));
+    const __m256i high =
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(digits + i)));
+    _mm256_storeu_si256(
+        reinterpret_cast<__m256i*>(numbers + i),
+        _mm256_or_si256(_mm256_and_si256(lanes, mask), _mm256_sll_epi32(high, above)));
   }
 }
 #endif
@@ -208,26 +213,22 @@ void UnpackSmallLow(const char* data, size_t count, unsigned width, uint32_t* nu
 }  // namespace
 
 void UnpackSmall(std::string_view bytes, size_t count, const PackShape& shape, uint32_t* numbers) {
+  INVARIANT(count <= kSmallValuesMax && shape.low_bits <= kSmallBitsMax);
   const size_t low = LowBytes(shape, count);
-  if (shape.low_bits == 0) {
-    std::memset(numbers, 0, count * sizeof(*numbers));
+  char padded[kSmallValuesMax * kSmallBitsMax / 8 + 2 * kSmallBitsMax + 16];
+  std::memcpy(padded, bytes.data(), low);
+  std::memset(padded + low, 0, kSmallBitsMax + 16);
+  uint8_t digits[kSmallValuesMax + 8];
+  if (shape.base > 1) {
+    UnpackDigits(bytes.substr(low), count, shape.base, digits);
   } else {
-    char padded[kSmallValuesMax * kSmallBitsMax / 8 + 2 * kSmallBitsMax + 16];
-    INVARIANT(count <= kSmallValuesMax && shape.low_bits <= kSmallBitsMax);
-    std::memcpy(padded, bytes.data(), low);
-    std::memset(padded + low, 0, kSmallBitsMax + 16);
-#ifdef __x86_64__
-    static const bool kHasEights = __builtin_cpu_supports("avx2");
-    if (kHasEights) {
-      UnpackSmallEights(padded, count, shape.low_bits, numbers);
-    } else {
-      UnpackSmallLow(padded, count, shape.low_bits, numbers);
-    }
-#else
-    UnpackSmallLow(padded, count, shape.low_bits, numbers);
-#endif
+    std::memset(digits, 0, count);
   }
-  if (shape.base > 1) UnpackDigits(bytes.substr(low), count, shape, numbers);
+#ifdef __x86_64__
+  static const bool kHasEights = __builtin_cpu_supports("avx2");
+  if (kHasEights) return UnpackSmallEights(padded, digits, count, shape.low_bits, numbers);
+#endif
+  UnpackSmallOnes(padded, digits, count, shape.low_bits, numbers);
 }
 
 PackShape ChoosePackShape(uint64_t max) {
@@ -291,7 +292,19 @@ void UnpackNumbers(std::string_view bytes, size_t count, const PackShape& shape,
   } else {
     std::memset(numbers, 0, count * sizeof(*numbers));
   }
-  if (shape.base > 1) UnpackDigits(bytes.substr(low), count, shape, numbers);
+  if (shape.base == 1) return;
+  // Whole words at a time.
+  constexpr size_t kDigitsMax = 512;
+  uint8_t digits[kDigitsMax];
+  const size_t some = kDigitsMax / kDigits.digits[shape.base] * kDigits.digits[shape.base];
+  for (size_t i = 0; i < count; i += some) {
+    const size_t now = std::min(some, count - i);
+    const size_t word = i / kDigits.digits[shape.base] * sizeof(uint64_t);
+    UnpackDigits(bytes.substr(low + word), now, shape.base, digits);
+    for (size_t j = 0; j < now; ++j) {
+      numbers[i + j] |= static_cast<uint64_t>(digits[j]) << shape.low_bits;
+    }
+  }
 }
 
 }  // namespace varve
