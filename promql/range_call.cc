@@ -146,8 +146,8 @@ class RangeCallOperator : public Operator {
                    .spec = spec,
                    .annotations = out.annotations,
                    .position = position_,
-                   .metric = std::string(labels.Get(kMetricName)),
-                   .type_label = std::string(labels.Get(kTypeLabel)),
+                   .metric = labels.Get(kMetricName),
+                   .type_label = labels.Get(kTypeLabel),
                    .param_rows = params_,
                    .param_position = scalar_position_};
     out.row.Reset(spec.grid.count);

@@ -35,8 +35,8 @@ struct RangeCall {
   const RangeSpec& spec;
   AnnotationCollector& annotations;
   int position = 0;                       // Of the range vector argument.
-  std::string metric = {};                // Name of the series at hand.
-  std::string type_label = {};            // Its __type__.
+  std::string_view metric = {};           // Name of the series at hand.
+  std::string_view type_label = {};       // Its __type__.
   bool counter_name_checked = false;      // Once a series is enough.
   absl::Span<const Row> param_rows = {};  // The scalar arguments.
   std::vector<double> params = {};        // The same at the step at hand.

@@ -44,10 +44,10 @@ inline void PutZigZag(std::string& out, int64_t value) { PutVarint(out, ZigZag(v
 
 template <typename T>
 void PutBigEndian(std::string& out, T value) {
-  char bytes[sizeof(T)];
-  for (size_t i = 0; i < sizeof(T); ++i) {
-    bytes[i] = static_cast<char>(value >> (8 * (sizeof(T) - 1 - i)));
-  }
+  // Shifted to the top of a word, whose bytes are then turned around: no loop.
+  const uint64_t word = __builtin_bswap64(static_cast<uint64_t>(value) << (64 - 8 * sizeof(T)));
+  char bytes[sizeof(word)];
+  std::memcpy(bytes, &word, sizeof(word));
   out.append(bytes, sizeof(T));
 }
 inline void PutTime(std::string& out, int64_t time) {

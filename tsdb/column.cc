@@ -32,8 +32,15 @@ struct BlockTimes {
   size_t end = 0;    // Past the last wanted.
 
   void Want(size_t count, TimestampMs min, TimestampMs max) {
-    begin = static_cast<size_t>(std::lower_bound(times, times + count, min) - times);
-    end = static_cast<size_t>(std::upper_bound(times, times + count, max) - times);
+    begin = 0;
+    end = count;
+    // Mostly all of it.
+    if (times[0] < min) {
+      begin = static_cast<size_t>(std::lower_bound(times, times + count, min) - times);
+    }
+    if (times[count - 1] > max) {
+      end = static_cast<size_t>(std::upper_bound(times, times + count, max) - times);
+    }
   }
   size_t wanted() const { return end > begin ? end - begin : 0; }
 };

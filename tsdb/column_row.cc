@@ -192,7 +192,8 @@ absl::StatusOr<ColumnRow> ParseColumnRow(std::string_view bytes) {
   if (ColumnChecksum(checked.substr(0, checked.size() - start.rest().size())) != checksum) {
     return BadRow("checksum mismatch in its head");
   }
-  ColumnRow row;
+  absl::StatusOr<ColumnRow> parsed = ColumnRow();  // In place: moving one is no small matter.
+  ColumnRow& row = *parsed;
   row.head_bytes = bytes.size() - start.rest().size();
   const uint8_t flags = reader.Byte();
   row.min = reader.SignedVarint();
@@ -212,7 +213,7 @@ absl::StatusOr<ColumnRow> ParseColumnRow(std::string_view bytes) {
   TimestampMs last = row.min;
   uint64_t offset = 0;
   for (size_t i = 0; i < segments; ++i) {
-    ColumnSegment segment;
+    ColumnSegment& segment = row.segments.emplace_back();
     if (!ReadSegment(reader, row, last, segment)) return BadRow("malformed segment");
     for (ColumnBlock& block : segment.blocks) {
       if (block.size > start.rest().size() - offset) return BadRow("cut off");
@@ -220,12 +221,11 @@ absl::StatusOr<ColumnRow> ParseColumnRow(std::string_view bytes) {
       offset += block.size;
     }
     row.samples += segment.samples;
-    row.segments.push_back(std::move(segment));
   }
   if (reader.failed() || !reader.done()) return BadRow("malformed head");
   if (offset != start.rest().size()) return BadRow("bytes behind its blocks");
   if (!row.times.has_value() && last != row.max) return BadRow("last time does not fit");
-  return row;
+  return parsed;
 }
 
 }  // namespace varve

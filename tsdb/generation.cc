@@ -408,7 +408,9 @@ absl::StatusOr<std::shared_ptr<const SharedTimes>> Generation::TimesOfRow(const 
 
 absl::Status Generation::ReadRow(std::string_view row, ColumnReadOptions options,
                                  SeriesSamples& samples) const {
-  ASSIGN_OR_RETURN(const ColumnRow parsed, ParseColumnRow(row));
+  const absl::StatusOr<ColumnRow> whole = ParseColumnRow(row);
+  RETURN_IF_ERROR(whole.status());
+  const ColumnRow& parsed = *whole;
   if (parsed.max < options.min || parsed.min > options.max) return absl::OkStatus();
   ++samples.cost.chunks;
   samples.cost.bytes += row.size();

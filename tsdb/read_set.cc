@@ -175,6 +175,11 @@ absl::Status ReadChunks(const Family& family, rocksdb::Iterator& pooled,
   }
 }
 
+// Whether what the generation has of the series was copied.
+bool IsCopied(const ReadSet::Source& source, size_t generation) {
+  return source.copies != nullptr && source.copies->generations[generation].has_value();
+}
+
 }  // namespace
 
 FamilyIterator IteratorPool::Take(const FamilyPtr& family, size_t slot, bool refresh) {
@@ -292,7 +297,7 @@ absl::Status ReadSet::ReadGeneration(const Source& source, const HotSet& set, si
                                                min, max, &damage, to);
                       });
   };
-  if (source.copies != nullptr && source.copies->generations[index].has_value()) {
+  if (IsCopied(source, index)) {
     RowCopiesIterator it(*source.copies->generations[index], source.place);
     return read(it, /*near=*/false);
   }
@@ -321,10 +326,11 @@ absl::Status ReadSet::Read(const Source& source, absl::Span<const Tombstone> del
                                       return generation->id() < wanted;
                                     });
          it != set->generations.end() && InBucket(**it, bucket); ++it) {
-      if (!(*it)->Overlaps(min, max) || !MayHave(**it, source.id)) continue;
-      RETURN_IF_ERROR(ReadGeneration(source, *set,
-                                     static_cast<size_t>(it - set->generations.begin()), taken,
-                                     deleted, min, max, damage, samples));
+      const auto index = static_cast<size_t>(it - set->generations.begin());
+      if (!(*it)->Overlaps(min, max)) continue;
+      if (!IsCopied(source, index) && !MayHave(**it, source.id)) continue;
+      RETURN_IF_ERROR(
+          ReadGeneration(source, *set, index, taken, deleted, min, max, damage, samples));
     }
     if (source.now == nullptr) continue;
     for (size_t i = 0; i < set->families.size(); ++i) {
