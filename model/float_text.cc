@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -71,57 +72,57 @@ char* WriteFewDecimals(double value, char* to) {
   return to;
 }
 
-// Seventeen digits at most, in front; copied as a whole, which is a few moves.
-constexpr size_t kDigitsMax = 17;
-constexpr size_t kDigitsCopied = 24;
-struct DigitText {
-  char text[kDigitsMax + kDigitsCopied] = {};
-  size_t count = 0;
-};
-
-void WriteDigits(uint64_t digits, DigitText& out) {
-  char text[kDigitsMax + 1 + kDigitsCopied] = {};
-  char* const end = text + kDigitsMax + 1;
-  char* at = end;
-  while (digits >= 100) {
-    at -= 2;
-    std::memcpy(at, &kDigitPairs[digits % 100 * 2], 2);
-    digits /= 100;
-  }
-  if (digits >= 10) {
-    at -= 2;
-    std::memcpy(at, &kDigitPairs[digits * 2], 2);
-  } else {
-    *--at = static_cast<char>('0' + digits);
-  }
-  out.count = static_cast<size_t>(end - at);
-  std::memcpy(out.text, at, kDigitsCopied);
+// The digits of a number below 10^8 with zeros in front, a byte each, the first in the lowest one:
+// pairs of numbers side by side are taken apart again and again.
+uint64_t EightDigits(uint32_t number) {
+  uint64_t parts = number / 10'000 | static_cast<uint64_t>(number % 10'000) << 32;
+  uint64_t high = (parts * 10'486 >> 20) & 0x7f'0000'007f;  // Divided by 100.
+  parts = high | (parts - high * 100) << 16;
+  high = (parts * 103 >> 10) & 0xf'000f'000f'000f;  // Divided by 10.
+  return high | (parts - high * 10) << 8;
 }
 
-// The shortest digits that read back, in decimal form. Writes beyond the end that it returns.
+// The shortest digits that read back, in decimal form. They stay in registers, from which they are
+// stored sixteen at a time: beyond the end that it returns, too.
 // REQUIRES: kPlainFrom <= |value| < kPlainDigitsBelow.
 char* WritePlain(double value, char* to) {
+  using Text = unsigned __int128;
+  constexpr uint64_t kEight = 100'000'000;
+  constexpr uint64_t kZeros = 0x3030303030303030;
   if (value < 0) *to++ = '-';
   const auto decimal = fmt::detail::dragonbox::to_decimal(std::fabs(value));
-  DigitText digits;
-  WriteDigits(decimal.significand, digits);
-  if (decimal.exponent >= 0) {
-    std::memcpy(to, digits.text, kDigitsCopied);
-    return std::fill_n(to + digits.count, decimal.exponent, '0');
+  // Seventeen digits at most: one before the others, then two times eight.
+  const auto before = static_cast<char>(decimal.significand / (kEight * kEight));
+  const uint64_t others = decimal.significand % (kEight * kEight);
+  const uint64_t first = EightDigits(static_cast<uint32_t>(others / kEight));
+  const uint64_t last = EightDigits(static_cast<uint32_t>(others % kEight));
+  Text digits = (first | kZeros) | static_cast<Text>(last | kZeros) << 64;
+  size_t count = 17;
+  if (before == 0) {
+    const int zeros = first != 0 ? std::countr_zero(first) / 8 : 8 + std::countr_zero(last) / 8;
+    digits >>= 8 * zeros;
+    count = static_cast<size_t>(16 - zeros);
   }
-  const auto fraction = static_cast<size_t>(-decimal.exponent);
-  if (digits.count > fraction) {
-    const size_t whole = digits.count - fraction;
-    std::memcpy(to, digits.text, kDigitsCopied);
-    to[whole] = '.';
-    std::memcpy(to + whole + 1, digits.text + whole, kDigitsCopied);
-    return to + digits.count + 1;
+  const auto store = [&](Text text) { std::memcpy(to, &text, sizeof(text)); };
+  const auto fraction = static_cast<size_t>(std::max(-decimal.exponent, 0));
+  size_t whole = count > fraction ? count - fraction : 0;  // Digits before the point.
+  if (whole == 0) {
+    *to++ = '0';
+    *to++ = '.';
+    to = std::fill_n(to, fraction - count, '0');
   }
-  *to++ = '0';
+  if (before != 0) {
+    *to++ = static_cast<char>('0' + before);
+    --count;
+    if (whole > 0) --whole;
+  }
+  store(digits);
+  if (fraction >= count + (before != 0 ? 1 : 0)) return to + count;
+  if (fraction == 0) return std::fill_n(to + count, decimal.exponent, '0');
+  to += whole;
   *to++ = '.';
-  to = std::fill_n(to, fraction - digits.count, '0');
-  std::memcpy(to, digits.text, kDigitsCopied);
-  return to + digits.count;
+  store(digits >> (8 * whole));
+  return to + count - whole;
 }
 
 char* WriteChars(double value, std::chars_format format, char* to) {
