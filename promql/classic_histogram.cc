@@ -28,9 +28,12 @@ bool AlmostEqual(double a, double b) {
 
 // Sorts by bound and adds up buckets of equal bounds. False without a +Inf bucket.
 bool SortAndMerge(std::vector<ClassicBucket>& buckets) {
-  std::stable_sort(
-      buckets.begin(), buckets.end(),
-      [](const ClassicBucket& a, const ClassicBucket& b) { return a.upper < b.upper; });
+  const auto below = [](const ClassicBucket& a, const ClassicBucket& b) {
+    return a.upper < b.upper;
+  };
+  if (!std::is_sorted(buckets.begin(), buckets.end(), below)) {
+    std::stable_sort(buckets.begin(), buckets.end(), below);
+  }
   if (buckets.empty() || buckets.back().upper != kInfinity) return false;
   size_t out = 0;
   for (size_t i = 1; i < buckets.size(); ++i) {

@@ -103,20 +103,22 @@ MatrixSeries ToSeries(const Grid& grid, Labels labels, const Row& row) {
   MatrixSeries series;
   series.labels = std::move(labels);
   if (!row.has_histograms()) {
-    series.floats.resize(row.CountPresent());
-    FloatSample* out = series.floats.data();
+    series.floats.reserve(row.CountPresent());
     for (size_t word = 0; word < row.present().size(); ++word) {
+      FloatSample some[64];  // Put together aside, as what is appended need not be cleared first.
+      FloatSample* out = some;
       uint64_t bits = row.present()[word];
       if (bits == ~uint64_t{0}) {
         const double* const values = row.values().data() + word * 64;
         TimestampMs time = grid.TimeAt(word * 64);
         for (size_t i = 0; i < 64; ++i, time += grid.step) *out++ = {time, values[i]};
-        continue;
+      } else {
+        for (; bits != 0; bits &= bits - 1) {
+          const size_t step = word * 64 + static_cast<size_t>(std::countr_zero(bits));
+          *out++ = {grid.TimeAt(step), row.value(step)};
+        }
       }
-      for (; bits != 0; bits &= bits - 1) {
-        const size_t step = word * 64 + static_cast<size_t>(std::countr_zero(bits));
-        *out++ = {grid.TimeAt(step), row.value(step)};
-      }
+      series.floats.insert(series.floats.end(), some, out);
     }
     return series;
   }

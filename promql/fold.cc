@@ -85,6 +85,7 @@ class SumFold : public Fold {
   // Steps are independent of one another: a run of present ones is a loop over arrays.
   void AddFloats(const Row& row) {
     const size_t steps = sums_.size();
+    if (row.are_zeros() && incremental_.empty()) return CountZeros(row);
     for (size_t first = 0; first < steps; first += kRunMax) {
       const size_t count = std::min(kRunMax, steps - first);
       uint64_t present = row.present()[first / kRunMax];
@@ -95,6 +96,21 @@ class SumFold : public Fold {
       for (; present != 0; present &= present - 1) {
         const size_t step = first + static_cast<size_t>(std::countr_zero(present));
         AddFloat(step, row.value(step));
+      }
+    }
+  }
+
+  // No sum and no carry changes by a 0.
+  void CountZeros(const Row& row) {
+    for (size_t first = 0; first < sums_.size(); first += kRunMax) {
+      const size_t count = std::min(kRunMax, sums_.size() - first);
+      uint64_t present = row.present()[first / kRunMax];
+      if (present == ~uint64_t{0} >> (kRunMax - count)) {
+        ++runs_[first / kRunMax];
+        continue;
+      }
+      for (; present != 0; present &= present - 1) {
+        ++counts_[first + static_cast<size_t>(std::countr_zero(present))];
       }
     }
   }

@@ -7,6 +7,7 @@
 #include <absl/container/flat_hash_map.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <utility>
@@ -82,6 +83,7 @@ class HistogramGroups : public Operator {
         result.drop_name = context_.delayed_name_removal();
       }
       if (MayHaveResult(group)) {
+        SortMembers(group);
         for (size_t step = 0; step < grid_.count; ++step) Evaluate(group, step);
       }
       for (const Member& member : group.members) LetGo(member.input);
@@ -190,6 +192,18 @@ class HistogramGroups : public Operator {
     return false;
   }
 
+  // By their bounds, so that buckets need not be sorted at each step: series come in the order of
+  // the bounds' texts.
+  static void SortMembers(Group& group) {
+    std::vector<Member>& members = group.members;
+    if (std::any_of(members.begin(), members.end(),
+                    [](const Member& member) { return std::isnan(member.upper); })) {
+      return;
+    }
+    std::stable_sort(members.begin(), members.end(),
+                     [](const Member& a, const Member& b) { return a.upper < b.upper; });
+  }
+
   void Evaluate(const Group& group, size_t step) {
     buckets_.clear();
     const Histogram* native = nullptr;
@@ -222,8 +236,8 @@ class HistogramGroups : public Operator {
   void EvaluateClassic(const Group& group, size_t step) {
     for (size_t result = 0; result < results_.size(); ++result) {
       MonotonicityFix fix;
-      std::vector<ClassicBucket> buckets = buckets_;
-      results_[result].SetFloat(step, Classic(result, step, buckets, fix));
+      result_buckets_ = buckets_;
+      results_[result].SetFloat(step, Classic(result, step, result_buckets_, fix));
       if (!fix.forced) continue;
       const TimestampMs time = grid_.TimeAt(step);
       context_.annotations().AddMonotonicity(
@@ -244,6 +258,7 @@ class HistogramGroups : public Operator {
   uint64_t held_ = 0;
   std::vector<std::string> bad_bucket_;  // By input: what is wrong with its `le`.
   std::vector<ClassicBucket> buckets_;
+  std::vector<ClassicBucket> result_buckets_;  // The same, for a function to change.
   std::vector<Row> results_;
   size_t next_result_ = 0;
   size_t next_group_ = 0;

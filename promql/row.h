@@ -37,7 +37,14 @@ class Row {
     values_.resize(steps);
     present_.assign((steps + 63) / 64, 0);
     histograms_.clear();
+    zeros_ = false;
     drop_name = false;
+  }
+  // Sets floats of 0 at the steps whose bits are set. REQUIRES: the row was reset.
+  void SetZeros(const std::vector<uint64_t>& present) {
+    std::fill(values_.begin(), values_.end(), 0.0);
+    present_ = present;
+    zeros_ = true;
   }
 
   size_t steps() const { return values_.size(); }
@@ -50,6 +57,7 @@ class Row {
 
   void SetFloat(size_t step, double value) {
     values_[step] = value;
+    zeros_ = false;
     present_[step / 64] |= uint64_t{1} << (step % 64);
     if (!histograms_.empty()) histograms_[step] = nullptr;
   }
@@ -81,11 +89,16 @@ class Row {
   }
 
   // The raw arrays, for loops over whole rows.
-  std::vector<double>& values() { return values_; }
+  std::vector<double>& values() {
+    zeros_ = false;
+    return values_;
+  }
   const std::vector<double>& values() const { return values_; }
   std::vector<uint64_t>& present() { return present_; }
   const std::vector<uint64_t>& present() const { return present_; }
   bool has_histograms() const { return !histograms_.empty(); }
+  // Whether all floats are known to be 0: whoever adds them up need not read them.
+  bool are_zeros() const { return zeros_; }
 
   bool Empty() const {
     for (uint64_t word : present_) {
@@ -118,6 +131,7 @@ class Row {
   std::vector<double> values_;
   std::vector<uint64_t> present_;
   std::vector<HistogramPtr> histograms_;  // Empty if the series has none.
+  bool zeros_ = false;
 };
 
 // Sets floats of a row that has no histograms, steps in rising order: cheaper than SetFloat().

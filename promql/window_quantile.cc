@@ -10,6 +10,7 @@
 #include <limits>
 #include <vector>
 
+#include "promql/float_pair.h"
 #include "promql/window_kernel.h"
 
 namespace varve::promql {
@@ -145,12 +146,15 @@ class RankBand {
     if (IsInside(value)) band_.insert(band_.begin() + PlaceInside(value), value);
   }
 
-  // How many values of the band come before this one; halved without branches.
+  // How many values of the band come before this one. It has so few that looking at all takes less
+  // time than waiting for one half after the other.
   ptrdiff_t PlaceInside(double value) const {
-    const double* at = band_.data();
-    size_t left = band_.size();
-    for (; left > 1; left -= left / 2) at = at[left / 2 - 1] < value ? at + left / 2 : at;
-    return at - band_.data() + static_cast<ptrdiff_t>(left == 1 && *at < value);
+    const double* const at = band_.data();
+    PairTest before{};  // -1 for each.
+    size_t i = 0;
+    for (; i + 2 <= band_.size(); i += 2) before += LoadPack<FloatPair>(at + i) < value;
+    if (i < band_.size()) before[0] -= at[i] < value ? 1 : 0;
+    return -(before[0] + before[1]);
   }
 
   std::vector<double> band_;  // The values of the window in [lowest_, highest_], in order.

@@ -208,8 +208,7 @@ class ExtrapolatedKernel {
     if (!windows_.values.empty() && windows_.known.same == windows_.values.size() &&
         std::isfinite(windows_.values[0])) {
       // Zero however it is stretched.
-      std::fill(row_.values().begin(), row_.values().end(), 0.0);
-      std::copy(factors->usable.begin(), factors->usable.end(), row_.present().begin());
+      row_.SetZeros(factors->usable);
       return;
     }
     for (size_t step = 0; step < steps; step += kBlockSteps) {
