@@ -98,7 +98,11 @@ uint64_t TextBytes(const Matrix& matrix) {
 std::vector<std::string> WriteParts(promql::Workers& workers, uint64_t bytes, Matrix& matrix) {
   // Each writes the times anew, which a part should be long enough for.
   constexpr uint64_t kPartBytes = 512 << 10;
-  const size_t parts = std::min<size_t>(matrix.size(), std::max<uint64_t>(2, bytes / kPartBytes));
+  constexpr size_t kPartSeries = 8;
+  size_t parts = std::max<uint64_t>(2, bytes / kPartBytes);
+  // Where one series more makes a part too long, each thread had better make one.
+  if (matrix.size() < parts * kPartSeries) parts = std::min(parts, workers.threads() + 1);
+  parts = std::min(parts, matrix.size());
   std::vector<std::string> texts(parts);
   const auto loop = workers.Start(parts, [&](size_t part) {
     JsonWriter json;
