@@ -406,7 +406,7 @@ absl::StatusOr<std::shared_ptr<const SharedTimes>> Generation::TimesOfRow(const 
   return std::shared_ptr<const SharedTimes>(std::move(times));
 }
 
-absl::Status Generation::ReadRow(std::string_view row, ColumnReadOptions options,
+absl::Status Generation::ReadRow(std::string_view row, ColumnReadOptions options, TimesMemo* memo,
                                  SeriesSamples& samples) const {
   const absl::StatusOr<ColumnRow> whole = ParseColumnRow(row);
   RETURN_IF_ERROR(whole.status());
@@ -415,7 +415,13 @@ absl::Status Generation::ReadRow(std::string_view row, ColumnReadOptions options
   ++samples.cost.chunks;
   samples.cost.bytes += row.size();
   if (parsed.times.has_value()) {
-    ASSIGN_OR_RETURN(options.times, TimesOfRow(*parsed.times, samples.cost));
+    if (memo != nullptr) options.times = memo->Find(*parsed.times);
+    if (options.times != nullptr) {
+      ++samples.cost.cache_hits;
+    } else {
+      ASSIGN_OR_RETURN(options.times, TimesOfRow(*parsed.times, samples.cost));
+      if (memo != nullptr) memo->Set(*parsed.times, options.times);
+    }
   }
   return DecodeInto(parsed.min, samples,
                     [&](SeriesSamples& to) { return DecodeColumnRow(parsed, options, to); });
@@ -460,9 +466,9 @@ absl::Status Generation::Read(rocksdb::Iterator& it, const Reading& reading, uin
     if (std::exchange(behind_damage, false)) damage->back().max = key->first_time - 1;
     last = *key;
     if (key->kind == ColumnRowKind::kSamples) {
-      const absl::Status status =
-          ReadRow(ToView(it.value()),
-                  {.min = min, .max = max, .values = reading.values, .damage = damage}, samples);
+      const absl::Status status = ReadRow(
+          ToView(it.value()), {.min = min, .max = max, .values = reading.values, .damage = damage},
+          reading.times, samples);
       if (!absl::IsDataLoss(status) || damage == nullptr) {
         RETURN_IF_ERROR(status);
       } else {

@@ -28,6 +28,7 @@
 
 #include "model/labels.h"
 #include "model/matcher.h"
+#include "model/mutex.h"
 #include "model/queryable.h"
 #include "tsdb/column.h"
 #include "tsdb/damage.h"
@@ -81,6 +82,30 @@ struct GenerationCache {
   CopiedBytes copied;                         // Rows that reads share; no part of the maximum.
 };
 
+// The times that a row of a generation was found to share last: those of its neighbours mostly do.
+// Thread-safe.
+class TimesMemo {
+ public:
+  // Null if other times were the last ones.
+  std::shared_ptr<const SharedTimes> Find(const TimesRef& ref) ABSL_LOCKS_EXCLUDED(mutex_) {
+    MutexLock lock(mutex_);
+    return series_ == ref.series && first_time_ == ref.first_time ? times_ : nullptr;
+  }
+  void Set(const TimesRef& ref, std::shared_ptr<const SharedTimes> times)
+      ABSL_LOCKS_EXCLUDED(mutex_) {
+    MutexLock lock(mutex_);
+    series_ = ref.series;
+    first_time_ = ref.first_time;
+    times_ = std::move(times);
+  }
+
+ private:
+  Mutex mutex_;
+  uint64_t series_ ABSL_GUARDED_BY(mutex_) = 0;
+  TimestampMs first_time_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::shared_ptr<const SharedTimes> times_ ABSL_GUARDED_BY(mutex_);
+};
+
 // Reads one generation. Immutable and thread-safe; keeps its families open.
 class Generation {
  public:
@@ -113,8 +138,9 @@ class Generation {
   // there stay. `it` is an iterator over columns(). If `damage` is not null, what is damaged is
   // added there and passed over; otherwise it is DataLoss.
   struct Reading {
-    bool near = false;   // `it` was last used here, for a series shortly before this one.
-    bool values = true;  // As in ColumnReadOptions.
+    bool near = false;           // `it` was last used here, for a series shortly before this one.
+    bool values = true;          // As in ColumnReadOptions.
+    TimesMemo* times = nullptr;  // Of this generation and series around this one; may be null.
   };
   absl::Status Read(rocksdb::Iterator& it, const Reading& reading, uint64_t series, TimestampMs min,
                     TimestampMs max, std::vector<ColumnDamage>* damage,
@@ -138,7 +164,7 @@ class Generation {
   absl::StatusOr<std::vector<uint64_t>> PostingsOf(std::string_view name,
                                                    std::string_view value) const;
   // Sets `options.times` if the row needs it.
-  absl::Status ReadRow(std::string_view row, ColumnReadOptions options,
+  absl::Status ReadRow(std::string_view row, ColumnReadOptions options, TimesMemo* memo,
                        SeriesSamples& samples) const;
   absl::StatusOr<std::shared_ptr<const SharedTimes>> TimesOfRow(const TimesRef& ref,
                                                                 ReadCost& cost) const;

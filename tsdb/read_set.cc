@@ -290,21 +290,22 @@ absl::Status ReadSet::ReadGeneration(const Source& source, const HotSet& set, si
                                      std::vector<ColumnDamage>& damage,
                                      SeriesSamples& samples) const {
   const Generation& generation = *set.generations[index];
-  const auto read = [&](rocksdb::Iterator& it, bool near) {
+  const auto read = [&](rocksdb::Iterator& it, bool near, TimesMemo* times) {
     return ReadLiving(Since(deleted, generation.info().sequence), kWrittenInOrder, samples,
                       [&](SeriesSamples& to) {
-                        return generation.Read(it, {.near = near, .values = values_}, source.id,
-                                               min, max, &damage, to);
+                        return generation.Read(it,
+                                               {.near = near, .values = values_, .times = times},
+                                               source.id, min, max, &damage, to);
                       });
   };
   if (IsCopied(source, index)) {
     RowCopiesIterator it(*source.copies->generations[index], source.place);
-    return read(it, /*near=*/false);
+    return read(it, /*near=*/false, &source.copies->times[index]);
   }
   FamilyIterator& at = taken.Columns(index);
   const bool near =
       at.generation == &generation && source.id > at.series && source.id - at.series <= kSeriesNear;
-  RETURN_IF_ERROR(read(*at.iterator, near));
+  RETURN_IF_ERROR(read(*at.iterator, near, /*times=*/nullptr));
   at.generation = &generation;
   at.series = source.id;
   return absl::OkStatus();
@@ -379,6 +380,7 @@ StoredCopies ReadSet::Copy(absl::Span<const uint64_t> ids, bool hot, TimestampMs
   const HotSet& set = *pinned_;
   Taken taken(iterators_, set, /*refresh=*/false);
   copies.generations.resize(set.generations.size());
+  copies.times = std::make_unique<TimesMemo[]>(set.generations.size());
   for (size_t i = 0; i < set.generations.size(); ++i) {
     if (!set.generations[i]->Overlaps(min, max)) continue;  // Nobody will look.
     FamilyIterator& at = taken.Columns(i);

@@ -61,6 +61,7 @@ class IteratorPool {
 // the table. Without value: not copied, because something was damaged or too large.
 struct StoredCopies {
   std::vector<std::optional<RowCopies>> generations;
+  std::unique_ptr<TimesMemo[]> times;  // By generation, too; of whoever reads its copies.
   std::vector<std::optional<RowCopies>> families;
   uint64_t bytes = 0;
   ReadCost cost;  // But for chunks and bytes, which count when they are decoded.
