@@ -22,8 +22,8 @@ namespace {
 constexpr uint64_t kFnvOffset = 14695981039346656037u;
 constexpr uint64_t kFnvPrime = 1099511628211u;
 
-constexpr DurationMs kSlotsPerInterval = 100;
-constexpr DurationMs kSlotGridMax = 100;
+constexpr DurationMs kSlotsPerInterval = 20;
+constexpr DurationMs kSlotGridMax = 500;
 uint64_t Fnv64a(std::string_view text, uint64_t hash = kFnvOffset) {
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * kFnvPrime;
   return hash;

@@ -83,8 +83,9 @@ TEST_CASE("target: slots are an interval apart and spread") {
     ++tenths[(slot % kInterval) * 10 / kInterval];
     CHECK(slot % kInterval % (SlotGrid(15 * kSecond) * 1'000'000) == 0);
   }
-  CHECK(SlotGrid(15 * kSecond) == 100);
-  CHECK(SlotGrid(5 * kSecond) == 50);
+  CHECK(SlotGrid(kMinute) == 500);
+  CHECK(SlotGrid(15 * kSecond) == 500);
+  CHECK(SlotGrid(5 * kSecond) == 250);
   CHECK(SlotGrid(10) == 1);
   for (const int count : tenths) CHECK(count > 50);
   CHECK(OffsetSeed("a", {}) != OffsetSeed("b", {}));
