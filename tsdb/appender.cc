@@ -37,6 +37,7 @@ class HeadAppender : public BatchAppender {
         buffers_(write_path_.TakeBuffers()),
         batch_(buffers_->batch) {
     batch_.late_min = window.late_min;
+    batch_.shared_claims_before = head_.shared_claims();
     ++counters_.active_appenders;
   }
 
@@ -271,7 +272,7 @@ class HeadAppender : public BatchAppender {
         (sample.start_time != 0 && options_.zero_at_start_time)) {
       return false;
     }
-    record.AddPending(1);
+    head_.Claim(record);
     accepted = {static_cast<uint64_t>(sample.ref), sample.time, sample.value,
                 KnownStart(sample.start_time)};
     return true;
@@ -330,7 +331,7 @@ class HeadAppender : public BatchAppender {
 
   // Keeps the record from leaving, and has the log name its series if none did.
   void Claim(uint64_t id, const Labels& labels, SeriesRecord& record) {
-    record.AddPending(1);
+    head_.Claim(record);
     if (record.logged || !named_.insert(id).second) return;
     batch_.record.series.push_back({id, labels.bytes()});
   }

@@ -77,17 +77,25 @@ class Head {
                                 bool& same);
   static LastSample LastOf(const SeriesRecord& record);
 
-  // Gives up a batch's claim on its records.
+  // A batch's claim on the record it has accepted a sample for, once for each sample. REQUIRES: the
+  // shard's lock.
+  void Claim(SeriesRecord& record) {
+    if (record.AddPending() > 1) shared_claims_.fetch_add(1, std::memory_order_relaxed);
+  }
+  // Gives up a batch's claims on its records.
   void Release(const Batch& batch);
+  // How often a record was claimed that had been claimed already. While this stays the same, what
+  // a batch was told of its series holds.
+  uint64_t shared_claims() const { return shared_claims_.load(std::memory_order_relaxed); }
 
   // WRITER: drops samples of `batch` that no longer fit (another batch was faster) and counts
   // them. Returns how many.
   size_t Recheck(Batch& batch, StorageCounters& refused);
   // Whether a series of the batch has other samples on their way too, of any batch.
   bool AnyShared(const Batch& batch) const;
-  // WRITER: whether each sample is simply the next one of a series that has no other on its way:
-  // then there is nothing to recheck, and nothing is shared.
-  bool AllNext(const Batch& batch) const;
+  // WRITER: whether each of its samples was the only one of its series on its way all the time:
+  // then there is nothing to recheck, and nothing is shared. False is said of others too.
+  bool IsAlone(const Batch& batch) const { return batch.shared_claims_before == shared_claims(); }
   // WRITER: makes the batch, log record `sequence`, visible, all at once, releases it, and adds the
   // chunks this closed to unwritten_chunks().
   void Apply(const Batch& batch, uint64_t sequence);
@@ -96,6 +104,8 @@ class Head {
   const std::vector<std::shared_ptr<const ClosedChunk>>& unwritten_chunks() const {
     return unwritten_;
   }
+  // WRITER: of their values.
+  size_t unwritten_bytes() const { return unwritten_bytes_; }
   // WRITER: all of unwritten_chunks() are now in hot family `epoch`.
   void Written(uint32_t epoch);
 
@@ -222,6 +232,7 @@ class Head {
   bool Overlaps(const SeriesRecord& record, TimestampMs min, TimestampMs max) const;
   // Whether the open chunk has floats in [min, max], the newest that is stored anywhere among them.
   bool HasNewest(const SeriesRecord& record, TimestampMs min, TimestampMs max) const;
+  void AddUnwritten(std::shared_ptr<const ClosedChunk> chunk);
   // Moves the open chunk, if there is one, to the unwritten ones.
   void CloseChunk(Shard& shard, SeriesRecord& record, uint64_t id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
@@ -251,6 +262,8 @@ class Head {
   std::atomic<uint64_t> late_samples_ = 0;  // Accepted.
   std::atomic<uint64_t> open_chunks_ = 0;
   std::atomic<bool> any_retired_ = false;  // At any time.
+  // Whoever commits knows of the claims of all who committed before: the writer's turn sees to it.
+  std::atomic<uint64_t> shared_claims_ = 0;
 
   size_t next_sampled_shard_ = 0;  // MemoryBytes()'s own.
 
@@ -260,6 +273,7 @@ class Head {
   TimestampMs bucket_start_ = 0;  // Of the bucket entered last; empty at first.
   TimestampMs bucket_end_ = 0;
   std::vector<std::shared_ptr<const ClosedChunk>> unwritten_;
+  size_t unwritten_bytes_ = 0;
   absl::flat_hash_set<uint64_t> dirty_rows_;
   uint64_t last_dirty_row_ = ~uint64_t{0};
   uint64_t sequence_ = 0;     // Of the log record applied last,

@@ -84,10 +84,9 @@ size_t Head::Recheck(Batch& batch, StorageCounters& refused) {
   ForEachSample(
       batch.record,
       [&](size_t i) {
-        FetchRecordAhead(batch.float_series, i);
+        FetchAhead(batch.float_series, i);
         const LogRecord::Float& sample = batch.record.floats[i];
         SeriesRecord& record = *batch.float_series[i];
-        FetchStream(record);  // Apply() comes next.
         drop_float[i] = !check(sample.id, record, sample.time, sample.value, nullptr);
       },
       [&](size_t i) {
@@ -107,26 +106,12 @@ size_t Head::Recheck(Batch& batch, StorageCounters& refused) {
 bool Head::AnyShared(const Batch& batch) const {
   const auto any = [](const std::vector<SeriesRecord*>& series) {
     for (size_t i = 0; i < series.size(); ++i) {
-      FetchRecordAhead(series, i);
+      FetchAhead(series, i);
       if (series[i]->pending.load(std::memory_order_relaxed) != 1) return true;
     }
     return false;
   };
   return any(batch.float_series) || any(batch.histogram_series);
-}
-
-bool Head::AllNext(const Batch& batch) const {
-  if (!batch.record.histograms.empty()) return false;
-  for (size_t i = 0; i < batch.float_series.size(); ++i) {
-    FetchRecordAhead(batch.float_series, i);
-    const SeriesRecord& record = *batch.float_series[i];
-    FetchStream(record);  // Apply() comes next.
-    if (record.pending.load(std::memory_order_relaxed) != 1 ||
-        (record.has_samples && batch.record.floats[i].time <= record.chunk.last_time)) {
-      return false;
-    }
-  }
-  return true;
 }
 
 void Head::EnterBucket(TimestampMs time) {
@@ -173,6 +158,11 @@ TimestampMs Head::BucketStart(TimestampMs time, TimestampMs* end) {
   return bucket.start;
 }
 
+void Head::AddUnwritten(std::shared_ptr<const ClosedChunk> chunk) {
+  unwritten_bytes_ += chunk->value.size();
+  unwritten_.push_back(std::move(chunk));
+}
+
 void Head::CloseChunk(Shard& shard, SeriesRecord& record, uint64_t id) {
   HotChunk chunk;
   TimestampMs first_time = 0;
@@ -205,7 +195,7 @@ void Head::CloseChunk(Shard& shard, SeriesRecord& record, uint64_t id) {
   record.histogram.reset();
   open_chunks_.fetch_sub(1, std::memory_order_relaxed);
   shard.closed[id].push_back(closed);
-  unwritten_.push_back(std::move(closed));
+  AddUnwritten(std::move(closed));
   MarkDirty(id);
 }
 
@@ -244,7 +234,7 @@ void Head::CloseLateOf(Shard& shard, uint64_t id) {
     closed->last_time = chunk.last_time;
     closed->value = std::move(chunk.value);
     shard.late_closed[id].push_back(closed);
-    unwritten_.push_back(std::move(closed));
+    AddUnwritten(std::move(closed));
   }
   shard.late.erase(it);
   MarkDirty(id);
@@ -343,7 +333,7 @@ void Head::ApplyAll(const Batch& batch) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   ForEachSample(
       batch.record,
       [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-        FetchStreamAhead(batch.float_series, i);
+        FetchAhead(batch.float_series, i);
         const LogRecord::Float& sample = batch.record.floats[i];
         SeriesRecord& record = *batch.float_series[i];
         ApplyFloat(hold.Of(sample.id), record, sample);
@@ -377,6 +367,7 @@ void Head::Written(uint32_t epoch) {
     }
   }
   unwritten_.clear();
+  unwritten_bytes_ = 0;
 }
 
 void Head::DropBucketsBefore(TimestampMs time) {

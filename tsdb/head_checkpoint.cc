@@ -29,6 +29,9 @@ Head::CapturedRow Head::CaptureRow(uint64_t row, uint64_t sequence) {
     if (slot == shard.blocks.end()) continue;
     for (uint64_t i = 0; i < kBlockSeries; ++i) {
       const SeriesRecord& record = (*slot->second.records)[i];
+      if (i + kNeighboursAhead < kBlockSeries) {
+        FetchStream((*slot->second.records)[i + kNeighboursAhead]);
+      }
       if (!record.present || !record.logged) continue;
       const uint64_t id = base + i;
       if (!record.saved) captured.unsaved_series.push_back(id);
@@ -171,15 +174,11 @@ void Head::Replay(const LogRecord& record, uint64_t sequence,
     const uint64_t id = record.histograms[i].id;
     if (!is_contained(id)) histogram_series[i] = find(id);
   }
-  for (size_t i = 0; i < float_series.size(); ++i) {
-    FetchRecordAhead(float_series, i);
-    if (float_series[i] != nullptr) FetchStream(*float_series[i]);
-  }
   ShardHold hold(shards_);
   ForEachSample(
       record,
       [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-        FetchStreamAhead(float_series, i);
+        FetchAhead(float_series, i);
         const LogRecord::Float& sample = record.floats[i];
         if (float_series[i] == nullptr) return;
         ApplyFloat(hold.Of(sample.id), *float_series[i], sample);

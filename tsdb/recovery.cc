@@ -24,9 +24,6 @@ namespace varve {
 
 namespace {
 
-// Chunks that replay closes are put this many at a time.
-constexpr size_t kReplayedChunksPut = 1024;
-
 // Rows as read ahead. DataLoss: the others are good all the same.
 struct SeriesRow {
   absl::StatusOr<uint64_t> id;
@@ -287,7 +284,7 @@ absl::Status WritePath::ReplayLog(SeriesLoader& loader) {
         last_sequence_ = std::max(last_sequence_, *entry.sequence);
         ++replayed_records_;
         ReplayRecord(*entry.sequence, *entry.record, loader);
-        if (head_.unwritten_chunks().size() >= kReplayedChunksPut) RETURN_IF_ERROR(WriteClosed());
+        RETURN_IF_ERROR(WriteClosedIfMany());
       }
     }
     RETURN_IF_ERROR(WriteClosed());

@@ -3,6 +3,7 @@
 // Walking the samples of a batch or of a log record, which lie with series all over memory.
 #pragma once
 
+#include <absl/base/attributes.h>
 #include <absl/container/flat_hash_set.h>
 #include <absl/types/span.h>
 
@@ -16,28 +17,41 @@
 
 namespace varve {
 
-// Records of a batch, and the ends of their streams, lie all over memory: asked for this many
-// samples ahead, they are there when their turn comes.
-inline constexpr size_t kRecordsAhead = 12;
-inline constexpr size_t kStreamsAhead = 6;
-
-inline void FetchRecordAhead(absl::Span<SeriesRecord* const> series, size_t i) {
-  if (i + kRecordsAhead >= series.size() || series[i + kRecordsAhead] == nullptr) return;
-  const auto* record = reinterpret_cast<const char*>(series[i + kRecordsAhead]);
-  __builtin_prefetch(record);
-  __builtin_prefetch(record + sizeof(SeriesRecord) - 1);
-}
+// Records of a batch, and the ends of their streams, lie all over memory: asked for a group of
+// samples ahead, they are there when their turn comes. What asks for them is always inlined: GCC
+// takes a function that does nothing else for one without effects, and drops calls of it.
+inline constexpr size_t kFetchedGroup = 32;
 
 // The end of the record's stream, where the next sample goes.
-inline void FetchStream(const SeriesRecord& record) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void FetchStreamEnd(const SeriesRecord& record) {
   if (record.chunk.data != nullptr) {
     __builtin_prefetch(record.chunk.data + record.chunk.bits / 8, 1);
   }
 }
 
-inline void FetchStreamAhead(absl::Span<SeriesRecord* const> series, size_t i) {
-  if (i + kStreamsAhead >= series.size() || series[i + kStreamsAhead] == nullptr) return;
-  FetchStream(*series[i + kStreamsAhead]);
+// All of it, which is a few lines of the cache.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void FetchStream(const SeriesRecord& record) {
+  if (record.chunk.data == nullptr) return;
+  for (size_t at = 0; at <= record.chunk.bits / 8; at += 64) {
+    __builtin_prefetch(record.chunk.data + at);
+  }
+}
+
+// To be called for every `i` in turn, before `series[i]`, which may be null, is looked at.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void FetchAhead(absl::Span<SeriesRecord* const> series,
+                                                    size_t i) {
+  if (i % kFetchedGroup != 0) return;
+  // Each group's records are fetched two groups ahead, its streams one: these need the records.
+  const size_t records_end = std::min(series.size(), i + 3 * kFetchedGroup);
+  for (size_t k = i == 0 ? 0 : i + 2 * kFetchedGroup; k < records_end; ++k) {
+    const auto* record = reinterpret_cast<const char*>(series[k]);
+    __builtin_prefetch(record, 1);  // Null does no harm.
+    __builtin_prefetch(record + sizeof(SeriesRecord) - 1, 1);
+  }
+  const size_t streams_end = std::min(series.size(), i + 2 * kFetchedGroup);
+  for (size_t k = i == 0 ? 0 : i + kFetchedGroup; k < streams_end; ++k) {
+    if (series[k] != nullptr) FetchStreamEnd(*series[k]);
+  }
 }
 
 // Calls on_float(i) and on_histogram(i) for every sample of the record such that samples of one

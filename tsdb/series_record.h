@@ -37,11 +37,16 @@ struct SeriesRecord {
   bool retired = false;  // Head::RetireAfter()
   bool quiet = false;    // Was so at the last sweep, and no sample came since; IsQuiet().
 
-  // An addition that locks nothing, as the shard's lock is held.
-  void AddPending(uint32_t count) {
-    pending.store(pending.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+  // An addition that locks nothing, as the shard's lock is held. Returns how many there are now.
+  uint32_t AddPending() { return AddToPending(1); }
+  void DropPending() { AddToPending(~uint32_t{0}); }
+
+ private:
+  uint32_t AddToPending(uint32_t count) {
+    const uint32_t now = pending.load(std::memory_order_relaxed) + count;
+    pending.store(now, std::memory_order_relaxed);
+    return now;
   }
-  void DropPending() { AddPending(~uint32_t{0}); }
 };
 
 // A chunk on its way from memory to a hot family.
@@ -57,6 +62,7 @@ struct Batch {
   std::vector<SeriesRecord*> float_series;      // Of record.floats.
   std::vector<SeriesRecord*> histogram_series;  // Of record.histograms.
   TimestampMs late_min = kMaxTimestamp;         // As AppendWindow's.
+  uint64_t shared_claims_before = 0;            // Head::shared_claims() when it was empty.
 };
 
 // Buffers of an appender, reused by the next one.

@@ -3,6 +3,7 @@
 // The records of the series in memory: in blocks of neighbouring ids, in shards with a lock each.
 #pragma once
 
+#include <absl/base/attributes.h>
 #include <absl/container/flat_hash_map.h>
 #include <absl/types/span.h>
 
@@ -73,13 +74,16 @@ class ShardHold {
   SeriesShard* held_ = nullptr;
 };
 
-// Samples of a target come in the order of their series, which lie side by side: the record that
-// is so many ahead is asked for, to be written, even if it is another block's or nobody's.
-inline void FetchNeighbourAhead(const SeriesRecord& record) {
-  constexpr size_t kNeighboursAhead = 6;
-  const char* ahead = reinterpret_cast<const char*>(&record) + kNeighboursAhead * sizeof(record);
-  __builtin_prefetch(ahead, 1);
-  __builtin_prefetch(ahead + sizeof(record) - 1, 1);
+// Samples of a target come in the order of their series, which lie side by side: records are asked
+// for this many ahead, and at once where a block begins.
+inline constexpr size_t kNeighboursAhead = 16;
+
+// The record `i` of the block, if it has so many, to be written. Inlined as those in sample_walk.h.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void FetchRecord(const SeriesBlock& block, size_t i) {
+  if (i >= kBlockSeries) return;
+  const auto* record = reinterpret_cast<const char*>(&block[i]);
+  __builtin_prefetch(record, 1);
+  __builtin_prefetch(record + sizeof(SeriesRecord) - 1, 1);
 }
 
 // As Head::WithKnown(). The lock of a shard is kept over samples of one block, which the analysis
@@ -95,11 +99,14 @@ size_t WithKnown(SeriesShards& shards, absl::Span<const KnownSample> samples,
     const auto slot = shard.blocks.find(number);
     if (slot == shard.blocks.end()) return i;
     SeriesBlock& block = *slot->second.records;
+    const size_t first = static_cast<uint64_t>(samples[i].ref) % kBlockSeries;
+    for (size_t k = 0; k < kNeighboursAhead; ++k) FetchRecord(block, first + k);
+    __builtin_prefetch(&shards[ShardOf((number + 1) * kBlockSeries)], 1);
     for (; i < samples.size(); ++i) {
       const auto id = static_cast<uint64_t>(samples[i].ref);
       if (id / kBlockSeries != number) break;
       SeriesRecord& record = block[id % kBlockSeries];
-      FetchNeighbourAhead(record);
+      FetchRecord(block, id % kBlockSeries + kNeighboursAhead);
       if (!record.present || record.retired || !use(i, record)) return i;
     }
   }

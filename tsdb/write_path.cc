@@ -119,17 +119,17 @@ std::vector<absl::Status> WritePath::Commit(absl::Span<AppendBuffers* const> all
     if (!statuses[i].ok()) continue;
     const Batch& batch = all[i]->batch;
     // What is checked here must know what came before: the head does not know the group yet.
-    const bool all_next = head_.AllNext(batch);
+    const bool alone = head_.IsAlone(batch);
     const bool apart =
         all.size() > 1 && (!batch.record.exemplars.empty() || !batch.record.metadata.empty() ||
-                           (!all_next && head_.AnyShared(batch)));
+                           (!alone && head_.AnyShared(batch)));
     if (apart) WriteGroup(group);
-    statuses[i] = Join(group, *all[i], encoded[i], all_next, &statuses[i]);
+    statuses[i] = Join(group, *all[i], encoded[i], alone, &statuses[i]);
     if (apart) WriteGroup(group);
   }
   WriteGroup(group);
   // The commits are durable and visible; chunks that could not be put are tried again by the next.
-  const absl::Status closed = WriteClosed();
+  const absl::Status closed = WriteClosedIfMany();
   if (!closed.ok()) {
     spdlog::error(LogLine("Closed chunks stay in memory", {{"err", closed.ToString()}}));
   }
@@ -137,7 +137,7 @@ std::vector<absl::Status> WritePath::Commit(absl::Span<AppendBuffers* const> all
 }
 
 absl::Status WritePath::Join(CommitGroup& group, AppendBuffers& buffers, std::string_view encoded,
-                             bool all_next, absl::Status* status) {
+                             bool alone, absl::Status* status) {
   Batch& batch = buffers.batch;
   if (!refusal_.ok()) {
     ++counters_.failed_commits;
@@ -145,7 +145,7 @@ absl::Status WritePath::Join(CommitGroup& group, AppendBuffers& buffers, std::st
     return refusal_;
   }
   StorageCounters refused;
-  const size_t dropped = all_next ? 0 : head_.Recheck(batch, refused);
+  const size_t dropped = alone ? 0 : head_.Recheck(batch, refused);
   counters_.out_of_order += refused.out_of_order_samples;
   counters_.duplicates += refused.duplicate_samples;
   counters_.too_old += refused.too_old_samples;
@@ -201,10 +201,15 @@ void WritePath::PutClosed(rocksdb::WriteBatch& batch, HotFamily& hot) {
                  .max = hot.max.load(std::memory_order_relaxed),
                  .begun = hot.begun};
   bool widened = false;
+  // In the order of the keys, the place of each is near the one before.
+  std::vector<std::pair<std::string, const ClosedChunk*>> by_key;
+  by_key.reserve(head_.unwritten_chunks().size());
   for (const std::shared_ptr<const ClosedChunk>& chunk : head_.unwritten_chunks()) {
-    batch.Put(hot.family->handle(), EncodeHotKey(chunk->key), chunk->value);
+    by_key.emplace_back(EncodeHotKey(chunk->key), chunk.get());
     widened |= WidenHotRange(range, chunk->key.first_time, chunk->last_time);
   }
+  std::sort(by_key.begin(), by_key.end());
+  for (const auto& [key, chunk] : by_key) batch.Put(hot.family->handle(), key, chunk->value);
   if (!widened) return;
   if (hot.begun == kMinTimestamp) range.begun = hot.begun = head_.max_time();
   hot.min.store(range.min, std::memory_order_relaxed);

@@ -8,7 +8,7 @@
 //   2. one put of a log record: from here on it survives a killed process. Batches that are
 //      committed together and share no series are put with one write.
 //   3. the head applies it: from here on it is visible
-//   4. chunks this closed are put into the current hot family
+//   4. chunks that were closed are put into the current hot family, once there are many
 //
 // Recovery relies on these:
 //   (1) A head row says which log sequence it contains; the log after it is still there.
@@ -163,13 +163,13 @@ class WritePath {
     std::vector<Member> members;
   };
 
-  // Checks the batch of `buffers` anew, unless it is Head::AllNext(), and puts it, `encoded`, into
-  // the group.
+  // Checks the batch of `buffers` anew, unless it is `alone` (Head::IsAlone()), and puts it,
+  // `encoded`, into the group.
   absl::Status Join(CommitGroup& group, AppendBuffers& buffers, std::string_view encoded,
-                    bool all_next, absl::Status* status)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+                    bool alone, absl::Status* status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   // Writes the group and makes it visible, or releases it and says so in its members' statuses.
   void WriteGroup(CommitGroup& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  static constexpr size_t kClosedBytesPut = 256 << 10;
   // At a time: more would keep commits waiting, fewer take the index longer.
   static constexpr size_t kShardsSwept = kSeriesShards / 8;
   void RetireFuture() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
@@ -193,6 +193,10 @@ class WritePath {
   }
   // Puts the head's closed chunks into the current hot family.
   absl::Status WriteClosed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  // So many at a time cost less than a few for each commit. Until then the log has their samples.
+  absl::Status WriteClosedIfMany() ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_) {
+    return head_.unwritten_bytes() < kClosedBytesPut ? absl::OkStatus() : WriteClosed();
+  }
   void PutClosed(rocksdb::WriteBatch& batch, HotFamily& hot)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   absl::Status SaveRow(uint64_t row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
