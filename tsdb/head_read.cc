@@ -116,11 +116,14 @@ bool Head::ReadNewest(uint64_t id, TimestampMs min, TimestampMs max, SeriesSampl
     first_time = chunk.first_time;
   }
   samples.Clear();
-  const absl::Status decoded = DecodeXorChunk({payload, bytes}, count, first_time,
-                                              /*has_starts=*/false, min, max, samples);
   samples.cost.chunks = 1;
   samples.cost.bytes = bytes;
-  return decoded.ok() && !samples.times.empty();
+  const std::optional<FloatSample> newest =
+      NewestOfXorChunk({payload, bytes}, count, first_time, min, max);
+  if (!newest.has_value()) return false;
+  samples.times.push_back(newest->time);
+  samples.values.push_back(newest->value);
+  return true;
 }
 
 bool Head::MayReadNewest(uint64_t id, TimestampMs min, TimestampMs max) const {

@@ -361,6 +361,7 @@ bool ReadSet::CopyColumns(const Generation& generation, rocksdb::Iterator& it,
     if (MayHave(generation, ids[i])) {
       const std::string from =
           EncodeLabelKey(generation.id(), ids[i]);  // Its column keys begin so.
+      stands = stands && ids[i] - ids[i - 1] <= kSeriesNear;
       MoveTo(it, from, stands);
       for (; it.Valid() && ToView(it.key()).starts_with(from); it.Next()) {
         rows.Add(ToView(it.key()), ToView(it.value()));

@@ -7,8 +7,10 @@
 #include <bit>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #include "model/check.h"
+#include "model/status_macros.h"
 
 namespace varve {
 
@@ -127,7 +129,8 @@ struct Decoded {
   TimestampMs times[kChunkSamplesMax + kRepeatGroup];
   double values[kChunkSamplesMax + kRepeatGroup];
   TimestampMs starts[kChunkSamplesMax];  // With start timestamps.
-  bool rises = true;                     // Each time is after the one before.
+  uint32_t count = 0;
+  bool rises = true;  // Each time is after the one before.
 };
 
 // A sample with the step and the value of the one before it is two zero bits. How many such samples
@@ -160,23 +163,26 @@ constexpr uint64_t kJitterMask = 0b1100000001'1100000001'1100000001ULL << (64 - 
 constexpr uint64_t kJitterCode = 0b1000000000'1000000000'1000000000ULL << (64 - 30);
 static_assert(TimeCode::kWidth[0] == 7 && kJitterBits == 2 + 7 + 1);
 
-// Takes `count` samples off the reader; returns false if it has none.
+// Takes `count` samples off the reader, or, as long as times rise, those up to one that is later
+// than `max`; returns false if it has none.
 template <bool kHasStarts>
-bool Decode(PaddedBitReader& reader, uint32_t count, TimestampMs first_time, Decoded& decoded) {
+bool Decode(PaddedBitReader& reader, uint32_t count, TimestampMs first_time, TimestampMs max,
+            Decoded& decoded) {
   TimestampMs time = first_time;
   int64_t step = 0;
   TimestampMs start = 0;
   uint64_t bits = reader.Read(64);
   XorWindow window;
   bool rises = true;
-  for (uint32_t i = 0;;) {
+  uint32_t i = 0;
+  for (;;) {
     if constexpr (kHasStarts) {
       start = WrapAdd(start, CountCode::Read(reader));
       decoded.starts[i] = start;
     }
     decoded.times[i] = time;
     decoded.values[i] = std::bit_cast<double>(bits);
-    if (++i == count) break;
+    if (++i == count || (time > max && rises)) break;
     uint64_t word = reader.Peek();
     if constexpr (!kHasStarts) {
       if (word >> (64 - 2 * kRepeatsMin) == 0 && step > 0 && step <= kRepeatStepMax &&
@@ -216,14 +222,35 @@ bool Decode(PaddedBitReader& reader, uint32_t count, TimestampMs first_time, Dec
     rises &= time > before;
     if (!ReadXorOf(word, reader, window, bits)) return false;
   }
+  decoded.count = i;
   decoded.rises = rises;
   return true;
 }
 
+absl::Status DecodeUpTo(std::string_view payload, uint32_t count, TimestampMs first_time,
+                        bool has_starts, TimestampMs max, Decoded& decoded) {
+  if (count == 0 || count > kChunkSamplesMax) {
+    return absl::DataLossError("XOR chunk with an impossible number of samples");
+  }
+  if (payload.size() > kChunkBytesMax) {
+    return absl::DataLossError("XOR chunk longer than its samples can be");
+  }
+  uint8_t padded[kChunkBytesMax + kReadSlackBytes];
+  std::memcpy(padded, payload.data(), payload.size());
+  std::memset(padded + payload.size(), 0, kReadSlackBytes);
+  PaddedBitReader reader(padded);
+  const bool good = has_starts ? Decode<true>(reader, count, first_time, max, decoded)
+                               : Decode<false>(reader, count, first_time, max, decoded);
+  if (!good || reader.position() > payload.size() * 8) {
+    return absl::DataLossError("XOR chunk ends amid a sample");
+  }
+  return absl::OkStatus();
+}
+
 // Keeps samples that lie in [min, max] and after the one kept before; returns how many.
-uint32_t KeepRising(uint32_t count, TimestampMs min, TimestampMs max, Decoded& decoded) {
+uint32_t KeepRising(TimestampMs min, TimestampMs max, Decoded& decoded) {
   uint32_t kept = 0;
-  for (uint32_t i = 0; i < count && decoded.times[i] <= max; ++i) {
+  for (uint32_t i = 0; i < decoded.count && decoded.times[i] <= max; ++i) {
     const TimestampMs time = decoded.times[i];
     if (time < min || (kept > 0 && time <= decoded.times[kept - 1])) continue;
     decoded.times[kept] = time;
@@ -232,6 +259,21 @@ uint32_t KeepRising(uint32_t count, TimestampMs min, TimestampMs max, Decoded& d
     ++kept;
   }
   return kept;
+}
+
+// Which samples lie in [min, max] then: the first one, and the one behind the last.
+std::pair<uint32_t, uint32_t> KeepWithin(TimestampMs min, TimestampMs max, bool has_starts,
+                                         Decoded& decoded) {
+  if (!decoded.rises) {
+    if (!has_starts) std::fill_n(decoded.starts, decoded.count, 0);
+    return {0, KeepRising(min, max, decoded)};
+  }
+  const TimestampMs* const times = decoded.times;
+  const TimestampMs* const behind = times + decoded.count;
+  if (times[0] >= min && behind[-1] <= max) return {0, decoded.count};
+  const TimestampMs* const begin = std::lower_bound(times, behind, min);
+  const TimestampMs* const end = std::upper_bound(begin, behind, max);
+  return {static_cast<uint32_t>(begin - times), static_cast<uint32_t>(end - times)};
 }
 
 // Says what is seen of the last values.
@@ -253,36 +295,13 @@ void LookAt(const double* values, uint32_t count, SeriesSamples& samples) {
 absl::Status DecodeXorChunk(std::string_view payload, uint32_t count, TimestampMs first_time,
                             bool has_starts, TimestampMs min, TimestampMs max,
                             SeriesSamples& samples) {
-  if (count == 0 || count > kChunkSamplesMax) {
-    return absl::DataLossError("XOR chunk with an impossible number of samples");
-  }
-  if (payload.size() > kChunkBytesMax) {
-    return absl::DataLossError("XOR chunk longer than its samples can be");
-  }
-  uint8_t padded[kChunkBytesMax + kReadSlackBytes];
-  std::memcpy(padded, payload.data(), payload.size());
-  std::memset(padded + payload.size(), 0, kReadSlackBytes);
-  PaddedBitReader reader(padded);
   Decoded decoded;
-  const bool good = has_starts ? Decode<true>(reader, count, first_time, decoded)
-                               : Decode<false>(reader, count, first_time, decoded);
-  if (!good || reader.position() > payload.size() * 8) {
-    return absl::DataLossError("XOR chunk ends amid a sample");
-  }
+  RETURN_IF_ERROR(DecodeUpTo(payload, count, first_time, has_starts, max, decoded));
   if (!samples.times.empty() && samples.times.back() >= min) {
     if (samples.times.back() == kMaxTimestamp) return absl::OkStatus();
     min = samples.times.back() + 1;
   }
-  uint32_t begin = 0;
-  uint32_t end = count;
-  if (!decoded.rises) {
-    if (!has_starts) std::fill_n(decoded.starts, count, 0);
-    end = KeepRising(count, min, max, decoded);
-  } else if (decoded.times[0] < min || decoded.times[count - 1] > max) {
-    const TimestampMs* const times = decoded.times;
-    begin = static_cast<uint32_t>(std::lower_bound(times, times + count, min) - times);
-    end = static_cast<uint32_t>(std::upper_bound(times + begin, times + count, max) - times);
-  }
+  const auto [begin, end] = KeepWithin(min, max, has_starts, decoded);
   const bool keep_starts = has_starts || !samples.start_times.empty();
   if (keep_starts && samples.start_times.empty()) samples.start_times.resize(samples.times.size());
   samples.times.Append({decoded.times + begin, end - begin});
@@ -295,6 +314,18 @@ absl::Status DecodeXorChunk(std::string_view payload, uint32_t count, TimestampM
     samples.start_times.resize(samples.times.size());
   }
   return absl::OkStatus();
+}
+
+std::optional<FloatSample> NewestOfXorChunk(std::string_view payload, uint32_t count,
+                                            TimestampMs first_time, TimestampMs min,
+                                            TimestampMs max) {
+  Decoded decoded;
+  if (!DecodeUpTo(payload, count, first_time, /*has_starts=*/false, max, decoded).ok()) {
+    return std::nullopt;
+  }
+  const auto [begin, end] = KeepWithin(min, max, /*has_starts=*/false, decoded);
+  if (begin == end) return std::nullopt;
+  return FloatSample{decoded.times[end - 1], decoded.values[end - 1]};
 }
 
 }  // namespace varve

@@ -16,6 +16,7 @@
 #include <absl/status/status.h>
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "model/queryable.h"
@@ -72,9 +73,14 @@ static_assert(kXorChunkBitsMax <= UINT16_MAX, "OpenXorChunk::bits holds it");
 
 // Appends the samples of a chunk that lie in [min, max] to `samples`. Times in the chunk should
 // rise; those that do not exceed the last time in `samples` already are skipped.
-// DataLoss if the bits are no chunk of `count` samples; `samples` is then as before.
+// DataLoss if the bits up to `max` are no chunk of `count` samples; `samples` is then as before.
 absl::Status DecodeXorChunk(std::string_view payload, uint32_t count, TimestampMs first_time,
                             bool has_starts, TimestampMs min, TimestampMs max,
                             SeriesSamples& samples);
+
+// The newest sample in [min, max] of a chunk without start timestamps, if it has any and is one.
+std::optional<FloatSample> NewestOfXorChunk(std::string_view payload, uint32_t count,
+                                            TimestampMs first_time, TimestampMs min,
+                                            TimestampMs max);
 
 }  // namespace varve

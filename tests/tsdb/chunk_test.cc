@@ -5,6 +5,8 @@
 // Method: every pair of hostile values, random series from a printed seed, cut and flipped bytes.
 #include <doctest/doctest.h>
 
+#include <bit>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -112,6 +114,12 @@ TEST_CASE("xor chunk: runs of repeated samples, cut anywhere") {
     REQUIRE(DecodeXorChunk(chunk.payload(), chunk.count, points[0].time, false, min, max, samples)
                 .ok());
     CHECK(SampleTexts(samples) == Texts(points, min, max));
+    const std::optional<FloatSample> newest =
+        NewestOfXorChunk(chunk.payload(), chunk.count, points[0].time, min, max);
+    REQUIRE(newest.has_value() == !samples.times.empty());
+    if (!newest.has_value()) continue;
+    CHECK(newest->time == samples.times.back());
+    CHECK(std::bit_cast<uint64_t>(newest->value) == std::bit_cast<uint64_t>(samples.values.back()));
   }
 }
 
@@ -222,6 +230,12 @@ TEST_CASE("xor chunk: times that do not rise, or that are there already, are pas
       if (point.time > expected.back().time) expected.push_back(point);
     }
     CHECK(SampleTexts(samples) == Texts(expected, kMinTimestamp, kMaxTimestamp));
+    if (has_starts || expected.size() == 1) continue;
+    const std::optional<FloatSample> newest =
+        NewestOfXorChunk(chunk.payload(), chunk.count, points[0].time, 8, max);
+    REQUIRE(newest.has_value());
+    CHECK(newest->time == expected.back().time);
+    CHECK(std::bit_cast<uint64_t>(newest->value) == std::bit_cast<uint64_t>(expected.back().value));
   }
 }
 
