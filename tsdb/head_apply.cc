@@ -15,8 +15,9 @@ namespace varve {
 
 namespace {
 
-// A series' first chunk in a bucket is cut early, at a place its id decides: else series created
-// together, or living through a bucket's edge, would close their chunks together for ever.
+// A series' first chunk in a bucket is cut early, at a place its block of ids decides: else series
+// created together, or living through a bucket's edge, would close their chunks together for ever.
+// Neighbours do close theirs together: their keys then go to one place of the hot family.
 constexpr uint32_t kFirstChunkSamplesMin = 8;
 
 uint64_t Mix(uint64_t value) {
@@ -133,7 +134,8 @@ bool Head::MustCut(const SeriesRecord& record, TimestampMs first, uint32_t count
 uint8_t Head::ChunkLimit(const SeriesRecord& record, uint64_t id) const {
   if (record.has_samples && record.chunk.last_time >= bucket_start_) return kChunkSamplesMax;
   return static_cast<uint8_t>(kFirstChunkSamplesMin +
-                              Mix(id) % (kChunkSamplesMax - kFirstChunkSamplesMin + 1));
+                              Mix(id / kBlockSeries + 1) %
+                                  (kChunkSamplesMax - kFirstChunkSamplesMin + 1));
 }
 
 void Head::NoteSample(SeriesRecord& record, TimestampMs time) {
