@@ -144,33 +144,27 @@ absl::Status BodyAppender::AppendEntries(Scrape& scrape) {
   known_lines_.clear();
   known_.reserve(cache_.size());
   known_lines_.reserve(cache_.size());
-  bool at_end = false;
-  while (!at_end) {
-    absl::Status status;
-    if (AppendExpectedLine(scrape, status)) {
-      RETURN_IF_ERROR(status);
-      continue;
-    }
+  for (bool at_end = false; !at_end;) {
+    RETURN_IF_ERROR(AppendExpectedLines(scrape));
     RETURN_IF_ERROR(AppendNextEntry(scrape, at_end));
   }
   return StoreKnown(scrape);
 }
 
-bool BodyAppender::AppendExpectedLine(Scrape& scrape, absl::Status& status) {
-  if (!scrape.expects_lines) return false;
-  SeriesCache::Entry* const entry = cache_.Expected();
-  if (entry == nullptr) return false;
-  if (entry->kind <= SeriesCache::kDropped) {
-    if (!scrape.text->AcceptSeries(entry->bytes, entry->hash)) return false;
-    status = AppendSample(scrape, *entry, false);
-    return true;
+absl::Status BodyAppender::AppendExpectedLines(Scrape& scrape) {
+  if (!scrape.expects_lines) return absl::OkStatus();
+  TextParser& text = *scrape.text;
+  while (SeriesCache::Entry* const entry = cache_.Expected()) {
+    if (entry->kind <= SeriesCache::kDropped) {
+      if (!text.AcceptSeries(entry->bytes, entry->hash)) break;
+      RETURN_IF_ERROR(AppendSample(scrape, *entry, false));
+      continue;
+    }
+    if (!text.AcceptLine(entry->bytes, entry->hash)) break;
+    if (entry->kind == SeriesCache::kType) text.SetType(static_cast<MetricType>(entry->type));
+    cache_.MarkSeen(*entry, false);
   }
-  if (!scrape.text->AcceptLine(entry->bytes, entry->hash)) return false;
-  if (entry->kind == SeriesCache::kType) {
-    scrape.text->SetType(static_cast<MetricType>(entry->type));
-  }
-  cache_.MarkSeen(*entry, false);
-  return true;
+  return absl::OkStatus();
 }
 
 absl::Status BodyAppender::AppendNextEntry(Scrape& scrape, bool& at_end) {
@@ -207,36 +201,50 @@ absl::Status BodyAppender::AppendSample(Scrape& scrape, SeriesCache::Entry& entr
     return absl::OkStatus();
   }
   const bool own_time = config_.honor_timestamps && reader.has_time();
-  const bool ends = !own_time || config_.track_timestamps_staleness;
-  Labels labels;
-  if (entry.ref == 0) {
-    ASSIGN_OR_RETURN(labels, BuildLabels(scrape.reader, counts));
-    if (labels.empty()) {
-      entry.kind = SeriesCache::kDropped;
-      cache_.MarkSeen(entry, false);
-      return absl::OkStatus();
-    }
+  if (entry.ref == 0) return AppendUnnamed(scrape, entry, own_time, is_new);
+  if (!Admit(scrape, entry, own_time)) return absl::OkStatus();
+  if (scrape.text == nullptr || own_time || reader.has_exemplars()) {
+    return AppendNow(scrape, entry, Labels(), own_time, is_new);
   }
-  const bool first = cache_.MarkSeen(entry, ends);
+  known_.push_back({SeriesRef{entry.ref}, scrape.time, reader.value(), reader.start_time()});
+  known_lines_.push_back({scrape.text->text(), cache_.IndexOf(entry), reader.type()});
+  return absl::OkStatus();
+}
+
+absl::Status BodyAppender::AppendUnnamed(Scrape& scrape, SeriesCache::Entry& entry, bool own_time,
+                                         bool is_new) {
+  ASSIGN_OR_RETURN(const Labels labels, BuildLabels(scrape.reader, scrape.counts));
+  if (labels.empty()) {
+    entry.kind = SeriesCache::kDropped;
+    cache_.MarkSeen(entry, false);
+    return absl::OkStatus();
+  }
+  if (!Admit(scrape, entry, own_time)) return absl::OkStatus();
+  return AppendNow(scrape, entry, labels, own_time, is_new);
+}
+
+bool BodyAppender::Admit(Scrape& scrape, SeriesCache::Entry& entry, bool own_time) {
+  AppendCounts& counts = scrape.counts;
+  const bool first = cache_.MarkSeen(entry, !own_time || config_.track_timestamps_staleness);
   ++counts.post_relabel;
   if (!first && !own_time) {
     ++counts.duplicate_timestamp;
-    return absl::OkStatus();
+    return false;
   }
   if (config_.limits.samples > 0 && counts.post_relabel > config_.limits.samples) {
     counts.sample_limit_exceeded = true;  // The rest is still read, to report how many there are.
-    return absl::OkStatus();
+    return false;
   }
-  if (scrape.text != nullptr && entry.ref != 0 && !own_time && !reader.has_exemplars()) {
-    known_.push_back({SeriesRef{entry.ref}, scrape.time, reader.value(), reader.start_time()});
-    known_lines_.push_back({scrape.text->text(), cache_.IndexOf(entry), reader.type()});
-    return absl::OkStatus();
-  }
+  return true;
+}
+
+absl::Status BodyAppender::AppendNow(Scrape& scrape, SeriesCache::Entry& entry,
+                                     const Labels& labels, bool own_time, bool is_new) {
   RETURN_IF_ERROR(StoreKnown(scrape));
   ASSIGN_OR_RETURN(const bool stored,
-                   Store(scrape, entry, labels, own_time ? reader.time() : scrape.time));
-  if (stored && is_new) ++counts.series_added;
-  if (stored && reader.has_exemplars()) return StoreExemplars(scrape, entry);
+                   Store(scrape, entry, labels, own_time ? scrape.reader.time() : scrape.time));
+  if (stored && is_new) ++scrape.counts.series_added;
+  if (stored && scrape.reader.has_exemplars()) return StoreExemplars(scrape, entry);
   return absl::OkStatus();
 }
 

@@ -79,8 +79,16 @@ class BodyAppender {
 
   absl::Status AppendEntries(Scrape& scrape);
   absl::Status AppendNextEntry(Scrape& scrape, bool& at_end);
-  bool AppendExpectedLine(Scrape& scrape, absl::Status& status);
+  // The lines up to one that is not the expected one.
+  absl::Status AppendExpectedLines(Scrape& scrape);
   absl::Status AppendSample(Scrape& scrape, SeriesCache::Entry& entry, bool is_new);
+  // Of a series that storage has not named yet.
+  absl::Status AppendUnnamed(Scrape& scrape, SeriesCache::Entry& entry, bool own_time, bool is_new);
+  // Counts a sample; false if it is not to be stored.
+  bool Admit(Scrape& scrape, SeriesCache::Entry& entry, bool own_time);
+  // Stores it and its exemplars at once. `labels` may be empty if `entry` has a ref.
+  absl::Status AppendNow(Scrape& scrape, SeriesCache::Entry& entry, const Labels& labels,
+                         bool own_time, bool is_new);
   // The sample goes to the storage; false if it was refused without failing the scrape.
   absl::StatusOr<bool> Store(Scrape& scrape, SeriesCache::Entry& entry, const Labels& labels,
                              TimestampMs time);

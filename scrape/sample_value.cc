@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Sample values: most are short decimals, whose digits as an integer and a power of ten are both
-// exact doubles, so that one multiplication or division rounds correctly.
+// exact doubles, so that one multiplication or division rounds correctly (Clinger, "How to Read
+// Floating Point Numbers Accurately", 1990). Longer ones, up to what 64 bits hold, are exact as
+// extended doubles; rounded to 64 bits and then to 53 the result is that of rounding once, unless
+// the first one ends just halfway between two doubles.
 #include <array>
+#include <bit>
 #include <charconv>
 #include <cmath>
+#include <cstring>
+#include <limits>
 #include <optional>
 
 #include "model/check.h"
@@ -19,7 +25,30 @@ constexpr std::array<double, 23> kPowersOfTen = {1e0,  1e1,  1e2,  1e3,  1e4,  1
                                                  1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 constexpr int kExactPowerMax = 22;
 constexpr uint64_t kExactIntegerMax = uint64_t{1} << 53;
-constexpr int kMantissaDigitsMax = 18;
+constexpr int kMantissaDigitsMax = 19;  // 64 bits hold them.
+
+constexpr std::array<long double, 28> kExtendedPowersOfTen = {
+    1e0L,  1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,  1e7L,  1e8L,  1e9L,
+    1e10L, 1e11L, 1e12L, 1e13L, 1e14L, 1e15L, 1e16L, 1e17L, 1e18L, 1e19L,
+    1e20L, 1e21L, 1e22L, 1e23L, 1e24L, 1e25L, 1e26L, 1e27L};
+constexpr int kExtendedPowerMax = 27;  // 5^27 takes 63 bits.
+
+// mantissa * 10^exponent, if that is certain. REQUIRES: mantissa > 0.
+bool ReadExtended(uint64_t mantissa, int exponent, double& value) {
+  using Extended = std::numeric_limits<long double>;
+  if constexpr (Extended::digits != 64 || std::endian::native != std::endian::little) return false;
+  if (exponent < -kExtendedPowerMax || exponent > kExtendedPowerMax) return false;
+  const auto digits = static_cast<long double>(mantissa);
+  const long double wide = exponent < 0 ? digits / kExtendedPowersOfTen[-exponent]
+                                        : digits * kExtendedPowersOfTen[exponent];
+  uint64_t bits = 0;  // The highest is the number's first.
+  std::memcpy(&bits, &wide, sizeof(bits));
+  constexpr int kCut = 64 - std::numeric_limits<double>::digits;
+  constexpr uint64_t kHalf = uint64_t{1} << (kCut - 1);
+  if ((bits & (2 * kHalf - 1)) == kHalf) return false;
+  value = static_cast<double>(wide);
+  return true;
+}
 
 bool EndsValue(char c) { return c == '\n' || c == ' ' || c == '\t' || c == '{'; }
 
@@ -69,11 +98,12 @@ const char* ReadSampleValue(const char* p, const char* end, double& value) {
     exponent += minus ? -written : written;
   }
   if (p < end && !EndsValue(*p)) return ReadSlowly(start, end, value);
-  if (mantissa > kExactIntegerMax || exponent < -kExactPowerMax || exponent > kExactPowerMax) {
-    return ReadSlowly(start, end, value);
-  }
   double magnitude = static_cast<double>(mantissa);
-  if (exponent < 0) {
+  if (mantissa > kExactIntegerMax || exponent < -kExactPowerMax || exponent > kExactPowerMax) {
+    if (mantissa == 0 || !ReadExtended(mantissa, exponent, magnitude)) {
+      return ReadSlowly(start, end, value);
+    }
+  } else if (exponent < 0) {
     magnitude /= kPowersOfTen[-exponent];
   } else {
     magnitude *= kPowersOfTen[exponent];

@@ -48,19 +48,9 @@ SeriesCache::Entry& SeriesCache::Add(uint64_t hash, uint32_t bytes, Kind kind) {
   return entry;
 }
 
-bool SeriesCache::MarkSeen(Entry& entry, bool ends) {
-  const auto at = static_cast<size_t>(&entry - entries_.data());
+void SeriesCache::NoteOrder(uint32_t at) {
   INVARIANT(at < entries_.size());
-  // A new entry sits at the end; the line after it is expected where the order was left.
-  if (at == next_) ++next_;
-  if (entry.scrape == scrape_) return false;
-  entry.scrape = scrape_;
-  entry.ends = ends ? 1 : 0;
-  if (entry.live != entry.ends) LeaveOrder();
-  if (!steady_ && (order_.empty() || order_.back() != at)) {
-    order_.push_back(static_cast<uint32_t>(at));
-  }
-  return true;
+  if (order_.empty() || order_.back() != at) order_.push_back(at);
 }
 
 std::vector<SeriesRef> SeriesCache::GoneSeries() const {

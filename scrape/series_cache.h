@@ -70,7 +70,16 @@ class SeriesCache {
 
   // Records that the line of `entry` is in this scrape; `ends`: when it is missing from the next
   // one, its series is to be ended. Returns false if it was seen before in the same scrape.
-  bool MarkSeen(Entry& entry, bool ends);
+  bool MarkSeen(Entry& entry, bool ends) {
+    // A new entry sits at the end; the line after it is expected where the order was left.
+    if (&entry == entries_.data() + next_) ++next_;
+    if (entry.scrape == scrape_) return false;
+    entry.scrape = scrape_;
+    entry.ends = ends ? 1 : 0;
+    if (entry.live != entry.ends) LeaveOrder();
+    if (!steady_) NoteOrder(IndexOf(entry));
+    return true;
+  }
 
   // Ends a scrape. `gone(ref)` is called for every live series that was not in it; series, and
   // after some scrapes metadata, that are gone are forgotten, `forget(item)` is called for the
@@ -109,6 +118,7 @@ class SeriesCache {
   std::vector<SeriesRef> GoneSeries() const;
   bool Expired(const Entry& entry) const { return scrape_ - entry.scrape > kMetadataScrapesMax; }
   void LeaveOrder();
+  void NoteOrder(uint32_t at);
   void Rebuild();
   void Forget();
 

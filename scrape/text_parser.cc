@@ -122,14 +122,6 @@ void TextParser::Return(std::string_view text, MetricType type) {
   spans_valid_ = false;
 }
 
-// Only Prometheus' format has optional blanks.
-const char* TextParser::SkipSpace(const char* p) const {
-  if (format_ == TextFormat::kPrometheus) {
-    while (p < end_ && (*p == ' ' || *p == '\t')) ++p;
-  }
-  return p;
-}
-
 const char* TextParser::LineEnd(const char* p) const {
   if (p >= end_) return end_;
   const void* found = std::memchr(p, '\n', end_ - p);

@@ -81,7 +81,13 @@ class TextParser final : public ExpositionReader {
   };
 
   char At(const char* p) const { return p < end_ ? *p : '\n'; }
-  const char* SkipSpace(const char* p) const;
+  // Only Prometheus' format has optional blanks.
+  const char* SkipSpace(const char* p) const {
+    if (format_ == TextFormat::kPrometheus) {
+      while (p < end_ && (*p == ' ' || *p == '\t')) ++p;
+    }
+    return p;
+  }
   const char* LineEnd(const char* p) const;
   void SkipBlank();
   absl::Status CheckLength(const char* line) const;

@@ -124,18 +124,37 @@ TEST_CASE("text parser: values") {
   CHECK(std::bit_cast<uint64_t>(parsed) == kNormalNanBits);
 }
 
-TEST_CASE("text parser: the exact path reads as the general one") {
+TEST_CASE("text parser: the exact paths read as the general one") {
   // Method: decimals of every length and scale, against the library's own conversion.
-  uint64_t state = 12345;
-  for (int i = 0; i < 20000; ++i) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    const uint64_t digits = (state >> 20) % 100000000000000000u;
-    const int scale = static_cast<int>(state % 50) - 25;
-    const std::string text = fmt::format("{}e{}", digits, scale);
+  const auto check = [](const std::string& text) {
+    CAPTURE(text);
     double value = 0;
     REQUIRE(ReadSampleValue(text.data(), text.data() + text.size(), value) ==
             text.data() + text.size());
-    REQUIRE(value == std::strtod(text.c_str(), nullptr));
+    REQUIRE(std::bit_cast<uint64_t>(value) ==
+            std::bit_cast<uint64_t>(std::strtod(text.c_str(), nullptr)));
+  };
+  uint64_t state = 12345;
+  const auto next = [&state] {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return state >> 11 ^ state << 29;
+  };
+  for (int i = 0; i < 100000; ++i) {
+    const uint64_t digits = next() >> next() % 64;
+    const std::string text = fmt::format("{}", digits);
+    const size_t point = next() % text.size();
+    check(fmt::format("{}e{}", text, static_cast<int>(next() % 70) - 35));
+    check(text.substr(0, point) + "." + text.substr(point));
+    check("-0." + std::string(next() % 10, '0') + text);
+  }
+  // Halfway between two doubles, and next to it.
+  for (int i = 0; i < 10000; ++i) {
+    const uint64_t halfway = ((next() | uint64_t{1} << 63) >> 10 | 1) << next() % 11;
+    for (const uint64_t digits : {halfway - 1, halfway, halfway + 1}) {
+      check(fmt::format("{}", digits));
+      check(fmt::format("{}e-3", digits));
+      check(fmt::format("{}e5", digits));
+    }
   }
 }
 
