@@ -66,6 +66,8 @@ class Appender {
   // Appends the samples one after the other, as Append() without labels would, and returns how many
   // it appended: all, or those before the first one refused, whose error is then in `refused`.
   virtual size_t AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused);
+  // A sample of this series comes soon, perhaps: what is kept of it may be fetched meanwhile.
+  virtual void Expect(SeriesRef /*ref*/) {}
   virtual absl::StatusOr<SeriesRef> AppendHistogram(SeriesRef ref, const Labels& labels,
                                                     TimestampMs time, const Histogram& histogram,
                                                     TimestampMs start_time = 0) = 0;

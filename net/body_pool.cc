@@ -22,7 +22,6 @@ std::string BodyPool::Take(size_t bytes) {
 }
 
 void BodyPool::Return(std::string body) {
-  body.clear();
   MutexLock lock(mutex_);
   if (bytes_ + body.capacity() > kBytesMax) return;
   bytes_ += body.capacity();

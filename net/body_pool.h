@@ -20,7 +20,7 @@ class BodyPool {
   // Bytes it keeps at most.
   static constexpr size_t kBytesMax = 8 << 20;
 
-  // An empty string with room for so many bytes.
+  // A string with room for so many bytes, and whatever it held before.
   std::string Take(size_t bytes);
   // Keeps the room of `body`, unless that would be too much.
   void Return(std::string body);

@@ -82,6 +82,12 @@ size_t Http1Reader::Read(std::string_view bytes, Sink& sink) {
   return before - bytes.size();
 }
 
+void Http1Reader::Wrote(size_t bytes, Sink& sink) {
+  left_ -= bytes;
+  if (left_ == 0) state_ = State::kDone;
+  sink.OnBodyWritten(bytes);
+}
+
 void Http1Reader::ReadEnd() {
   if (state_ == State::kDone || error_ != Http1Error::kNone) return;
   if (state_ == State::kBodyToEnd) {

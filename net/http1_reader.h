@@ -4,6 +4,8 @@
 // its head end, and which bytes are its body.
 #pragma once
 
+#include <absl/types/span.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -33,6 +35,10 @@ class Http1Reader {
     virtual void OnHeadLine(std::string_view line) = 0;
     // Bytes of the body, never none. False: read no more.
     virtual bool OnBody(std::string_view bytes) = 0;
+    // Where the next bytes of the body may be written instead, so many of them; empty if they are
+    // to be told. Those that are come with OnBodyWritten().
+    virtual absl::Span<char> BodyRoom(size_t /*bytes*/) { return {}; }
+    virtual void OnBodyWritten(size_t /*bytes*/) {}
   };
 
   // Bytes of a head, and of what may follow a chunked body, at most.
@@ -44,6 +50,11 @@ class Http1Reader {
   // Takes the next bytes. Returns how many belong to this answer: all of them unless it ends among
   // them. After an error none may follow.
   size_t Read(std::string_view bytes, Sink& sink);
+  // So many of the next bytes are the body's, and nothing is lost if they go to the sink's room
+  // without being read here: then Wrote() says so.
+  uint64_t body_bytes_next() const { return state_ == State::kBodyOfLength ? left_ : 0; }
+  // REQUIRES: bytes <= body_bytes_next().
+  void Wrote(size_t bytes, Sink& sink);
   // The connection has ended: some answers end with it.
   void ReadEnd();
 

@@ -19,6 +19,8 @@ namespace {
 
 // Times a connection receives before others have their turn.
 constexpr int kReceivesPerTurn = 16;
+// Received first: a usual head and little more, so that the body is written where it stays.
+constexpr size_t kHeadBytes = 1 << 10;
 
 CURLcode CodeOf(Http1Error error) {
   switch (error) {
@@ -103,7 +105,11 @@ bool PlainConnection::Proceed(Http1Reader::Sink& sink) {
   }
   char buffer[kReceiveBytes];
   for (int i = 0; i < kReceivesPerTurn && failure_ == CURLE_OK && !reader_.done(); ++i) {
-    const ssize_t received = recv(fd_, buffer, sizeof buffer, 0);
+    const size_t body_bytes = std::min<uint64_t>(reader_.body_bytes_next(), sizeof buffer);
+    const absl::Span<char> room = body_bytes > 0 ? sink.BodyRoom(body_bytes) : absl::Span<char>();
+    const absl::Span<char> into =
+        !room.empty() ? room : absl::MakeSpan(buffer, reader_.begun() ? sizeof buffer : kHeadBytes);
+    const ssize_t received = recv(fd_, into.data(), into.size(), 0);
     if (received < 0 && errno == EINTR) continue;
     if (received < 0 && errno == EAGAIN) return false;
     if (received < 0) {
@@ -111,12 +117,16 @@ bool PlainConnection::Proceed(Http1Reader::Sink& sink) {
       return true;
     }
     const auto bytes = static_cast<size_t>(received);
-    if (bytes == 0) reader_.ReadEnd();
-    // What follows an answer nobody asked for.
-    if (reader_.Read(std::string_view(buffer, bytes), sink) < bytes) excess_ = true;
+    if (bytes == 0) {
+      reader_.ReadEnd();
+    } else if (!room.empty()) {
+      reader_.Wrote(bytes, sink);
+    } else if (reader_.Read(std::string_view(buffer, bytes), sink) < bytes) {
+      excess_ = true;  // What follows an answer nobody asked for.
+    }
     Fail(CodeOf(reader_.error()), 0);
     // A short piece is all that has come so far.
-    if (bytes < sizeof buffer) break;
+    if (bytes < into.size()) break;
   }
   return failure_ != CURLE_OK || reader_.done();
 }

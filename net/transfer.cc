@@ -311,17 +311,33 @@ absl::Status Transfer::AcceptBody(std::string_view bytes) {
   return decoder_->Add(bytes, [this](std::string_view decoded) { return AcceptDecoded(decoded); });
 }
 
+void Transfer::BeginBody() {
+  if (!Succeeded() || body_bytes_expected_ == 0) return;
+  body_ = ReceivedBody(bodies->Take(std::min(body_bytes_expected_, request_.body_bytes_max)));
+}
+
 absl::Status Transfer::AcceptDecoded(std::string_view bytes) {
-  const bool success = response_.status >= 200 && response_.status < 300;
-  if (request_.on_data && success) return request_.on_data(bytes);
-  if (response_.body.size() + bytes.size() > request_.body_bytes_max) {
+  if (request_.on_data && Succeeded()) return request_.on_data(bytes);
+  if (body_.size() + bytes.size() > request_.body_bytes_max) {
     return absl::ResourceExhaustedError("body size limit exceeded");
   }
-  if (response_.body.empty() && success && body_bytes_expected_ > 0) {
-    response_.body = bodies->Take(std::min(body_bytes_expected_, request_.body_bytes_max));
-  }
-  response_.body.append(bytes);
+  if (body_.size() == 0) BeginBody();
+  body_.Append(bytes);
   return absl::OkStatus();
+}
+
+absl::Span<char> Transfer::BodyRoom(size_t bytes) {
+  // What is too much is refused where all else is.
+  if (decoder_ != nullptr || request_.on_data || body_.size() + bytes > request_.body_bytes_max) {
+    return {};
+  }
+  if (body_.size() == 0) BeginBody();
+  return body_.Room(bytes);
+}
+
+void Transfer::OnBodyWritten(size_t bytes) {
+  NoteBytes();
+  body_.Wrote(bytes);
 }
 
 // --------------------------------------------------------------------------------------- results
@@ -368,6 +384,7 @@ absl::StatusOr<bool> Transfer::FollowRedirect() {
   }
   redirected_ = *std::move(next);
   response_ = ClientResponse();
+  body_.Take();
   headers_complete_ = false;
   decoder_.reset();
   header_bytes_ = 0;
@@ -382,6 +399,7 @@ absl::StatusOr<ClientResponse> Transfer::Finish(CURLcode code, int64_t now_nanos
   if (code != CURLE_OK) return FinishFailed(code);
   response_.total_time = std::chrono::nanoseconds(now_nanos - start_nanos_);
   response_.url = RedactUrl(hop().url);
+  response_.body = body_.Take();
   return std::move(response_);
 }
 

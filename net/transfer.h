@@ -26,6 +26,7 @@
 #include "net/http1_reader.h"
 #include "net/plain_connection.h"
 #include "net/prepared_request.h"
+#include "net/received_body.h"
 
 namespace varve {
 
@@ -105,11 +106,16 @@ class Transfer final : public Http1Reader::Sink {
 
   void OnHeadLine(std::string_view line) override;
   bool OnBody(std::string_view bytes) override;
+  absl::Span<char> BodyRoom(size_t bytes) override;
+  void OnBodyWritten(size_t bytes) override;
 
   void NoteBytes();
   void AcceptStatusLine(std::string_view line);
   absl::Status AcceptBody(std::string_view bytes);
   absl::Status AcceptDecoded(std::string_view bytes);
+  bool Succeeded() const { return response_.status >= 200 && response_.status < 300; }
+  // Before the body's first byte.
+  void BeginBody();
   absl::StatusOr<ClientResponse> FinishFailed(CURLcode code);
 
   absl::Status ConfigureExchange();
@@ -144,7 +150,8 @@ class Transfer final : public Http1Reader::Sink {
   char error_[CURL_ERROR_SIZE] = {};
   std::string dialled_address_;
 
-  ClientResponse response_;
+  ClientResponse response_;  // Its body is in body_ until it is complete.
+  ReceivedBody body_;
   size_t header_bytes_ = 0;  // Of libcurl: a plain connection counts them itself.
   bool headers_complete_ = false;
   std::unique_ptr<ContentDecoder> decoder_;  // If the body is encoded.

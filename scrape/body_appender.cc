@@ -25,6 +25,8 @@ namespace {
 constexpr std::string_view kExportedPrefix = "exported_";
 // Bytes of a metric, name or value that a limit's error quotes.
 constexpr size_t kQuotedBytesMax = 50;
+// Storage is told of a series as many lines before its own: that is about how long memory takes.
+constexpr size_t kExpectedAhead = 16;
 
 absl::Status CheckUnique(const LabelPairs& pairs) {
   std::vector<std::string_view> names;
@@ -144,6 +146,7 @@ absl::Status BodyAppender::AppendEntries(Scrape& scrape) {
   known_lines_.clear();
   known_.reserve(cache_.size());
   known_lines_.reserve(cache_.size());
+  for (size_t lines = 0; lines < kExpectedAhead; ++lines) Expect(scrape, lines);
   for (bool at_end = false; !at_end;) {
     RETURN_IF_ERROR(AppendExpectedLines(scrape));
     RETURN_IF_ERROR(AppendNextEntry(scrape, at_end));
@@ -151,10 +154,17 @@ absl::Status BodyAppender::AppendEntries(Scrape& scrape) {
   return StoreKnown(scrape);
 }
 
+void BodyAppender::Expect(Scrape& scrape, size_t lines) const {
+  const SeriesCache::Entry* const entry = cache_.Later(lines);
+  if (entry == nullptr || entry->kind != SeriesCache::kSeries || entry->ref == 0) return;
+  scrape.appender.Expect(SeriesRef{entry->ref});
+}
+
 absl::Status BodyAppender::AppendExpectedLines(Scrape& scrape) {
   if (!scrape.expects_lines) return absl::OkStatus();
   TextParser& text = *scrape.text;
   while (SeriesCache::Entry* const entry = cache_.Expected()) {
+    Expect(scrape, kExpectedAhead);
     if (entry->kind <= SeriesCache::kDropped) {
       if (!text.AcceptSeries(entry->bytes, entry->hash)) break;
       RETURN_IF_ERROR(AppendSample(scrape, *entry, false));

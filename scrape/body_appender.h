@@ -79,6 +79,8 @@ class BodyAppender {
 
   absl::Status AppendEntries(Scrape& scrape);
   absl::Status AppendNextEntry(Scrape& scrape, bool& at_end);
+  // Tells the storage of the series that should come so many lines later.
+  void Expect(Scrape& scrape, size_t lines) const;
   // The lines up to one that is not the expected one.
   absl::Status AppendExpectedLines(Scrape& scrape);
   absl::Status AppendSample(Scrape& scrape, SeriesCache::Entry& entry, bool is_new);

@@ -3,6 +3,9 @@
 // Bursts of answers.
 #include "scrape/finished_scrapes.h"
 
+#include <absl/types/span.h>
+
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -22,7 +25,10 @@ void FinishedScrapes::HandOver(ScrapeContext& context, Batch& batch) {
   batch.bytes = 0;
   context.workers.Submit(
       [scrapes = std::exchange(batch.scrapes, {})]() mutable {
-        TargetLoop::Finish(std::move(scrapes));
+        for (absl::Span<FinishedScrape> left = absl::MakeSpan(scrapes); !left.empty();
+             left.remove_prefix(std::min(left.size(), kCommittedMax))) {
+          TargetLoop::Finish(left.subspan(0, kCommittedMax));
+        }
       },
       ScrapeWorkers::Length::kQuick);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Scrapes whose answers have come and wait for a worker. Targets share slots, so answers come in
-// bursts: those that come within a few milliseconds are handed over as one job with one commit,
+// bursts: those that come within a few milliseconds are handed over as one job with few commits,
 // instead of waking a worker and writing the log for each.
 #pragma once
 
@@ -21,6 +21,9 @@ class FinishedScrapes {
   // No more are handed over as one, nor with longer answers but for a single one.
   static constexpr size_t kScrapesMax = 16;
   static constexpr size_t kBytesMax = 4 << 20;
+  // Committed as one: each is looked at when it is read and again when it is applied, and should be
+  // in the processor's cache still.
+  static constexpr size_t kCommittedMax = 4;
   // How long an answer waits for others, if others have been asked for.
   static constexpr std::chrono::milliseconds kWaitMax{5};
 

@@ -50,6 +50,10 @@ class SeriesCache {
 
   // The entry of the line that should come next, or null.
   Entry* Expected() { return next_ < entries_.size() ? &entries_[next_] : nullptr; }
+  // The one that should come so many lines later, or null.
+  const Entry* Later(size_t lines) const {
+    return lines < entries_.size() - next_ ? &entries_[next_ + lines] : nullptr;
+  }
   // The entry of a line: the one that should come next, if it is that, else Find()'s.
   Entry* Lookup(uint64_t hash, uint32_t bytes) {
     Entry* const entry = Expected();

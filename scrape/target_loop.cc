@@ -129,12 +129,11 @@ void TargetLoop::OnSlot() {
       if (scrape.forced_error.empty()) {
         self->Fetch(std::move(scrape));
       } else {
-        std::vector<FinishedScrape> finished;
-        finished.push_back({.loop = self,
-                            .scrape = scrape,
-                            .response = absl::ResourceExhaustedError(scrape.forced_error),
-                            .end_nanos = scrape.start_nanos});
-        Finish(std::move(finished));
+        FinishedScrape finished{.loop = self,
+                                .scrape = scrape,
+                                .response = absl::ResourceExhaustedError(scrape.forced_error),
+                                .end_nanos = scrape.start_nanos};
+        Finish({&finished, 1});
       }
     });
     return;
@@ -210,7 +209,7 @@ void TargetLoop::Fetch(Scrape scrape) {
   if (stopped_) context_->http.Cancel(transfer);
 }
 
-void TargetLoop::Finish(std::vector<FinishedScrape> finished) {
+void TargetLoop::Finish(absl::Span<FinishedScrape> finished) {
   std::vector<Report> reports(finished.size());
   std::vector<std::unique_ptr<Appender>> appenders(finished.size());
   std::vector<Appender*> to_commit;

@@ -12,6 +12,7 @@
 
 #include <absl/base/thread_annotations.h>
 #include <absl/status/statusor.h>
+#include <absl/types/span.h>
 
 #include <array>
 #include <atomic>
@@ -86,7 +87,7 @@ class TargetLoop : public std::enable_shared_from_this<TargetLoop> {
   const TargetMetadataStore& metadata() const { return metadata_; }
 
   // Appends what was fetched, of several loops at once, and has each go on.
-  static void Finish(std::vector<FinishedScrape> finished);
+  static void Finish(absl::Span<FinishedScrape> finished);
 
  private:
   struct Report {

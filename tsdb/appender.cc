@@ -12,6 +12,7 @@
 #include "model/check.h"
 #include "model/status_macros.h"
 #include "model/string_map.h"
+#include "tsdb/sample_walk.h"
 
 namespace varve {
 
@@ -67,6 +68,8 @@ class HeadAppender : public BatchAppender {
     return Result(found, error);
   }
 
+  void Expect(SeriesRef ref) override { fetcher_.Fetch(static_cast<uint64_t>(ref)); }
+
   size_t AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused) override {
     INVARIANT(!finished_);
     std::vector<LogRecord::Float>& floats = batch_.record.floats;
@@ -79,6 +82,7 @@ class HeadAppender : public BatchAppender {
       floats.resize(before + block.size());
       series.resize(before + block.size());
       const size_t accepted = head_.WithKnown(block, [&](size_t i, SeriesRecord& record) {
+        FetchStreamEnd(record);  // Where it goes to once it is logged.
         series[before + i] = &record;
         return AcceptKnown(block[i], record, floats[before + i]);
       });
@@ -345,6 +349,7 @@ class HeadAppender : public BatchAppender {
   AppendWindow window_;
   std::unique_ptr<AppendBuffers> buffers_;
   Batch& batch_;
+  RecordFetcher fetcher_ = head_.NewRecordFetcher();
   bool finished_ = false;
   absl::flat_hash_set<uint64_t> named_;  // Series in batch_.record.series.
   StringMap<size_t> metadata_at_;        // Metrics in batch_.record.metadata.

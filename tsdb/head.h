@@ -71,6 +71,8 @@ class Head {
     return varve::WithKnown(shards_, samples, use);
   }
 
+  RecordFetcher NewRecordFetcher() const { return RecordFetcher(shards_); }
+
   // The rule for a sample after `last`. `same` is set if it is there already, with this value.
   static AppendError CheckOrder(const LastSample& last, const AppendWindow& window,
                                 TimestampMs time, double value, const Histogram* histogram,

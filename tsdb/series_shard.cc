@@ -24,4 +24,20 @@ SeriesRecord& InsertRecord(SeriesShard& shard, uint64_t id) {
   return record;
 }
 
+void RecordFetcher::FetchPlaceOf(uint64_t number) const {
+  const SeriesShard& shard = shards_[ShardOf(number * kBlockSeries)];
+  MutexLock lock(shard.mutex);
+  shard.blocks.prefetch(number);
+}
+
+void RecordFetcher::FindBlock(uint64_t number) {
+  number_ = number;
+  const SeriesShard& shard = shards_[ShardOf(number * kBlockSeries)];
+  __builtin_prefetch(&shards_[ShardOf((number + 1) * kBlockSeries)], 1);
+  MutexLock lock(shard.mutex);
+  const auto it = shard.blocks.find(number);
+  block_ =
+      it == shard.blocks.end() ? nullptr : reinterpret_cast<const char*>(it->second.records.get());
+}
+
 }  // namespace varve

@@ -86,6 +86,30 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void FetchRecord(const SeriesBlock& block, s
   __builtin_prefetch(record + sizeof(SeriesRecord) - 1, 1);
 }
 
+// Where series were, to fetch their records before they are looked at: a record that has moved or
+// gone meanwhile is fetched in vain.
+class RecordFetcher {
+ public:
+  explicit RecordFetcher(const SeriesShards& shards) : shards_(shards) {}
+  void Fetch(uint64_t id) {
+    if (id / kBlockSeries != number_) FindBlock(id / kBlockSeries);
+    if (id % kBlockSeries == kBlockSeries / 2) FetchPlaceOf(number_ + 1);
+    if (block_ == nullptr) return;
+    const char* const record = block_ + id % kBlockSeries * sizeof(SeriesRecord);
+    __builtin_prefetch(record, 1);
+    __builtin_prefetch(record + sizeof(SeriesRecord) - 1, 1);
+  }
+
+ private:
+  void FindBlock(uint64_t number);
+  // Of a block that will be looked for soon, as neighbours come in order: where it is to be found.
+  void FetchPlaceOf(uint64_t number) const;
+
+  const SeriesShards& shards_;
+  uint64_t number_ = ~uint64_t{0};
+  const char* block_ = nullptr;  // Never read from.
+};
+
 // As Head::WithKnown(). The lock of a shard is kept over samples of one block, which the analysis
 // cannot follow.
 template <typename Use>

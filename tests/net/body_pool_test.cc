@@ -21,7 +21,6 @@ TEST_CASE("body pool: what was given back last is taken first") {
   pool.Return(std::move(second));
   pool.Return(std::move(first));
   std::string again = pool.Take(1000);
-  CHECK(again.empty());
   CHECK(again.data() == first_room);
   CHECK(pool.Take(10).data() == second_room);
   CHECK(pool.Take(2000).capacity() >= 2000);

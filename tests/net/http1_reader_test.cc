@@ -174,6 +174,36 @@ TEST_CASE("http1: what the sink refuses ends it") {
   CHECK(reader.error() == Http1Error::kRefused);
 }
 
+TEST_CASE("http1: bytes of a body of known length may be written by the sink") {
+  struct Written : Told {
+    void OnBodyWritten(size_t bytes) override { written += bytes; }
+    size_t written = 0;
+  };
+  Http1Reader reader(100);
+  reader.Begin();
+  Written told;
+  reader.Read("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n", told);
+  CHECK(reader.body_bytes_next() == 0);
+  reader.Read("\r\nab", told);
+  CHECK(reader.body_bytes_next() == 7);
+  reader.Wrote(4, told);
+  CHECK(reader.body_bytes_next() == 3);
+  reader.Read("g", told);
+  CHECK_FALSE(reader.done());
+  reader.Wrote(2, told);
+  CHECK(reader.done());
+  CHECK(reader.body_bytes_next() == 0);
+  CHECK(told.body == "abg");
+  CHECK(told.written == 6);
+  // Of others nobody knows what comes next.
+  for (const char* head :
+       {"HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n"}) {
+    reader.Begin();
+    reader.Read(head, told);
+    CHECK(reader.body_bytes_next() == 0);
+  }
+}
+
 TEST_CASE("http1: one answer after the other") {
   Http1Reader reader(100);
   for (int i = 0; i < 3; ++i) {
