@@ -24,12 +24,6 @@ SeriesRecord& InsertRecord(SeriesShard& shard, uint64_t id) {
   return record;
 }
 
-void RecordFetcher::FetchPlaceOf(uint64_t number) const {
-  const SeriesShard& shard = shards_[ShardOf(number * kBlockSeries)];
-  MutexLock lock(shard.mutex);
-  shard.blocks.prefetch(number);
-}
-
 void RecordFetcher::FindBlock(uint64_t number) {
   number_ = number;
   const SeriesShard& shard = shards_[ShardOf(number * kBlockSeries)];

@@ -93,7 +93,6 @@ class RecordFetcher {
   explicit RecordFetcher(const SeriesShards& shards) : shards_(shards) {}
   void Fetch(uint64_t id) {
     if (id / kBlockSeries != number_) FindBlock(id / kBlockSeries);
-    if (id % kBlockSeries == kBlockSeries / 2) FetchPlaceOf(number_ + 1);
     if (block_ == nullptr) return;
     const char* const record = block_ + id % kBlockSeries * sizeof(SeriesRecord);
     __builtin_prefetch(record, 1);
@@ -102,8 +101,6 @@ class RecordFetcher {
 
  private:
   void FindBlock(uint64_t number);
-  // Of a block that will be looked for soon, as neighbours come in order: where it is to be found.
-  void FetchPlaceOf(uint64_t number) const;
 
   const SeriesShards& shards_;
   uint64_t number_ = ~uint64_t{0};
