@@ -485,7 +485,7 @@ TEST_CASE("manager: a target that hangs is scraped in every interval") {
 // Goal: answers that come together are committed together, and wait for those that do not come no
 // longer than they may. Method: time stands still until all are asked.
 TEST_CASE("manager: answers of one moment are one commit") {
-  constexpr size_t kTargets = 6;
+  constexpr size_t kTargets = FinishedScrapes::kCommittedMax;
   ManualClock clock(1'600'000'000'000);
   struct Round {
     Mutex mutex;

@@ -9,6 +9,7 @@
 #include <rocksdb/db.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -357,7 +358,13 @@ TEST_CASE_FIXTURE(DamageFixture, "damage: a flipped bit in any file costs its ow
 }
 
 TEST_CASE_FIXTURE(DamageFixture, "damage: cut off and missing files") {
+  using Way = std::pair<const char*, void (*)(const fs::path&)>;
+  static const std::array<Way, 3> kWays = {
+      {{"halved", [](const fs::path& path) { fs::resize_file(path, fs::file_size(path) / 2); }},
+       {"emptied", [](const fs::path& path) { fs::resize_file(path, 0); }},
+       {"removed", [](const fs::path& path) { fs::remove(path); }}}};
   const size_t all = SampleCount(fed);
+  size_t next = 0;  // Where not each is tried with each kind, kinds take turns.
   std::map<std::string, std::string> one_of_each;
   for (const auto& [file, kind] : Files()) one_of_each.try_emplace(kind, file);
   for (const auto& [kind_now, file_now] : one_of_each) {
@@ -365,17 +372,16 @@ TEST_CASE_FIXTURE(DamageFixture, "damage: cut off and missing files") {
     const std::string file = file_now;
     CAPTURE(kind);
     CAPTURE(file);
-    const size_t halved = Survivors(*this, file, IsMended(kind), [](const fs::path& path) {
-      fs::resize_file(path, fs::file_size(path) / 2);
-    });
-    const size_t emptied = Survivors(*this, file, IsMended(kind),
-                                     [](const fs::path& path) { fs::resize_file(path, 0); });
-    const size_t removed =
-        Survivors(*this, file, IsMended(kind), [](const fs::path& path) { fs::remove(path); });
-    MESSAGE(kind, " ", file, ": ", halved, ", ", emptied, ", ", removed, " of ", all);
+    size_t least = all;
+    for (int round = 0; round < TestRounds(static_cast<int>(kWays.size())); ++round) {
+      const auto& [way, damage] = kWays[next++ % kWays.size()];
+      const size_t left = Survivors(*this, file, IsMended(kind), damage);
+      MESSAGE(kind, " ", file, " ", way, ": ", left, " of ", all);
+      least = std::min(least, left);
+    }
     if (kind == "CURRENT" || kind == "OPTIONS" || kind == "postings" || kind == "exemplars" ||
         kind == "metadata") {
-      CHECK(std::min({halved, emptied, removed}) == all);
+      CHECK(least == all);
     }
   }
 }
