@@ -146,7 +146,9 @@ absl::Status BodyAppender::AppendEntries(Scrape& scrape) {
   known_lines_.clear();
   known_.reserve(cache_.size());
   known_lines_.reserve(cache_.size());
-  for (size_t lines = 0; lines < kExpectedAhead; ++lines) Expect(scrape, lines);
+  for (size_t lines = 0; scrape.expects_lines && lines < kExpectedAhead; ++lines) {
+    Expect(scrape, lines);
+  }
   for (bool at_end = false; !at_end;) {
     RETURN_IF_ERROR(AppendExpectedLines(scrape));
     RETURN_IF_ERROR(AppendNextEntry(scrape, at_end));

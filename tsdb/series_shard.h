@@ -78,12 +78,16 @@ class ShardHold {
 // for this many ahead, and at once where a block begins.
 inline constexpr size_t kNeighboursAhead = 16;
 
-// The record `i` of the block, if it has so many, to be written. Inlined as those in sample_walk.h.
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void FetchRecord(const SeriesBlock& block, size_t i) {
-  if (i >= kBlockSeries) return;
-  const auto* record = reinterpret_cast<const char*>(&block[i]);
+// A record, to be written; it is not looked at. Inlined as those in sample_walk.h.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void FetchRecordAt(const void* at) {
+  const auto* record = static_cast<const char*>(at);
   __builtin_prefetch(record, 1);
   __builtin_prefetch(record + sizeof(SeriesRecord) - 1, 1);
+}
+
+// The record `i` of the block, if it has so many.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void FetchRecord(const SeriesBlock& block, size_t i) {
+  if (i < kBlockSeries) FetchRecordAt(&block[i]);
 }
 
 // Where series were, to fetch their records before they are looked at: a record that has moved or
@@ -93,10 +97,7 @@ class RecordFetcher {
   explicit RecordFetcher(const SeriesShards& shards) : shards_(shards) {}
   void Fetch(uint64_t id) {
     if (id / kBlockSeries != number_) FindBlock(id / kBlockSeries);
-    if (block_ == nullptr) return;
-    const char* const record = block_ + id % kBlockSeries * sizeof(SeriesRecord);
-    __builtin_prefetch(record, 1);
-    __builtin_prefetch(record + sizeof(SeriesRecord) - 1, 1);
+    if (block_ != nullptr) FetchRecordAt(block_ + id % kBlockSeries * sizeof(SeriesRecord));
   }
 
  private:

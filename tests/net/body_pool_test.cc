@@ -7,6 +7,8 @@
 
 #include <utility>
 
+#include "net/received_body.h"
+
 namespace varve {
 namespace {
 
@@ -22,6 +24,7 @@ TEST_CASE("body pool: what was given back last is taken first") {
   pool.Return(std::move(first));
   std::string again = pool.Take(1000);
   CHECK(again.data() == first_room);
+  CHECK(ReceivedBody(std::move(again)).Take().empty());
   CHECK(pool.Take(10).data() == second_room);
   CHECK(pool.Take(2000).capacity() >= 2000);
 }
