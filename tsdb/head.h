@@ -196,11 +196,10 @@ class Head {
 
   OpenSamples CopyOpen(uint64_t id) const;
 
-  // Overwrites `samples` with floats of the open chunk in [min, max], the newest that is stored
-  // anywhere among them. False, and nothing of use is written, if it is not there or not certain.
-  bool ReadNewest(uint64_t id, TimestampMs min, TimestampMs max, SeriesSamples& samples) const;
-  // Whether ReadNewest() looks at the chunk, without looking at it.
-  bool MayReadNewest(uint64_t id, TimestampMs min, TimestampMs max) const;
+  // Of each series the newest sample that is stored anywhere, from `min` on, if it is a float of
+  // the open chunk. Not found, if it is not there or not certain. Neighbouring ids cost little.
+  std::vector<NewestSample> ReadNewest(absl::Span<const NewestWanted> wanted,
+                                       TimestampMs min) const;
 
   HeadStats Stats() const;
 

@@ -21,6 +21,26 @@ constexpr size_t kSampledSeries = 4096;
 // Ids viewed under one hold of the visibility lock.
 constexpr size_t kViewSlice = 16384;
 
+// What is set aside for each open chunk that is copied.
+constexpr size_t kUsualChunkBytes = 128;
+
+// Calls use(i, record) for each i < count whose series id_at(i) is there, under the lock of its
+// shard, which is kept over neighbours.
+template <typename IdAt, typename Use>
+void ForEachRecord(const SeriesShards& shards, size_t count, IdAt id_at, Use use) {
+  for (size_t i = 0; i < count;) {
+    const uint64_t number = id_at(i) / kBlockSeries;
+    const SeriesShard& shard = shards[ShardOf(id_at(i))];
+    MutexLock lock(shard.mutex);
+    const auto slot = shard.blocks.find(number);
+    for (; i < count && id_at(i) / kBlockSeries == number; ++i) {
+      if (slot == shard.blocks.end()) continue;
+      const SeriesRecord& record = (*slot->second.records)[id_at(i) % kBlockSeries];
+      if (record.present) use(i, record);
+    }
+  }
+}
+
 }  // namespace
 
 bool Head::Overlaps(const SeriesRecord& record, TimestampMs min, TimestampMs max) const {
@@ -36,14 +56,12 @@ std::vector<SeriesView> Head::View(absl::Span<const uint64_t> ids, TimestampMs m
     const absl::Span<const uint64_t> slice = ids.subspan(0, kViewSlice);
     ids.remove_prefix(slice.size());
     MutexLock visible_lock(visible_mutex_);
-    for (const uint64_t id : slice) {
-      const Shard& shard = shards_[ShardOf(id)];
-      MutexLock lock(shard.mutex);
-      const SeriesRecord* record = FindRecord(shard, id);
-      if (record != nullptr && Overlaps(*record, min, max)) {
-        views.push_back({id, record->chunk.last_time, record->min_time});
-      }
-    }
+    ForEachRecord(
+        shards_, slice.size(), [&](size_t i) { return slice[i]; },
+        [&](size_t i, const SeriesRecord& record) {
+          if (!Overlaps(record, min, max)) return;
+          views.push_back({slice[i], record.chunk.last_time, record.min_time});
+        });
   }
   return views;
 }
@@ -94,43 +112,45 @@ OpenSamples Head::CopyOpen(uint64_t id) const {
   return samples;
 }
 
-bool Head::ReadNewest(uint64_t id, TimestampMs min, TimestampMs max, SeriesSamples& samples) const {
-  char payload[BitBytes(kXorChunkBitsMax)];
-  size_t bytes = 0;
-  uint32_t count = 0;
-  TimestampMs first_time = 0;
-  {
-    const Shard& shard = shards_[ShardOf(id)];
-    MutexLock lock(shard.mutex);
-    const SeriesRecord* record = FindRecord(shard, id);
-    if (record == nullptr || !HasNewest(*record, min, max)) return false;
-    const OpenXorChunk& chunk = record->chunk;
-    if (chunk.last_time <= max) {
-      samples.Clear();
-      samples.times.push_back(chunk.last_time);
-      samples.values.push_back(chunk.last_value);
-      return true;
-    }
-    bytes = chunk.payload().copy(payload, sizeof(payload));
-    count = chunk.count;
-    first_time = chunk.first_time;
+std::vector<NewestSample> Head::ReadNewest(absl::Span<const NewestWanted> wanted,
+                                           TimestampMs min) const {
+  std::vector<NewestSample> newest(wanted.size());
+  // Chunks are copied under the lock, and decoded without it.
+  struct Chunk {
+    size_t index;
+    size_t end;  // In `payloads`, where the one before ends.
+    uint32_t count;
+    TimestampMs first_time;
+  };
+  std::vector<Chunk> chunks;
+  std::string payloads;
+  ForEachRecord(
+      shards_, wanted.size(), [&](size_t i) { return wanted[i].id; },
+      [&](size_t i, const SeriesRecord& record) {
+        if (!HasNewest(record, min, wanted[i].max)) return;
+        const OpenXorChunk& chunk = record.chunk;
+        if (chunk.last_time <= wanted[i].max) {
+          newest[i] = {.found = true, .sample = {chunk.last_time, chunk.last_value}};
+          return;
+        }
+        if (payloads.empty()) {
+          payloads.reserve(wanted.size() * kUsualChunkBytes);
+          chunks.reserve(wanted.size());
+        }
+        payloads += chunk.payload();
+        chunks.push_back({i, payloads.size(), chunk.count, chunk.first_time});
+      });
+  size_t begin = 0;
+  for (const Chunk& chunk : chunks) {
+    const auto payload = std::string_view(payloads).substr(begin, chunk.end - begin);
+    begin = chunk.end;
+    const std::optional<FloatSample> sample =
+        NewestOfXorChunk(payload, chunk.count, chunk.first_time, min, wanted[chunk.index].max);
+    if (!sample.has_value()) continue;
+    newest[chunk.index] = {
+        .found = true, .sample = *sample, .decoded_bytes = static_cast<uint32_t>(payload.size())};
   }
-  samples.Clear();
-  samples.cost.chunks = 1;
-  samples.cost.bytes = bytes;
-  const std::optional<FloatSample> newest =
-      NewestOfXorChunk({payload, bytes}, count, first_time, min, max);
-  if (!newest.has_value()) return false;
-  samples.times.push_back(newest->time);
-  samples.values.push_back(newest->value);
-  return true;
-}
-
-bool Head::MayReadNewest(uint64_t id, TimestampMs min, TimestampMs max) const {
-  const Shard& shard = shards_[ShardOf(id)];
-  MutexLock lock(shard.mutex);
-  const SeriesRecord* record = FindRecord(shard, id);
-  return record != nullptr && HasNewest(*record, min, max);
+  return newest;
 }
 
 bool Head::HasNewest(const SeriesRecord& record, TimestampMs min, TimestampMs max) const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "model/queryable.h"
+#include "model/sample.h"
 #include "model/time.h"
 #include "tsdb/series_record.h"
 
@@ -19,6 +20,18 @@ struct SeriesView {
   uint64_t id = 0;
   TimestampMs last_time = 0;  // Samples after this one came later than the view.
   TimestampMs min_time = 0;   // No sample is older.
+};
+
+// A series whose newest sample is wanted, of those up to `max`.
+struct NewestWanted {
+  uint64_t id = 0;
+  TimestampMs max = 0;
+};
+
+struct NewestSample {
+  bool found = false;
+  FloatSample sample;
+  uint32_t decoded_bytes = 0;  // Of the open chunk; 0 if it need not be decoded.
 };
 
 // A copy of what memory holds of a series' samples.

@@ -20,13 +20,13 @@ bool IsAllOpen(const OpenSamples& open, TimestampMs needed_from, TimestampMs min
 }
 
 Neighbours::Neighbours(const Engine& engine, const ReadSet& set, std::vector<uint64_t> ids,
-                       size_t in_memory, bool newest_only)
+                       size_t in_memory, std::optional<std::vector<TimestampMs>> last_times)
     : engine_(engine),
       set_(set),
       ids_(std::move(ids)),
       in_memory_(in_memory),
       groups_in_memory_((in_memory + kTogether - 1) / kTogether),
-      newest_only_(newest_only) {
+      last_times_(std::move(last_times)) {
   MutexLock lock(mutex_);
   for (size_t begin = 0; begin < ids_.size(); begin = groups_.back().end) {
     const size_t part_end = begin < in_memory_ ? in_memory_ : ids_.size();
@@ -71,6 +71,16 @@ std::shared_ptr<const NeighbourCopies> Neighbours::Take(size_t index, TimestampM
   return copies;
 }
 
+std::vector<NewestSample> Neighbours::CopyNewest(size_t begin, size_t end, TimestampMs min,
+                                                 TimestampMs max) const {
+  std::vector<NewestWanted> wanted;
+  wanted.reserve(end - begin);
+  for (size_t i = begin; i < end; ++i) {
+    wanted.push_back({ids_[i], std::min(max, (*last_times_)[i])});
+  }
+  return engine_.head.ReadNewest(wanted, min);
+}
+
 std::shared_ptr<const NeighbourCopies> Neighbours::Copy(size_t begin, size_t end, TimestampMs min,
                                                         TimestampMs max) const {
   CopiedBytes& counted = engine_.write_path.generation_cache().copied;
@@ -80,26 +90,29 @@ std::shared_ptr<const NeighbourCopies> Neighbours::Copy(size_t begin, size_t end
   copies->max = max;
   std::vector<uint64_t> wanted;
   wanted.reserve(end - begin);
+  copies->open_place.resize(end - begin, NeighbourCopies::kNowhere);
   copies->stored_place.resize(end - begin, NeighbourCopies::kNowhere);
   const bool in_memory = begin < in_memory_;
-  if (in_memory) copies->open.reserve(end - begin);
+  const bool newest_only = last_times_.has_value();
+  if (in_memory && newest_only) {
+    copies->newest = CopyNewest(begin, end, min, max);
+    copies->bytes += copies->newest.size() * sizeof(NewestSample);
+  } else if (in_memory) {
+    copies->open.reserve(end - begin);
+  }
   for (size_t i = begin; i < end; ++i) {
-    if (in_memory && newest_only_ && engine_.head.MayReadNewest(ids_[i], min, max)) {
-      copies->open.emplace_back();
-      continue;
-    }
+    if (in_memory && newest_only && copies->newest[i - begin].found) continue;
     if (in_memory) {
+      copies->open_place[i - begin] = static_cast<uint8_t>(copies->open.size());
       const OpenSamples& open = copies->open.emplace_back(engine_.head.CopyOpen(ids_[i]));
       copies->bytes += sizeof(open) + open.open.size();
-      if (IsAllOpen(open, newest_only_ ? max : min, min)) {
-        continue;
-      }
+      if (IsAllOpen(open, newest_only ? max : min, min)) continue;
     }
     copies->stored_place[i - begin] = static_cast<uint8_t>(wanted.size());
     wanted.push_back(ids_[i]);
   }
   if (in_memory && engine_.write_path.hot_set() != set_.pinned()) return nullptr;
-  copies->stored = set_.Copy(wanted, in_memory, min, max, kCopiesBytesMax);
+  if (!wanted.empty()) copies->stored = set_.Copy(wanted, in_memory, min, max, kCopiesBytesMax);
   copies->bytes += copies->stored.bytes;
   if (!counted.Add(copies->bytes)) return nullptr;
   copies->counted = &counted;

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "model/mutex.h"
@@ -29,12 +30,15 @@ struct NeighbourCopies {
 
   TimestampMs min = 0;
   TimestampMs max = 0;
-  // Of each; empty if they are not in memory, or seem to need no more than Head::ReadNewest().
-  std::vector<OpenSamples> open;
-  StoredCopies stored;
-  // Each one's place in `stored`; kNowhere if `open` seemed to be enough.
+  // Of each that is in memory, if no more is wanted.
+  std::vector<NewestSample> newest;
+  // Each one's place in `open` and `stored`; kNowhere if what comes before seemed to be enough, or
+  // it is not in memory.
   static constexpr uint8_t kNowhere = UINT8_MAX;
+  std::vector<uint8_t> open_place;
+  std::vector<OpenSamples> open;
   std::vector<uint8_t> stored_place;
+  StoredCopies stored;
   CopiedBytes* counted = nullptr;  // Where `bytes` are counted; outlives the copies.
   uint64_t bytes = 0;
 };
@@ -49,10 +53,10 @@ class Neighbours {
   static constexpr uint64_t kCopiesBytesMax = 1 << 20;
 
   // The first `in_memory` of `ids` are in memory, the others not; each part rises. With
-  // `newest_only` nothing stored is copied where memory has a sample that may do. `engine` and
-  // `set` outlive the object and what it gives.
+  // `last_times` of those in memory, only the newest sample up to there is wanted of each. `engine`
+  // and `set` outlive the object and what it gives.
   Neighbours(const Engine& engine, const ReadSet& set, std::vector<uint64_t> ids, size_t in_memory,
-             bool newest_only);
+             std::optional<std::vector<TimestampMs>> last_times);
 
   // What was copied for series `index` of `ids`, which is place Place(index) in it, and others.
   // Null if it is better read by itself: it has no neighbours, another thread is copying them,
@@ -73,13 +77,15 @@ class Neighbours {
   size_t GroupOf(size_t index) const;
   std::shared_ptr<const NeighbourCopies> Copy(size_t begin, size_t end, TimestampMs min,
                                               TimestampMs max) const;
+  std::vector<NewestSample> CopyNewest(size_t begin, size_t end, TimestampMs min,
+                                       TimestampMs max) const;
 
   const Engine& engine_;
   const ReadSet& set_;
   const std::vector<uint64_t> ids_;
   const size_t in_memory_;
   const size_t groups_in_memory_;
-  const bool newest_only_;
+  const std::optional<std::vector<TimestampMs>> last_times_;
 
   Mutex mutex_;
   std::vector<Group> groups_ ABSL_GUARDED_BY(mutex_);

@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <bit>
 #include <memory>
 
 #include "model/check.h"
@@ -199,6 +200,22 @@ void SubtractIds(std::vector<uint64_t>& ids, absl::Span<const uint64_t> without)
 }
 
 void SortIds(std::vector<uint64_t>& ids) {
+  if (ids.empty()) return;
+  const auto [low, high] = std::minmax_element(ids.begin(), ids.end());
+  const uint64_t first = *low;
+  // Ids are given out in order, so that those of a selection mostly lie near one another.
+  const uint64_t words = (*high - first) / 64 + 1;
+  if (words <= ids.size()) {
+    std::vector<uint64_t> bits(words);
+    for (const uint64_t id : ids) bits[(id - first) / 64] |= uint64_t{1} << (id - first) % 64;
+    ids.clear();
+    for (uint64_t word = 0; word < words; ++word) {
+      for (uint64_t left = bits[word]; left != 0; left &= left - 1) {
+        ids.push_back(first + word * 64 + static_cast<uint64_t>(std::countr_zero(left)));
+      }
+    }
+    return;
+  }
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
 }

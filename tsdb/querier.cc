@@ -61,6 +61,13 @@ size_t InMemory(const std::vector<Source>& sources) {
   return static_cast<size_t>(end - sources.begin());
 }
 
+// Of those in memory.
+std::vector<TimestampMs> LastTimesOf(const std::vector<Source>& sources) {
+  std::vector<TimestampMs> times(InMemory(sources));
+  for (size_t i = 0; i < times.size(); ++i) times[i] = sources[i].last_time;
+  return times;
+}
+
 // Keeps the views of `ids`, which rise as they do.
 void KeepIds(const std::vector<uint64_t>& ids, std::vector<SeriesView>& views) {
   auto next = ids.begin();
@@ -131,7 +138,8 @@ class StoredSeriesSet : public SeriesSet {
         newest_only_(hints.newest_only),
         sources_(std::move(selection.sources)),
         read_set_(std::move(selection.pinned), std::move(selection.stored), !hints.presence_only),
-        neighbours_(*engine_, read_set_, IdsOf(sources_), InMemory(sources_), newest_only_) {
+        neighbours_(*engine_, read_set_, IdsOf(sources_), InMemory(sources_),
+                    newest_only_ ? std::optional(LastTimesOf(sources_)) : std::nullopt) {
     if (selection.shared.has_value()) {
       ShareLabels(std::move(*selection.shared));
       return;
@@ -227,18 +235,23 @@ class StoredSeriesSet : public SeriesSet {
     const Source& source = sources_[index];
     const TimestampMs max = std::min(asked_max, source.last_time);
     if (min > max) return absl::OkStatus();
+    const Copies copies = neighbours_.Take(index, min, asked_max, samples.cost);
+    const size_t place = neighbours_.Place(index);
     if (newest_only_) {
-      if (engine_->head.ReadNewest(source.id, min, max, samples) &&
-          engine_->write_path.tombstones()->Of(source.id).empty()) {
+      const NewestSample newest = copies != nullptr
+                                      ? copies->newest[place]
+                                      : engine_->head.ReadNewest({{source.id, max}}, min).front();
+      if (newest.found && engine_->write_path.tombstones()->Of(source.id).empty()) {
+        if (newest.decoded_bytes > 0) ++samples.cost.chunks;
+        samples.cost.bytes += newest.decoded_bytes;
+        samples.times.push_back(newest.sample.time);
+        samples.values.push_back(newest.sample.value);
         return absl::OkStatus();
       }
-      samples.Clear();
     }
-    const Copies copies = neighbours_.Take(index, min, asked_max, samples.cost);
-    if (copies != nullptr) {
-      const size_t place = neighbours_.Place(index);
+    if (copies != nullptr && copies->open_place[place] != NeighbourCopies::kNowhere) {
       const std::shared_ptr<const TombstoneSet> deleted = engine_->write_path.tombstones();
-      const OpenSamples& open = copies->open[place];
+      const OpenSamples& open = copies->open[copies->open_place[place]];
       const bool all_open = IsAllOpen(open, NeededFrom(min, max, deleted->Of(source.id)), min);
       const uint8_t stored_place = copies->stored_place[place];
       if (all_open || stored_place != NeighbourCopies::kNowhere) {

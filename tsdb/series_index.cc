@@ -4,6 +4,7 @@
 #include "tsdb/series_index.h"
 
 #include <absl/container/flat_hash_set.h>
+#include <absl/container/inlined_vector.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -23,6 +24,9 @@ namespace {
 // Where a label set's entry may be lies far from that of its neighbour: asked for this many series
 // ahead, it is there when their turn comes.
 constexpr size_t kHashesAhead = 6;
+
+// More labels than this take memory of their own while they are decoded.
+constexpr size_t kUsualLabels = 24;
 
 uint64_t ReadNumber(const uint8_t*& at) {
   uint64_t value = 0;
@@ -85,6 +89,16 @@ const uint8_t* SeriesIndex::CodeOf(uint64_t id) const {
   return begin == 0 ? nullptr : it->second->codes.data() + begin - 1;
 }
 
+const uint8_t* SeriesIndex::CodeNear(uint64_t id, NearPage& near) const {
+  if (id / kPageSeries != near.number) {
+    const auto it = pages_.find(id / kPageSeries);
+    near = {id / kPageSeries, it == pages_.end() ? nullptr : it->second.get()};
+  }
+  if (near.page == nullptr) return nullptr;
+  const uint32_t begin = near.page->begins[id % kPageSeries];
+  return begin == 0 ? nullptr : near.page->codes.data() + begin - 1;
+}
+
 bool SeriesIndex::Matches(const uint8_t* code, const Labels& labels) const {
   auto label = labels.begin();
   const auto end = labels.end();
@@ -99,18 +113,20 @@ bool SeriesIndex::Matches(const uint8_t* code, const Labels& labels) const {
 }
 
 Labels SeriesIndex::Decode(const uint8_t* code) const {
+  absl::InlinedVector<std::string_view, 2 * kUsualLabels> texts;
   size_t size = 0;
-  ForEachPair(code, [&](uint32_t name, uint32_t value) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    size += LabelTextBytes(names_[name].text) + LabelTextBytes(names_[name].values[value].text);
+  ForEachPair(code, [&](uint32_t number, uint32_t value) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    const Name& name = names_[number];
+    for (const std::string_view text :
+         {std::string_view(name.text), std::string_view(name.values[value].text)}) {
+      texts.push_back(text);
+      size += LabelTextBytes(text);
+    }
     return true;
   });
   std::string bytes(size, '\0');
   char* to = bytes.data();
-  ForEachPair(code, [&](uint32_t name, uint32_t value) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    to = PutLabelText(names_[name].text, to);
-    to = PutLabelText(names_[name].values[value].text, to);
-    return true;
-  });
+  for (const std::string_view text : texts) to = PutLabelText(text, to);
   return Labels::OfBytes(std::move(bytes));
 }
 
@@ -136,8 +152,9 @@ std::vector<Labels> SeriesIndex::LabelsOf(absl::Span<const uint64_t> ids) const 
   std::vector<Labels> result;
   result.reserve(ids.size());
   ReaderLock lock(mutex_);
+  NearPage near;
   for (const uint64_t id : ids) {
-    const uint8_t* code = CodeOf(id);
+    const uint8_t* code = CodeNear(id, near);
     result.push_back(code == nullptr ? Labels() : Decode(code));
   }
   return result;
@@ -150,25 +167,31 @@ std::optional<SeriesIndex::SharedLabels> SeriesIndex::SharedLabelsOf(
   ReaderLock lock(mutex_);
   if (!older_.empty()) return std::nullopt;
   std::vector<bool> wanted(names_.size());
+  size_t wanted_names = 0;
   for (const std::string& name : names) {
     const auto number = name_numbers_.find(name);
-    if (number != name_numbers_.end()) wanted[number->second] = true;
+    if (number == name_numbers_.end() || wanted[number->second]) continue;
+    wanted[number->second] = true;
+    ++wanted_names;
   }
   StringMap<uint32_t> set_by_code;  // By the pairs of a code that are wanted.
   std::string code;                 // With its length in front, as those of pages.
   std::string pairs;
+  NearPage near;
   for (const uint64_t id : ids) {
-    const uint8_t* const whole = CodeOf(id);
+    const uint8_t* const whole = CodeNear(id, near);
     if (whole == nullptr) {
       shared.set_of.push_back(kNoSet);
       continue;
     }
     pairs.clear();
+    size_t left = wanted_names;
     ForEachPair(whole, [&](uint32_t name, uint32_t value) {
+      if (left == 0) return false;
       if (!wanted[name]) return true;
       PutVarint(pairs, name);
       PutVarint(pairs, value);
-      return true;
+      return --left > 0;
     });
     const auto [it, added] =
         set_by_code.try_emplace(pairs, static_cast<uint32_t>(shared.sets.size()));
@@ -390,26 +413,27 @@ std::vector<uint64_t> SeriesIndex::AllIds() const {
 
 std::vector<uint64_t> SeriesIndex::IdsByValue(const Matcher& matcher, const Name& name,
                                               bool matching) const {
-  std::vector<uint64_t> ids;
-  size_t sets = 0;
+  std::vector<const IdSet*> sets;
+  size_t size = 0;
   const auto add = [&](const IdSet& set) {
     if (set.empty()) return;
-    set.AppendTo(ids);
-    ++sets;
-  };
-  const auto add_text = [&](std::string_view text) {
-    const auto it = name.by_text.find(text);
-    if (it != name.by_text.end()) add(name.values[it->second].ids);
+    sets.push_back(&set);
+    size += set.size();
   };
   if (matching != matcher.is_negative() && !matcher.texts().empty()) {
-    for (const std::string& text : matcher.texts()) add_text(text);
+    for (const std::string& text : matcher.texts()) {
+      const auto it = name.by_text.find(text);
+      if (it != name.by_text.end()) add(name.values[it->second].ids);
+    }
   } else {
     for (const Value& value : name.values) {
       if (!value.ids.empty() && matcher.Matches(value.text) == matching) add(value.ids);
     }
   }
-  // A series has one value of a name, so there are no duplicates.
-  if (sets > 1) std::sort(ids.begin(), ids.end());
+  std::vector<uint64_t> ids;
+  ids.reserve(size);
+  for (const IdSet* set : sets) set->AppendTo(ids);
+  if (sets.size() > 1) SortIds(ids);
   return ids;
 }
 

@@ -166,6 +166,12 @@ class SeriesIndex {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const uint8_t* CodeOf(uint64_t id) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  // The same of one id after the other; mostly they lie near one another.
+  struct NearPage {
+    uint64_t number = UINT64_MAX;
+    const Page* page = nullptr;
+  };
+  const uint8_t* CodeNear(uint64_t id, NearPage& near) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   // Whether the labels of one code are before those of the other.
   bool CodeLess(const uint8_t* a, const uint8_t* b) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   bool Matches(const uint8_t* code, const Labels& labels) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);

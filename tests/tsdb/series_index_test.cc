@@ -13,6 +13,7 @@
 
 #include "tests/tsdb/test_values.h"
 #include "tsdb/id_set.h"
+#include "tsdb/postings.h"
 
 namespace varve {
 namespace {
@@ -272,6 +273,23 @@ TEST_CASE("id set: random inserts and removals against a plain set") {
     CHECK(some == common);
     if (!plain.empty()) CHECK(set.AnyOf([&](uint64_t id) { return id == *plain.rbegin(); }));
     CHECK(!set.AnyOf([&](uint64_t id) { return !plain.contains(id); }));
+  }
+}
+
+TEST_CASE("ids: near and far ones are sorted, each once") {
+  const uint64_t seed = TestSeed();
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  for (const uint64_t spread : {1, 2, 63, 64, 65, 1000, 100'000'000}) {
+    for (const size_t size : {0, 1, 2, 64, 1000}) {
+      for (const uint64_t first : {uint64_t{0}, uint64_t{77}, UINT64_MAX - 200'000'000}) {
+        std::vector<uint64_t> ids;
+        for (size_t i = 0; i < size; ++i) ids.push_back(first + random() % spread);
+        const std::set<uint64_t> expected(ids.begin(), ids.end());
+        SortIds(ids);
+        CHECK(ids == std::vector<uint64_t>(expected.begin(), expected.end()));
+      }
+    }
   }
 }
 
