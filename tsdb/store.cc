@@ -216,6 +216,10 @@ rocksdb::DBOptions DatabaseOptions(const StoreOptions& options, rocksdb::Env* en
   return database;
 }
 
+// Parts of the block cache fill and evict by themselves: few, so that each has room for many
+// blocks, of 64 KiB and more, and what fits into the whole stays.
+constexpr int kBlockCacheShardBits = 2;
+
 rocksdb::ColumnFamilyOptions FamilyOptions(std::string_view name, const StoreOptions& options,
                                            const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::ColumnFamilyOptions family;
@@ -342,7 +346,7 @@ absl::Status Store::RebuildManifest(const StoreOptions& options,
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) {
   auto store = std::unique_ptr<Store>(new Store);
   store->options_ = options;
-  store->block_cache_ = rocksdb::NewLRUCache(options.block_cache_bytes);
+  store->block_cache_ = rocksdb::NewLRUCache(options.block_cache_bytes, kBlockCacheShardBits);
   store->table_rate_limiter_.reset(rocksdb::NewGenericRateLimiter(kTableBytesPerSecondMax));
   // Full buffers are written out early; writers never wait. Without a bound nothing would be
   // counted.
