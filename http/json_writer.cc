@@ -389,13 +389,13 @@ void JsonWriter::FloatPair(TimestampMs time, double value) {
   DrainIfFull();
 }
 
-void JsonWriter::FloatPairs(absl::Span<const FloatSample> samples) {
+void JsonWriter::FloatPairs(const FloatSamples& samples) {
   constexpr size_t kTextBytes = 4096;
   BeginArray();
   char text[kTextBytes + kPairBytesMax] = {};
   char* at = text;
   size_t next = 0;  // Of times_: none before it is as late as the sample at hand.
-  for (const FloatSample& sample : samples) {
+  const auto write = [&](const FloatSample& sample) {
     while (next < times_.size() && times_[next].time < sample.time) ++next;
     const bool later = next == times_.size();
     if (later && next < kTimesMax) times_.push_back(TextOf(sample.time));
@@ -404,11 +404,12 @@ void JsonWriter::FloatPairs(absl::Span<const FloatSample> samples) {
     comma_ = true;
     at = known ? WritePair(times_[next], sample.value, at)
                : WritePair(TextOf(sample.time), sample.value, at);
-    if (at < text + kTextBytes) continue;
+    if (at < text + kTextBytes) return;
     out_.append(text, static_cast<size_t>(at - text));
     at = text;
     DrainIfFull();
-  }
+  };
+  samples.Visit(write);
   out_.append(text, static_cast<size_t>(at - text));
   EndArray();
 }

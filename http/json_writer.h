@@ -4,8 +4,6 @@
 // three digits of fraction, text escaped for HTML except in labels.
 #pragma once
 
-#include <absl/types/span.h>
-
 #include <array>
 #include <cstdint>
 #include <initializer_list>
@@ -14,6 +12,7 @@
 #include <vector>
 
 #include "http/message.h"
+#include "model/float_samples.h"
 #include "model/histogram.h"
 #include "model/labels.h"
 #include "model/sample.h"
@@ -69,7 +68,7 @@ class JsonWriter {
   // `[t,"v"]` and `[t,{...}]`.
   void FloatPair(TimestampMs time, double value);
   // `[[t,"v"],...]`, times rising. Series after series at the same times: their texts are kept.
-  void FloatPairs(absl::Span<const FloatSample> samples);
+  void FloatPairs(const FloatSamples& samples);
   void HistogramPair(TimestampMs time, const Histogram& histogram);
   // `{"metric":{...},"value":[t,"v"]}`; with a histogram that, instead of the value, as
   // "histogram".

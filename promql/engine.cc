@@ -99,37 +99,30 @@ class EngineMetrics {
   prometheus::Summary* sort_ = nullptr;
 };
 
-MatrixSeries ToSeries(const Grid& grid, Labels labels, const Row& row) {
+// Fewer steps are listed: a grid takes some memory of its own.
+constexpr size_t kGridStepsMin = 32;
+
+// A dense row gives its values away.
+MatrixSeries ToSeries(const Grid& grid, Labels labels, Row& row) {
   MatrixSeries series;
   series.labels = std::move(labels);
-  if (!row.has_histograms()) {
-    series.floats.reserve(row.CountPresent());
-    for (size_t word = 0; word < row.present().size(); ++word) {
-      FloatSample some[64];  // Put together aside, as what is appended need not be cleared first.
-      FloatSample* out = some;
-      uint64_t bits = row.present()[word];
-      if (bits == ~uint64_t{0}) {
-        const double* const values = row.values().data() + word * 64;
-        TimestampMs time = grid.TimeAt(word * 64);
-        for (size_t i = 0; i < 64; ++i, time += grid.step) *out++ = {time, values[i]};
-      } else {
-        for (; bits != 0; bits &= bits - 1) {
-          const size_t step = word * 64 + static_cast<size_t>(std::countr_zero(bits));
-          *out++ = {grid.TimeAt(step), row.value(step)};
-        }
-      }
-      series.floats.insert(series.floats.end(), some, out);
-    }
+  const size_t samples = row.CountPresent();
+  if (!row.has_histograms() && row.steps() >= kGridStepsMin && samples >= row.steps() / 2) {
+    series.floats =
+        FloatSamples(grid.start, grid.step, std::move(row.values()), std::move(row.present()));
     return series;
   }
+  std::vector<FloatSample> floats;
+  if (!row.has_histograms()) floats.reserve(samples);
   for (size_t step = 0; step < row.steps(); ++step) {
     if (!row.Has(step)) continue;
     if (row.HasHistogram(step)) {
       series.histograms.push_back({grid.TimeAt(step), row.histogram(step)});
     } else {
-      series.floats.push_back({grid.TimeAt(step), row.value(step)});
+      floats.push_back({grid.TimeAt(step), row.value(step)});
     }
   }
+  series.floats = std::move(floats);
   return series;
 }
 
@@ -146,9 +139,11 @@ bool Overlap(const MatrixSeries& a, const MatrixSeries& b) {
 
 void MergeInto(MatrixSeries& into, MatrixSeries&& from) {
   const auto earlier = [](const auto& a, const auto& b) { return a.time < b.time; };
-  into.floats.insert(into.floats.end(), from.floats.begin(), from.floats.end());
+  std::vector<FloatSample> floats(into.floats.begin(), into.floats.end());
+  floats.insert(floats.end(), from.floats.begin(), from.floats.end());
+  std::sort(floats.begin(), floats.end(), earlier);
+  into.floats = std::move(floats);
   into.histograms.insert(into.histograms.end(), from.histograms.begin(), from.histograms.end());
-  std::sort(into.floats.begin(), into.floats.end(), earlier);
   std::sort(into.histograms.begin(), into.histograms.end(), earlier);
 }
 
@@ -335,9 +330,12 @@ absl::Status Engine::Impl::EvaluateRange(QueryContext& context, const Queryable&
     RETURN_IF_ERROR(context.memory().Hold(sizeof(MatrixSeries) + set.bytes().size()));
     MatrixSeries out;
     out.labels = series.drop_name ? WithoutName(set) : std::move(set);
+    std::vector<FloatSample> floats;
+    floats.reserve(window.times.size());
     for (size_t i = 0; i < window.times.size(); ++i) {
-      out.floats.push_back({window.times[i], window.values[i]});
+      floats.push_back({window.times[i], window.values[i]});
     }
+    out.floats = std::move(floats);
     out.histograms.assign(window.histograms.begin(), window.histograms.end());
     matrix.push_back(std::move(out));
   }

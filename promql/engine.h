@@ -18,6 +18,7 @@
 
 #include "model/annotations.h"
 #include "model/clock.h"
+#include "model/float_samples.h"
 #include "model/labels.h"
 #include "model/memory_budget.h"
 #include "model/queryable.h"
@@ -105,7 +106,7 @@ struct VectorSample {
 
 struct MatrixSeries {
   Labels labels;
-  std::vector<FloatSample> floats;
+  FloatSamples floats;
   std::vector<HistogramSample> histograms;
 };
 
