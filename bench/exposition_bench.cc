@@ -47,9 +47,9 @@ class NoStorage : public Appender {
     sum += value;
     return ref == kNoSeries ? SeriesRef{++last_} : ref;
   }
-  size_t AppendKnown(absl::Span<const KnownSample> samples, absl::Status&) override {
-    for (const KnownSample& sample : samples) sum += sample.value;
-    return samples.size();
+  absl::Status AppendKnown(absl::FunctionRef<bool(KnownSample& sample)> next) override {
+    for (KnownSample sample; next(sample);) sum += sample.value;
+    return absl::OkStatus();
   }
   absl::StatusOr<SeriesRef> AppendHistogram(SeriesRef, const Labels&, TimestampMs, const Histogram&,
                                             TimestampMs) override {

@@ -6,6 +6,7 @@
 #include <absl/strings/cord.h>
 
 #include "model/check.h"
+#include "model/status_macros.h"
 
 namespace varve {
 namespace {
@@ -52,13 +53,22 @@ absl::StatusCode CodeOf(AppendError error) {
 
 }  // namespace
 
-size_t Appender::AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused) {
-  for (size_t i = 0; i < samples.size(); ++i) {
-    const KnownSample& sample = samples[i];
-    refused = Append(sample.ref, Labels(), sample.time, sample.value, sample.start_time).status();
-    if (!refused.ok()) return i;
+absl::Status Appender::AppendKnown(absl::FunctionRef<bool(KnownSample& sample)> next) {
+  for (KnownSample sample; next(sample);) {
+    RETURN_IF_ERROR(
+        Append(sample.ref, Labels(), sample.time, sample.value, sample.start_time).status());
   }
-  return samples.size();
+  return absl::OkStatus();
+}
+
+size_t Appender::AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused) {
+  size_t taken = 0;
+  refused = AppendKnown([&](KnownSample& sample) {
+    if (taken == samples.size()) return false;
+    sample = samples[taken++];
+    return true;
+  });
+  return refused.ok() ? taken : taken - 1;
 }
 
 std::vector<absl::Status> Appendable::CommitAll(absl::Span<Appender* const> appenders) {

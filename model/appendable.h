@@ -4,6 +4,7 @@
 // remote write through Appender; only app and the tests know which engine (tsdb/) fulfils it.
 #pragma once
 
+#include <absl/functional/function_ref.h>
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 #include <absl/types/span.h>
@@ -47,6 +48,8 @@ struct KnownSample {
   TimestampMs time = 0;
   double value = 0;
   TimestampMs start_time = 0;
+  // A series whose sample may come some 16 samples later: what is kept of it is fetched meanwhile.
+  SeriesRef soon = kNoSeries;
 };
 
 // One batch of writes (a scrape, a remote-write request, a rule's result): all of it is committed
@@ -63,11 +66,14 @@ class Appender {
   // `start_time` is the sample's start timestamp, 0 = unknown.
   virtual absl::StatusOr<SeriesRef> Append(SeriesRef ref, const Labels& labels, TimestampMs time,
                                            double value, TimestampMs start_time = 0) = 0;
-  // Appends the samples one after the other, as Append() without labels would, and returns how many
-  // it appended: all, or those before the first one refused, whose error is then in `refused`.
-  virtual size_t AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused);
-  // A sample of this series comes soon, perhaps: what is kept of it may be fetched meanwhile.
-  virtual void Expect(SeriesRef /*ref*/) {}
+  // Appends the samples that `next` sets, one after the other, as Append() without labels would:
+  // until it returns false, or until one is refused, which was the last one set; its error is
+  // returned. Samples of neighbouring refs cost little. `next` is called under the storage's locks:
+  // it is to be quick and must not use the storage.
+  virtual absl::Status AppendKnown(absl::FunctionRef<bool(KnownSample& sample)> next);
+  // The same for `samples`. Returns how many it appended: all, or those before the first one
+  // refused, whose error is then in `refused`.
+  size_t AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused);
   virtual absl::StatusOr<SeriesRef> AppendHistogram(SeriesRef ref, const Labels& labels,
                                                     TimestampMs time, const Histogram& histogram,
                                                     TimestampMs start_time = 0) = 0;

@@ -26,7 +26,7 @@ constexpr std::string_view kExportedPrefix = "exported_";
 // Bytes of a metric, name or value that a limit's error quotes.
 constexpr size_t kQuotedBytesMax = 50;
 // Storage is told of a series as many lines before its own: that is about how long memory takes.
-constexpr size_t kExpectedAhead = 16;
+constexpr size_t kSoonLines = 16;
 
 absl::Status CheckUnique(const LabelPairs& pairs) {
   std::vector<std::string_view> names;
@@ -142,41 +142,72 @@ void BodyAppender::AppendFailure(TimestampMs scrape_time, Appender& appender) {
 }
 
 absl::Status BodyAppender::AppendEntries(Scrape& scrape) {
-  known_.clear();
-  known_lines_.clear();
-  known_.reserve(cache_.size());
-  known_lines_.reserve(cache_.size());
-  for (size_t lines = 0; scrape.expects_lines && lines < kExpectedAhead; ++lines) {
-    Expect(scrape, lines);
-  }
   for (bool at_end = false; !at_end;) {
     RETURN_IF_ERROR(AppendExpectedLines(scrape));
     RETURN_IF_ERROR(AppendNextEntry(scrape, at_end));
   }
-  return StoreKnown(scrape);
+  return absl::OkStatus();
 }
 
-void BodyAppender::Expect(Scrape& scrape, size_t lines) const {
-  const SeriesCache::Entry* const entry = cache_.Later(lines);
-  if (entry == nullptr || entry->kind != SeriesCache::kSeries || entry->ref == 0) return;
-  scrape.appender.Expect(SeriesRef{entry->ref});
+inline bool BodyAppender::Admit(Scrape& scrape, SeriesCache::Entry& entry, bool own_time) {
+  AppendCounts& counts = scrape.counts;
+  const bool first = cache_.MarkSeen(entry, !own_time || config_.track_timestamps_staleness);
+  ++counts.post_relabel;
+  if (!first && !own_time) {
+    ++counts.duplicate_timestamp;
+    return false;
+  }
+  if (config_.limits.samples > 0 && counts.post_relabel > config_.limits.samples) {
+    counts.sample_limit_exceeded = true;  // The rest is still read, to report how many there are.
+    return false;
+  }
+  return true;
+}
+
+inline bool BodyAppender::NextExpected(Scrape& scrape, KnownSample& sample,
+                                       SeriesCache::Entry*& entry, bool& own_way) {
+  TextParser& text = *scrape.text;
+  while ((entry = cache_.Expected()) != nullptr) {
+    if (entry->kind > SeriesCache::kDropped) {
+      if (!text.AcceptLine(entry->bytes, entry->hash)) return false;
+      if (entry->kind == SeriesCache::kType) text.SetType(static_cast<MetricType>(entry->type));
+      cache_.MarkSeen(*entry, false);
+      continue;
+    }
+    if (!text.AcceptSeries(entry->bytes, entry->hash)) return false;
+    if (entry->kind == SeriesCache::kDropped) {
+      ++scrape.counts.scraped;
+      cache_.MarkSeen(*entry, false);
+      continue;
+    }
+    if (entry->ref == 0 || text.has_exemplars() || (config_.honor_timestamps && text.has_time())) {
+      own_way = true;
+      return false;
+    }
+    ++scrape.counts.scraped;
+    if (!Admit(scrape, *entry, false)) continue;
+    sample = {SeriesRef{entry->ref}, scrape.time, text.value(), text.start_time(),
+              cache_.RefLater(kSoonLines)};
+    return true;
+  }
+  return false;
 }
 
 absl::Status BodyAppender::AppendExpectedLines(Scrape& scrape) {
   if (!scrape.expects_lines) return absl::OkStatus();
-  TextParser& text = *scrape.text;
-  while (SeriesCache::Entry* const entry = cache_.Expected()) {
-    Expect(scrape, kExpectedAhead);
-    if (entry->kind <= SeriesCache::kDropped) {
-      if (!text.AcceptSeries(entry->bytes, entry->hash)) break;
+  for (;;) {
+    SeriesCache::Entry* entry = nullptr;
+    bool own_way = false;
+    const absl::Status refused = scrape.appender.AppendKnown(
+        [&](KnownSample& sample) { return NextExpected(scrape, sample, entry, own_way); });
+    if (!refused.ok()) {
+      RETURN_IF_ERROR(StoreForgotten(scrape, *entry, refused));
+    } else if (own_way) {
       RETURN_IF_ERROR(AppendSample(scrape, *entry, false));
-      continue;
+    } else {
+      return absl::OkStatus();
     }
-    if (!text.AcceptLine(entry->bytes, entry->hash)) break;
-    if (entry->kind == SeriesCache::kType) text.SetType(static_cast<MetricType>(entry->type));
-    cache_.MarkSeen(*entry, false);
   }
-  return absl::OkStatus();
 }
 
 absl::Status BodyAppender::AppendNextEntry(Scrape& scrape, bool& at_end) {
@@ -215,12 +246,7 @@ absl::Status BodyAppender::AppendSample(Scrape& scrape, SeriesCache::Entry& entr
   const bool own_time = config_.honor_timestamps && reader.has_time();
   if (entry.ref == 0) return AppendUnnamed(scrape, entry, own_time, is_new);
   if (!Admit(scrape, entry, own_time)) return absl::OkStatus();
-  if (scrape.text == nullptr || own_time || reader.has_exemplars()) {
-    return AppendNow(scrape, entry, Labels(), own_time, is_new);
-  }
-  known_.push_back({SeriesRef{entry.ref}, scrape.time, reader.value(), reader.start_time()});
-  known_lines_.push_back({scrape.text->text(), cache_.IndexOf(entry), reader.type()});
-  return absl::OkStatus();
+  return AppendNow(scrape, entry, Labels(), own_time, is_new);
 }
 
 absl::Status BodyAppender::AppendUnnamed(Scrape& scrape, SeriesCache::Entry& entry, bool own_time,
@@ -235,24 +261,8 @@ absl::Status BodyAppender::AppendUnnamed(Scrape& scrape, SeriesCache::Entry& ent
   return AppendNow(scrape, entry, labels, own_time, is_new);
 }
 
-bool BodyAppender::Admit(Scrape& scrape, SeriesCache::Entry& entry, bool own_time) {
-  AppendCounts& counts = scrape.counts;
-  const bool first = cache_.MarkSeen(entry, !own_time || config_.track_timestamps_staleness);
-  ++counts.post_relabel;
-  if (!first && !own_time) {
-    ++counts.duplicate_timestamp;
-    return false;
-  }
-  if (config_.limits.samples > 0 && counts.post_relabel > config_.limits.samples) {
-    counts.sample_limit_exceeded = true;  // The rest is still read, to report how many there are.
-    return false;
-  }
-  return true;
-}
-
 absl::Status BodyAppender::AppendNow(Scrape& scrape, SeriesCache::Entry& entry,
                                      const Labels& labels, bool own_time, bool is_new) {
-  RETURN_IF_ERROR(StoreKnown(scrape));
   ASSIGN_OR_RETURN(const bool stored,
                    Store(scrape, entry, labels, own_time ? scrape.reader.time() : scrape.time));
   if (stored && is_new) ++scrape.counts.series_added;
@@ -296,31 +306,10 @@ absl::StatusOr<SeriesRef> BodyAppender::StoreValue(Scrape& scrape, const Histogr
   return scrape.appender.AppendHistogram(ref, labels, time, *histogram, start_time);
 }
 
-absl::Status BodyAppender::StoreKnown(Scrape& scrape) {
-  const absl::Span<const KnownSample> samples(known_);
-  for (size_t done = 0; done < samples.size(); ++done) {
-    absl::Status refused;
-    done += scrape.appender.AppendKnown(samples.subspan(done), refused);
-    if (done == samples.size()) break;
-    if (absl::IsNotFound(refused))
-      refused = StoreForgotten(scrape, known_[done], known_lines_[done]);
-    RETURN_IF_ERROR(CountRefused(refused, scrape.counts));
-  }
-  known_.clear();
-  known_lines_.clear();
-  return absl::OkStatus();
-}
-
-// The reader has gone on since, and goes on from where it is.
-absl::Status BodyAppender::StoreForgotten(Scrape& scrape, const KnownSample& sample,
-                                          const KnownLine& line) {
-  TextParser reader = *scrape.text;
-  reader.Return(line.text, line.type);
-  ASSIGN_OR_RETURN(const Labels labels, BuildLabels(reader, scrape.counts));
-  ASSIGN_OR_RETURN(const SeriesRef ref, scrape.appender.Append(kNoSeries, labels, sample.time,
-                                                               sample.value, sample.start_time));
-  cache_.At(line.entry).ref = static_cast<uint64_t>(ref);
-  return absl::OkStatus();
+absl::Status BodyAppender::StoreForgotten(Scrape& scrape, SeriesCache::Entry& entry,
+                                          const absl::Status& refused) {
+  if (!absl::IsNotFound(refused)) return CountRefused(refused, scrape.counts);
+  return Store(scrape, entry, Labels(), scrape.time).status();
 }
 
 absl::Status BodyAppender::StoreExemplars(Scrape& scrape, const SeriesCache::Entry& entry) {

@@ -5,6 +5,7 @@
 // straight to their SeriesRef.
 #pragma once
 
+#include <absl/base/attributes.h>
 #include <absl/status/status.h>
 
 #include <cstdint>
@@ -70,24 +71,19 @@ class BodyAppender {
     TimestampMs time;
     AppendCounts& counts;
   };
-  // What a sample in known_ was read from.
-  struct KnownLine {
-    std::string_view text;
-    uint32_t entry = 0;
-    MetricType type = MetricType::kUnknown;
-  };
-
   absl::Status AppendEntries(Scrape& scrape);
   absl::Status AppendNextEntry(Scrape& scrape, bool& at_end);
-  // Tells the storage of the series that should come so many lines later.
-  void Expect(Scrape& scrape, size_t lines) const;
   // The lines up to one that is not the expected one.
   absl::Status AppendExpectedLines(Scrape& scrape);
+  // Reads expected lines up to the next sample, of `entry`, that storage need only be given; false
+  // if there is none. `own_way`: `entry`'s line was read and needs AppendSample().
+  ABSL_ATTRIBUTE_ALWAYS_INLINE bool NextExpected(Scrape& scrape, KnownSample& sample,
+                                                 SeriesCache::Entry*& entry, bool& own_way);
   absl::Status AppendSample(Scrape& scrape, SeriesCache::Entry& entry, bool is_new);
   // Of a series that storage has not named yet.
   absl::Status AppendUnnamed(Scrape& scrape, SeriesCache::Entry& entry, bool own_time, bool is_new);
   // Counts a sample; false if it is not to be stored.
-  bool Admit(Scrape& scrape, SeriesCache::Entry& entry, bool own_time);
+  ABSL_ATTRIBUTE_ALWAYS_INLINE bool Admit(Scrape& scrape, SeriesCache::Entry& entry, bool own_time);
   // Stores it and its exemplars at once. `labels` may be empty if `entry` has a ref.
   absl::Status AppendNow(Scrape& scrape, SeriesCache::Entry& entry, const Labels& labels,
                          bool own_time, bool is_new);
@@ -97,9 +93,9 @@ class BodyAppender {
   absl::StatusOr<SeriesRef> StoreValue(Scrape& scrape, const Histogram* histogram, SeriesRef ref,
                                        const Labels& labels, TimestampMs time) const;
   absl::Status StoreExemplars(Scrape& scrape, const SeriesCache::Entry& entry);
-  // Samples whose series are known wait for one another, so that storage takes them at once.
-  absl::Status StoreKnown(Scrape& scrape);
-  absl::Status StoreForgotten(Scrape& scrape, const KnownSample& sample, const KnownLine& line);
+  // The current line's sample was refused.
+  absl::Status StoreForgotten(Scrape& scrape, SeriesCache::Entry& entry,
+                              const absl::Status& refused);
   // The labels the current entry is stored with; empty if relabelling dropped it.
   absl::StatusOr<Labels> BuildLabels(ExpositionReader& reader, AppendCounts& counts) const;
   void AddTargetLabels(LabelPairs& pairs) const;
@@ -111,8 +107,6 @@ class BodyAppender {
   const Labels& target_labels_;
   SeriesCache& cache_;
   TargetMetadataStore& metadata_;
-  std::vector<KnownSample> known_;
-  std::vector<KnownLine> known_lines_;  // As many.
 };
 
 }  // namespace varve

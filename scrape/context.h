@@ -33,6 +33,7 @@ struct ScrapeContext {
   DurationMs discovery_reload_interval = 5 * kSecond;
   TimestampMs start_time = 0;
   std::atomic<uint64_t> offset_seed{0};
+  std::atomic<size_t> targets{0};  // Of all pools.
   FinishedScrapes finished;
   ScrapeWorkers workers;  // Last: its threads use the others.
 };

@@ -152,8 +152,13 @@ void ScrapePool::UpdateLoops() {
   size_t discovered = 0;
   for (const auto& [key, state] : groups_) {
     discovered += state.group.targets.size();
+    for (const auto& [hash, target] : state.targets) wanted.insert(hash);
+  }
+  context_->targets += wanted.size() - loops_.size();  // Before a slot is chosen.
+  absl::flat_hash_set<uint64_t> seen;
+  for (const auto& [key, state] : groups_) {
     for (const auto& [hash, target] : state.targets) {
-      if (!wanted.insert(hash).second) continue;
+      if (!seen.insert(hash).second) continue;
       std::shared_ptr<TargetLoop>& loop = loops_[hash];
       if (loop == nullptr) {
         loop = std::make_shared<TargetLoop>(context_, metrics_, state.settings, target);
@@ -191,6 +196,7 @@ void ScrapePool::Stop(bool end_series) {
   MutexLock lock(mutex_);
   stopped_ = true;
   for (const auto& [hash, loop] : loops_) loop->Stop(end_series);
+  context_->targets -= loops_.size();
   loops_.clear();
   groups_.clear();
 }

@@ -5,6 +5,9 @@
 // Floating Point Numbers Accurately", 1990). Longer ones, up to what 64 bits hold, are exact as
 // extended doubles; rounded to 64 bits and then to 53 the result is that of rounding once, unless
 // the first one ends just halfway between two doubles.
+#include <absl/base/attributes.h>
+
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <charconv>
@@ -25,6 +28,7 @@ constexpr std::array<double, 23> kPowersOfTen = {1e0,  1e1,  1e2,  1e3,  1e4,  1
                                                  1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 constexpr int kExactPowerMax = 22;
 constexpr uint64_t kExactIntegerMax = uint64_t{1} << 53;
+constexpr int kExactDigitsMax = 15;     // All their numbers are exact.
 constexpr int kMantissaDigitsMax = 19;  // 64 bits hold them.
 
 constexpr std::array<long double, 28> kExtendedPowersOfTen = {
@@ -50,6 +54,15 @@ bool ReadExtended(uint64_t mantissa, int exponent, double& value) {
   return true;
 }
 
+bool IsDigit(char c) { return static_cast<unsigned char>(c - '0') < 10; }
+
+// Takes the digits at `p` into `mantissa`. REQUIRES: something else follows.
+int TakeDigits(const char*& p, uint64_t& mantissa) {
+  const char* const first = p;
+  for (; IsDigit(*p); ++p) mantissa = mantissa * 10 + (*p - '0');
+  return static_cast<int>(std::min<ptrdiff_t>(p - first, kMantissaDigitsMax + 1));
+}
+
 bool EndsValue(char c) { return c == '\n' || c == ' ' || c == '\t' || c == '{'; }
 
 // The general case: special values, many digits, large exponents.
@@ -62,42 +75,33 @@ const char* ReadSlowly(const char* p, const char* end, double& value) {
   return stop;
 }
 
-}  // namespace
-
-const char* ReadSampleValue(const char* p, const char* end, double& value) {
+// All but plain numbers of few digits. REQUIRES: the byte before `end` is no digit, and p < end.
+ABSL_ATTRIBUTE_NOINLINE const char* ReadNumber(const char* p, const char* end, double& value) {
   const char* const start = p;
   bool negative = false;
-  if (p < end && (*p == '-' || *p == '+')) negative = *p++ == '-';
+  if (*p == '-' || *p == '+') negative = *p++ == '-';
+  if (p == end) return nullptr;
   uint64_t mantissa = 0;
-  int digits = 0;
+  int digits = TakeDigits(p, mantissa);
   int exponent = 0;
-  for (; p < end && static_cast<unsigned char>(*p - '0') < 10; ++p) {
-    mantissa = mantissa * 10 + (*p - '0');
-    if (++digits > kMantissaDigitsMax) return ReadSlowly(start, end, value);
-  }
-  if (p < end && *p == '.') {
+  if (*p == '.' && p + 1 < end) {
     ++p;
-    for (; p < end && static_cast<unsigned char>(*p - '0') < 10; ++p) {
-      mantissa = mantissa * 10 + (*p - '0');
-      --exponent;
-      if (++digits > kMantissaDigitsMax) return ReadSlowly(start, end, value);
-    }
+    exponent = -TakeDigits(p, mantissa);
+    digits -= exponent;
   }
-  if (digits == 0) return ReadSlowly(start, end, value);
-  if (p < end && (*p == 'e' || *p == 'E')) {
+  if (digits == 0 || digits > kMantissaDigitsMax) return ReadSlowly(start, end, value);
+  if ((*p == 'e' || *p == 'E') && p + 1 < end) {
     ++p;
     bool minus = false;
-    if (p < end && (*p == '-' || *p == '+')) minus = *p++ == '-';
-    int written = 0;
-    int exponent_digits = 0;
-    for (; p < end && static_cast<unsigned char>(*p - '0') < 10; ++p) {
-      written = written * 10 + (*p - '0');
-      if (++exponent_digits > 4) return ReadSlowly(start, end, value);
-    }
+    if (*p == '-' || *p == '+') minus = *p++ == '-';
+    if (p == end) return nullptr;
+    uint64_t written = 0;
+    const int exponent_digits = TakeDigits(p, written);
     if (exponent_digits == 0) return nullptr;
-    exponent += minus ? -written : written;
+    if (exponent_digits > 4) return ReadSlowly(start, end, value);
+    exponent += minus ? -static_cast<int>(written) : static_cast<int>(written);
   }
-  if (p < end && !EndsValue(*p)) return ReadSlowly(start, end, value);
+  if (!EndsValue(*p)) return ReadSlowly(start, end, value);
   double magnitude = static_cast<double>(mantissa);
   if (mantissa > kExactIntegerMax || exponent < -kExactPowerMax || exponent > kExactPowerMax) {
     if (mantissa == 0 || !ReadExtended(mantissa, exponent, magnitude)) {
@@ -110,6 +114,22 @@ const char* ReadSampleValue(const char* p, const char* end, double& value) {
   }
   value = negative ? -magnitude : magnitude;
   return p;
+}
+
+}  // namespace
+
+const char* ReadSampleValue(const char* p, const char* end, double& value) {
+  // Digits end before the end then, wherever they begin.
+  if (p >= end || IsDigit(end[-1])) [[unlikely]]
+    return ReadSlowly(p, end, value);
+  const char* stop = p;
+  uint64_t number = 0;
+  for (; IsDigit(*stop); ++stop) number = number * 10 + (*stop - '0');
+  if (EndsValue(*stop) && stop > p && stop - p <= kExactDigitsMax) {
+    value = static_cast<double>(number);
+    return stop;
+  }
+  return ReadNumber(p, end, value);
 }
 
 std::string OpenMetricsFloat(double value) {

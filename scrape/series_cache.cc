@@ -18,6 +18,12 @@ void SeriesCache::Begin() {
   steady_ = true;
 }
 
+void SeriesCache::NoteSeen(Entry& entry, bool ends) {
+  entry.ends = ends ? 1 : 0;
+  if (entry.live != entry.ends) LeaveOrder();
+  if (!steady_) NoteOrder(IndexOf(entry));
+}
+
 void SeriesCache::LeaveOrder() {
   if (!steady_) return;
   steady_ = false;

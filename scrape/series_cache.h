@@ -50,9 +50,11 @@ class SeriesCache {
 
   // The entry of the line that should come next, or null.
   Entry* Expected() { return next_ < entries_.size() ? &entries_[next_] : nullptr; }
-  // The one that should come so many lines later, or null.
-  const Entry* Later(size_t lines) const {
-    return lines < entries_.size() - next_ ? &entries_[next_ + lines] : nullptr;
+  // The series of the line that should come so many lines later, if it is one that is stored.
+  SeriesRef RefLater(size_t lines) const {
+    if (lines >= entries_.size() - next_) return kNoSeries;
+    const Entry& entry = entries_[next_ + lines];
+    return entry.kind == kSeries ? SeriesRef{entry.ref} : kNoSeries;
   }
   // The entry of a line: the one that should come next, if it is that, else Find()'s.
   Entry* Lookup(uint64_t hash, uint32_t bytes) {
@@ -66,12 +68,6 @@ class SeriesCache {
   // A new entry. Invalidates pointers to others.
   Entry& Add(uint64_t hash, uint32_t bytes, Kind kind);
 
-  // Where an entry is until the scrape ends.
-  uint32_t IndexOf(const Entry& entry) const {
-    return static_cast<uint32_t>(&entry - entries_.data());
-  }
-  Entry& At(uint32_t index) { return entries_[index]; }
-
   // Records that the line of `entry` is in this scrape; `ends`: when it is missing from the next
   // one, its series is to be ended. Returns false if it was seen before in the same scrape.
   bool MarkSeen(Entry& entry, bool ends) {
@@ -79,9 +75,7 @@ class SeriesCache {
     if (&entry == entries_.data() + next_) ++next_;
     if (entry.scrape == scrape_) return false;
     entry.scrape = scrape_;
-    entry.ends = ends ? 1 : 0;
-    if (entry.live != entry.ends) LeaveOrder();
-    if (!steady_) NoteOrder(IndexOf(entry));
+    if (!(steady_ && ends && entry.live && entry.ends)) NoteSeen(entry, ends);
     return true;
   }
 
@@ -116,11 +110,15 @@ class SeriesCache {
   size_t size() const { return entries_.size(); }
 
  private:
+  uint32_t IndexOf(const Entry& entry) const {
+    return static_cast<uint32_t>(&entry - entries_.data());
+  }
   // Whether this scrape was not exactly like the last.
   bool Changed() const { return failed_ || !steady_ || next_ != entries_.size(); }
   // Live series without a line in this scrape (a series may have had several lines).
   std::vector<SeriesRef> GoneSeries() const;
   bool Expired(const Entry& entry) const { return scrape_ - entry.scrape > kMetadataScrapesMax; }
+  void NoteSeen(Entry& entry, bool ends);
   void LeaveOrder();
   void NoteOrder(uint32_t at);
   void Rebuild();

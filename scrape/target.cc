@@ -22,8 +22,10 @@ namespace {
 constexpr uint64_t kFnvOffset = 14695981039346656037u;
 constexpr uint64_t kFnvPrime = 1099511628211u;
 
-constexpr DurationMs kSlotsPerInterval = 20;
-constexpr DurationMs kSlotGridMax = 500;
+constexpr DurationMs kSlotsMin = 10;  // In an interval.
+constexpr DurationMs kSlotGridMax = kSecond;
+constexpr size_t kSlotTargetsMax = 100;
+
 uint64_t Fnv64a(std::string_view text, uint64_t hash = kFnvOffset) {
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * kFnvPrime;
   return hash;
@@ -164,15 +166,18 @@ uint64_t OffsetSeed(std::string_view hostname, const Labels& external_labels) {
   return Fnv64a(external_labels.ToString(), Fnv64a(hostname));
 }
 
-DurationMs SlotGrid(DurationMs interval) {
-  return std::clamp<DurationMs>(interval / kSlotsPerInterval, 1, kSlotGridMax);
+DurationMs SlotGrid(DurationMs interval, size_t targets) {
+  DurationMs grid = std::clamp<DurationMs>(interval / kSlotsMin, 1, kSlotGridMax);
+  while (grid > 1 && targets * grid > kSlotTargetsMax * interval) grid /= 2;
+  return grid;
 }
 
-int64_t NextSlotNanos(int64_t now_nanos, DurationMs interval, uint64_t target_hash, uint64_t seed) {
+int64_t NextSlotNanos(int64_t now_nanos, DurationMs interval, DurationMs grid, uint64_t target_hash,
+                      uint64_t seed) {
   const int64_t interval_nanos = interval * kNanosPerMs;
   const auto hashed =
       static_cast<int64_t>((target_hash ^ seed) % static_cast<uint64_t>(interval_nanos));
-  const int64_t offset = hashed - hashed % (SlotGrid(interval) * kNanosPerMs);
+  const int64_t offset = hashed - hashed % (grid * kNanosPerMs);
   const int64_t base = now_nanos - now_nanos % interval_nanos;
   const int64_t slot = base + offset;
   return slot > now_nanos ? slot : slot + interval_nanos;

@@ -62,9 +62,12 @@ absl::Status CheckTargetAddress(std::string_view address);
 uint64_t OffsetSeed(std::string_view hostname, const Labels& external_labels);
 
 // The first slot after `now_nanos` (Unix time): slots are an interval apart and begin at an offset
-// that depends on target and seed. Offsets are multiples of SlotGrid(): targets that share one are
-// scraped together, which costs less than waking up for each.
-DurationMs SlotGrid(DurationMs interval);
-int64_t NextSlotNanos(int64_t now_nanos, DurationMs interval, uint64_t target_hash, uint64_t seed);
+// that depends on target and seed, a multiple of `grid`.
+int64_t NextSlotNanos(int64_t now_nanos, DurationMs interval, DurationMs grid, uint64_t target_hash,
+                      uint64_t seed);
+// Targets whose slots coincide are scraped together, which costs less than waking up for each. The
+// grid for that: the coarsest with no more than about a hundred of `targets` in a slot, so that
+// none is late, but at most a tenth of the interval and a second.
+DurationMs SlotGrid(DurationMs interval, size_t targets);
 
 }  // namespace varve

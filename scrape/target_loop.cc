@@ -107,7 +107,8 @@ void TargetLoop::Schedule() {
     slot_ = next;
   } else {
     const DurationMs passed = slot_interval_ == 0 ? PassedSlotMax(now, interval) : 0;
-    slot_ = NextSlotNanos((now - passed) * kNanosPerMs, interval, hash_, context_->offset_seed) /
+    slot_ = NextSlotNanos((now - passed) * kNanosPerMs, interval,
+                          SlotGrid(interval, context_->targets), hash_, context_->offset_seed) /
             kNanosPerMs;
   }
   slot_interval_ = interval;

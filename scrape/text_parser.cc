@@ -115,13 +115,6 @@ TextParser::TextParser(std::string_view body, TextFormat format, TextParserOptio
 
 uint64_t TextParser::KeyHash() const { return HashText(text_) ^ metadata_hash_; }
 
-void TextParser::Return(std::string_view text, MetricType type) {
-  text_ = text;
-  type_ = type;
-  line_ = text.data();
-  spans_valid_ = false;
-}
-
 const char* TextParser::LineEnd(const char* p) const {
   if (p >= end_) return end_;
   const void* found = std::memchr(p, '\n', end_ - p);
@@ -203,7 +196,15 @@ bool TextParser::AcceptSeries(size_t bytes, uint64_t hash) {
   if (HashText(text) != hash) return false;
   has_exemplars_ = false;
   line_ = p;
-  if (!ReadTail(p + bytes, nullptr)) return false;
+  // Nearly all lines: a blank, the value and the end.
+  p += bytes;
+  const char* const after = *p == ' ' ? ReadSampleValue(p + 1, end_, value_) : nullptr;
+  if (after != nullptr && after < end_ && *after == '\n') [[likely]] {
+    has_time_ = false;
+    position_ = after + 1;
+  } else if (!ReadTail(p, nullptr)) {
+    return false;
+  }
   text_ = text;
   spans_valid_ = false;
   return true;

@@ -61,9 +61,6 @@ class TextParser final : public ExpositionReader {
   std::string_view text() const { return text_; }
   uint64_t KeyHash() const override;
   uint32_t KeyBytes() const override { return static_cast<uint32_t>(text_.size()); }
-  // Makes a series' text() that was read before the current one again, for ReadLabels().
-  // REQUIRES: `type` is what type() was then.
-  void Return(std::string_view text, MetricType type);
 
   absl::StatusOr<Exemplar> ReadExemplar() const;  // REQUIRES: has_exemplars().
   absl::Status ReadExemplars(std::vector<Exemplar>& exemplars) const override;

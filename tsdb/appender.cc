@@ -68,35 +68,16 @@ class HeadAppender : public BatchAppender {
     return Result(found, error);
   }
 
-  void Expect(SeriesRef ref) override { fetcher_.Fetch(static_cast<uint64_t>(ref)); }
-
-  size_t AppendKnown(absl::Span<const KnownSample> samples, absl::Status& refused) override {
+  absl::Status AppendKnown(absl::FunctionRef<bool(KnownSample& sample)> next) override {
     INVARIANT(!finished_);
-    std::vector<LogRecord::Float>& floats = batch_.record.floats;
-    std::vector<SeriesRecord*>& series = batch_.float_series;
-    size_t done = 0;
-    while (done < samples.size()) {
-      // Room for a block at a time, so that each sample is only written.
-      const absl::Span<const KnownSample> block = samples.subspan(done, kBlockSeries);
-      const size_t before = floats.size();
-      floats.resize(before + block.size());
-      series.resize(before + block.size());
-      const size_t accepted = head_.WithKnown(block, [&](size_t i, SeriesRecord& record) {
-        FetchStreamEnd(record);  // Where it goes to once it is logged.
-        series[before + i] = &record;
-        return AcceptKnown(block[i], record, floats[before + i]);
-      });
-      floats.resize(before + accepted);
-      series.resize(before + accepted);
-      done += accepted;
-      if (accepted == block.size()) continue;
+    for (KnownSample sample;;) {
+      const bool all = head_.WithKnown(
+          sample, next, [&](SeriesRecord& record) { return AcceptKnown(sample, record); });
+      if (all) return absl::OkStatus();
       // One that needs a closer look.
-      const KnownSample& sample = samples[done];
-      refused = Append(sample.ref, Labels(), sample.time, sample.value, sample.start_time).status();
-      if (!refused.ok()) break;
-      ++done;
+      RETURN_IF_ERROR(
+          Append(sample.ref, Labels(), sample.time, sample.value, sample.start_time).status());
     }
-    return done;
   }
 
   absl::StatusOr<SeriesRef> AppendHistogram(SeriesRef ref, const Labels& labels, TimestampMs time,
@@ -268,17 +249,25 @@ class HeadAppender : public BatchAppender {
   }
 
   // Accepts the sample if it is simply the next one of a series that a log record names.
-  bool AcceptKnown(const KnownSample& sample, SeriesRecord& record, LogRecord::Float& accepted) {
-    if (!record.logged || !record.has_samples || tails_.has_value() || window_.late_window != 0 ||
-        record.pending.load(std::memory_order_relaxed) != 0 || record.last_is_histogram ||
-        sample.time <= record.chunk.last_time || sample.time < window_.min ||
-        sample.time > window_.max || sample.time > kStoredTimeMax ||
-        (sample.start_time != 0 && options_.zero_at_start_time)) {
+  bool AcceptKnown(const KnownSample& sample, SeriesRecord& record) {
+    if (!record.logged || !record.has_samples || record.last_is_histogram ||
+        record.pending.load(std::memory_order_relaxed) != 0 ||
+        sample.time <= record.chunk.last_time) {
       return false;
     }
+    if (sample.time != known_time_) {
+      if (window_.late_window != 0 || sample.time < window_.min || sample.time > window_.max ||
+          sample.time > kStoredTimeMax) {
+        return false;
+      }
+      known_time_ = sample.time;
+    }
+    if (tails_.has_value() || (sample.start_time != 0 && options_.zero_at_start_time)) return false;
+    FetchStreamEnd(record);  // Where it goes to once it is logged.
     head_.Claim(record);
-    accepted = {static_cast<uint64_t>(sample.ref), sample.time, sample.value,
-                KnownStart(sample.start_time)};
+    batch_.record.floats.push_back({static_cast<uint64_t>(sample.ref), sample.time, sample.value,
+                                    KnownStart(sample.start_time)});
+    batch_.float_series.push_back(&record);
     return true;
   }
 
@@ -329,6 +318,7 @@ class HeadAppender : public BatchAppender {
   }
 
   TimestampMs KnownStart(TimestampMs start_time) const {
+    if (start_time == 0) return 0;
     const bool known = start_time <= kStoredTimeMax && start_time >= -kStoredTimeMax;
     return known && options_.store_start_times ? start_time : 0;
   }
@@ -349,7 +339,7 @@ class HeadAppender : public BatchAppender {
   AppendWindow window_;
   std::unique_ptr<AppendBuffers> buffers_;
   Batch& batch_;
-  RecordFetcher fetcher_ = head_.NewRecordFetcher();
+  TimestampMs known_time_ = kMinTimestamp;  // Lies in window_, as AcceptKnown() has seen.
   bool finished_ = false;
   absl::flat_hash_set<uint64_t> named_;  // Series in batch_.record.series.
   StringMap<size_t> metadata_at_;        // Metrics in batch_.record.metadata.

@@ -215,25 +215,33 @@ inline constexpr unsigned kXorBitsMax = 2 + 5 + 6 + 64;
 
 // `0` the same bits; `10` the changed bits lie in the window before; `11` a window of its own: 5
 // bits of leading zeros (at most 31), 6 of length (64 as 0).
-template <typename Bits>
-inline void PutXor(Bits& out, XorWindow& window, uint64_t before, uint64_t bits) {
-  const uint64_t changed = before ^ bits;
-  if (changed == 0) return out.Put(0, 1);
+struct XorCode {
+  uint64_t header;
+  unsigned header_bits;
+  uint64_t meaningful;
+  unsigned meaningful_bits;
+};
+
+// The code of bits some of which `changed`; `window` is then the one it uses.
+inline XorCode XorCodeOf(uint64_t changed, XorWindow& window) {
   const auto leading = static_cast<uint8_t>(std::min(std::countl_zero(changed), 31));
   const auto trailing = static_cast<uint8_t>(std::countr_zero(changed));
   const unsigned window_trailing = 64u - window.leading - window.significant;
   if (window.significant != 0 && leading >= window.leading && trailing >= window_trailing) {
-    const uint64_t meaningful = changed >> window_trailing;
-    if (window.significant <= 62) {
-      return out.Put(uint64_t{2} << window.significant | meaningful, 2u + window.significant);
-    }
-    out.Put(2, 2);
-    return out.Put(meaningful, window.significant);
+    return {2, 2, changed >> window_trailing, window.significant};
   }
   window.leading = leading;
   window.significant = static_cast<uint8_t>(64 - leading - trailing);
-  out.Put((uint64_t{3} << 11) | (uint64_t{leading} << 6) | (window.significant & 63), 13);
-  out.Put(changed >> trailing, window.significant);
+  return {uint64_t{3} << 11 | uint64_t{leading} << 6 | (window.significant & 63u), 13,
+          changed >> trailing, window.significant};
+}
+
+template <typename Bits>
+inline void PutXor(Bits& out, XorWindow& window, uint64_t before, uint64_t bits) {
+  if (before == bits) return out.Put(0, 1);
+  const XorCode code = XorCodeOf(before ^ bits, window);
+  out.Put(code.header, code.header_bits);
+  out.Put(code.meaningful, code.meaningful_bits);
 }
 
 // Reads a code of which `word` is the beginning: the next bits, at least 56 of them. Returns false

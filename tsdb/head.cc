@@ -94,13 +94,6 @@ void Head::RaiseLastId(uint64_t id) {
   last_id_.store(std::max(id, last_id_.load(std::memory_order_relaxed)), std::memory_order_relaxed);
 }
 
-void Head::MarkDirty(uint64_t id) {
-  const uint64_t row = id / kHeadRowSeries;
-  if (row == last_dirty_row_) return;
-  last_dirty_row_ = row;
-  dirty_rows_.insert(row);
-}
-
 // ------------------------------------------------------------------------------------- maintenance
 
 uint64_t Head::RetireAfter(TimestampMs limit, TimestampMs now) {

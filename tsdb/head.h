@@ -64,14 +64,13 @@ class Head {
   template <typename Use>
   absl::Status WithSeries(uint64_t id, const Labels& labels, Use use);
 
-  // Calls use(i, record) for each of `samples`, under the shard's lock, until it returns false or a
-  // series is unknown. Returns how many calls returned true. Neighbouring ids cost little.
-  template <typename Use>
-  size_t WithKnown(absl::Span<const KnownSample> samples, Use use) {
-    return varve::WithKnown(shards_, samples, use);
+  // Calls use(record) for each sample that next(sample) sets, until that returns false: true. Or
+  // until use() returns false or a series is unknown. Both are called under a shard's lock.
+  // Neighbouring ids cost little.
+  template <typename Next, typename Use>
+  bool WithKnown(KnownSample& sample, Next next, Use use) {
+    return varve::WithKnown(shards_, sample, next, use);
   }
-
-  RecordFetcher NewRecordFetcher() const { return RecordFetcher(shards_); }
 
   // The rule for a sample after `last`. `same` is set if it is there already, with this value.
   static AppendError CheckOrder(const LastSample& last, const AppendWindow& window,
@@ -203,7 +202,7 @@ class Head {
 
   HeadStats Stats() const;
 
-  // An estimate of what the series in memory take: records and open chunks of a few thousand series
+  // An estimate of what the series in memory take: records and open chunks of some thousand series
   // are looked at, other ones at the next call, and the index is reckoned by its numbers. One call
   // at a time.
   uint64_t MemoryBytes();
@@ -237,13 +236,39 @@ class Head {
   // Moves the open chunk, if there is one, to the unwritten ones.
   void CloseChunk(Shard& shard, SeriesRecord& record, uint64_t id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);
-  // Whether a sample at `time`, whose bucket was entered, needs a chunk of its own.
-  bool MustCut(const SeriesRecord& record, TimestampMs first, uint32_t count,
-               TimestampMs time) const;
   uint8_t ChunkLimit(const SeriesRecord& record, uint64_t id) const;
-  void EnterBucket(TimestampMs time);
-  void NoteSample(SeriesRecord& record, TimestampMs time);
-  void MarkDirty(uint64_t id);
+
+  // Of each sample that is applied, hence inlined.
+
+  // Makes the bucket of `time` the one entered.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE void EnterBucket(TimestampMs time) {
+    if (time < bucket_start_ || time >= bucket_end_) FindBucket(time);
+  }
+  void FindBucket(TimestampMs time);
+  // Whether a sample at `time`, whose bucket was entered, needs a chunk of its own.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE bool MustCut(const SeriesRecord& record, TimestampMs first,
+                                            uint32_t count, TimestampMs time) const {
+    return count >= record.chunk_limit || first < bucket_start_ ||
+           time - first >= kChunkSpanMax * record.chunk_limit / kChunkSamplesMax;
+  }
+  // `time` is later than any sample of the series.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE void NoteSample(SeriesRecord& record, TimestampMs time) {
+    if (!record.has_samples) record.min_time = std::min(record.min_time, time);
+    record.has_samples = true;
+    record.quiet = false;
+    // Only the writer stores these, so there is no update to lose.
+    if (time > max_time_.load(std::memory_order_relaxed)) {
+      max_time_.store(time, std::memory_order_relaxed);
+    }
+    if (time < min_time_.load(std::memory_order_relaxed)) {
+      min_time_.store(time, std::memory_order_relaxed);
+    }
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE void MarkDirty(uint64_t id) {
+    if (id / kHeadRowSeries == last_dirty_row_) return;
+    last_dirty_row_ = id / kHeadRowSeries;
+    dirty_rows_.insert(last_dirty_row_);
+  }
 
   const HeadOptions options_;
 

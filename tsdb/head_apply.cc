@@ -115,8 +115,7 @@ bool Head::AnyShared(const Batch& batch) const {
   return any(batch.float_series) || any(batch.histogram_series);
 }
 
-void Head::EnterBucket(TimestampMs time) {
-  if (time >= bucket_start_ && time < bucket_end_) return;
+void Head::FindBucket(TimestampMs time) {
   bool added = false;
   const BucketTable::Bucket& bucket =
       bucket_table_.FindOrAdd(kDefaultPartition, time, options_.bucket_size, added);
@@ -125,30 +124,11 @@ void Head::EnterBucket(TimestampMs time) {
   bucket_table_changed_ |= added;
 }
 
-bool Head::MustCut(const SeriesRecord& record, TimestampMs first, uint32_t count,
-                   TimestampMs time) const {
-  return count >= record.chunk_limit || first < bucket_start_ ||
-         time - first >= kChunkSpanMax * record.chunk_limit / kChunkSamplesMax;
-}
-
 uint8_t Head::ChunkLimit(const SeriesRecord& record, uint64_t id) const {
   if (record.has_samples && record.chunk.last_time >= bucket_start_) return kChunkSamplesMax;
   return static_cast<uint8_t>(kFirstChunkSamplesMin +
                               Mix(id / kBlockSeries + 1) %
                                   (kChunkSamplesMax - kFirstChunkSamplesMin + 1));
-}
-
-void Head::NoteSample(SeriesRecord& record, TimestampMs time) {
-  record.has_samples = true;
-  record.quiet = false;
-  record.min_time = std::min(record.min_time, time);
-  // Only the writer stores these, so there is no update to lose.
-  if (time > max_time_.load(std::memory_order_relaxed)) {
-    max_time_.store(time, std::memory_order_relaxed);
-  }
-  if (time < min_time_.load(std::memory_order_relaxed)) {
-    min_time_.store(time, std::memory_order_relaxed);
-  }
 }
 
 TimestampMs Head::BucketStart(TimestampMs time, TimestampMs* end) {
@@ -334,7 +314,7 @@ void Head::ApplyAll(const Batch& batch) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   }
   ForEachSample(
       batch.record,
-      [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      [&](size_t i) ABSL_NO_THREAD_SAFETY_ANALYSIS ABSL_ATTRIBUTE_ALWAYS_INLINE {
         FetchAhead(batch.float_series, i);
         const LogRecord::Float& sample = batch.record.floats[i];
         SeriesRecord& record = *batch.float_series[i];

@@ -16,7 +16,7 @@ constexpr uint64_t kIndexLabels = 8;
 constexpr uint64_t kIndexLabelBytes = 8;
 constexpr uint64_t kIndexPairBytes = 128;
 // Series to look at for MemoryBytes().
-constexpr size_t kSampledSeries = 4096;
+constexpr size_t kSampledSeries = 1024;
 
 // Ids viewed under one hold of the visibility lock.
 constexpr size_t kViewSlice = 16384;

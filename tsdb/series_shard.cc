@@ -24,14 +24,15 @@ SeriesRecord& InsertRecord(SeriesShard& shard, uint64_t id) {
   return record;
 }
 
-void RecordFetcher::FindBlock(uint64_t number) {
+void RecordFetcher::FindBlock(uint64_t number,
+                              const SeriesShard& held) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   number_ = number;
+  records_ = nullptr;
   const SeriesShard& shard = shards_[ShardOf(number * kBlockSeries)];
-  __builtin_prefetch(&shards_[ShardOf((number + 1) * kBlockSeries)], 1);
-  MutexLock lock(shard.mutex);
+  if (&shard != &held && !shard.mutex.TryLock()) return;
   const auto it = shard.blocks.find(number);
-  block_ =
-      it == shard.blocks.end() ? nullptr : reinterpret_cast<const char*>(it->second.records.get());
+  if (it != shard.blocks.end()) records_ = it->second.records->data();
+  if (&shard != &held) shard.mutex.Unlock();
 }
 
 }  // namespace varve

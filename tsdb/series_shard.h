@@ -74,8 +74,7 @@ class ShardHold {
   SeriesShard* held_ = nullptr;
 };
 
-// Samples of a target come in the order of their series, which lie side by side: records are asked
-// for this many ahead, and at once where a block begins.
+// Records of a block are asked for this many ahead.
 inline constexpr size_t kNeighboursAhead = 16;
 
 // A record, to be written; it is not looked at. Inlined as those in sample_walk.h.
@@ -85,54 +84,48 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void FetchRecordAt(const void* at) {
   __builtin_prefetch(record + sizeof(SeriesRecord) - 1, 1);
 }
 
-// The record `i` of the block, if it has so many.
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void FetchRecord(const SeriesBlock& block, size_t i) {
-  if (i < kBlockSeries) FetchRecordAt(&block[i]);
-}
-
-// Where series were, to fetch their records before they are looked at: a record that has moved or
-// gone meanwhile is fetched in vain.
+// Fetches records that are to be looked at soon, from where they were when they were last found:
+// one that has gone meanwhile is fetched in vain. A block of records is found at most once in turn.
 class RecordFetcher {
  public:
   explicit RecordFetcher(const SeriesShards& shards) : shards_(shards) {}
-  void Fetch(uint64_t id) {
-    if (id / kBlockSeries != number_) FindBlock(id / kBlockSeries);
-    if (block_ != nullptr) FetchRecordAt(block_ + id % kBlockSeries * sizeof(SeriesRecord));
+  // `held` is the shard the caller has locked.
+  void Fetch(uint64_t id, const SeriesShard& held) {
+    if (id / kBlockSeries != number_) FindBlock(id / kBlockSeries, held);
+    if (records_ != nullptr) FetchRecordAt(records_ + id % kBlockSeries);
   }
 
  private:
-  void FindBlock(uint64_t number);
+  // Not if its shard is locked by somebody else.
+  void FindBlock(uint64_t number, const SeriesShard& held);
 
   const SeriesShards& shards_;
   uint64_t number_ = ~uint64_t{0};
-  const char* block_ = nullptr;  // Never read from.
+  const SeriesRecord* records_ = nullptr;  // Never read from.
 };
 
 // As Head::WithKnown(). The lock of a shard is kept over samples of one block, which the analysis
 // cannot follow.
-template <typename Use>
-size_t WithKnown(SeriesShards& shards, absl::Span<const KnownSample> samples,
-                 Use use) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  size_t i = 0;
-  while (i < samples.size()) {
-    const uint64_t number = static_cast<uint64_t>(samples[i].ref) / kBlockSeries;
+template <typename Next, typename Use>
+bool WithKnown(SeriesShards& shards, KnownSample& sample, Next next,
+               Use use) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  RecordFetcher fetcher(shards);
+  bool more = next(sample);
+  while (more) {
+    const uint64_t number = static_cast<uint64_t>(sample.ref) / kBlockSeries;
     SeriesShard& shard = shards[ShardOf(number * kBlockSeries)];
     MutexLock lock(shard.mutex);
     const auto slot = shard.blocks.find(number);
-    if (slot == shard.blocks.end()) return i;
+    if (slot == shard.blocks.end()) return false;
     SeriesBlock& block = *slot->second.records;
-    const size_t first = static_cast<uint64_t>(samples[i].ref) % kBlockSeries;
-    for (size_t k = 0; k < kNeighboursAhead; ++k) FetchRecord(block, first + k);
-    __builtin_prefetch(&shards[ShardOf((number + 1) * kBlockSeries)], 1);
-    for (; i < samples.size(); ++i) {
-      const auto id = static_cast<uint64_t>(samples[i].ref);
-      if (id / kBlockSeries != number) break;
-      SeriesRecord& record = block[id % kBlockSeries];
-      FetchRecord(block, id % kBlockSeries + kNeighboursAhead);
-      if (!record.present || record.retired || !use(i, record)) return i;
-    }
+    do {
+      SeriesRecord& record = block[static_cast<uint64_t>(sample.ref) % kBlockSeries];
+      if (sample.soon != kNoSeries) fetcher.Fetch(static_cast<uint64_t>(sample.soon), shard);
+      if (!record.present || record.retired || !use(record)) return false;
+      more = next(sample);
+    } while (more && static_cast<uint64_t>(sample.ref) / kBlockSeries == number);
   }
-  return i;
+  return true;
 }
 
 }  // namespace varve

@@ -25,12 +25,45 @@ uint32_t GrownCapacity(uint32_t needed) {
 
 }  // namespace
 
+// Nearly all samples: a step like the one before, and a value whose code fits a word with the last,
+// not full byte of the stream in front.
+inline bool OpenXorChunk::AppendRegular(double value) {
+  const uint64_t changed = std::bit_cast<uint64_t>(last_value) ^ std::bit_cast<uint64_t>(value);
+  const uint32_t at = bits / 8;
+  const unsigned used = bits % 8;
+  unsigned size = used + 2;
+  uint64_t word = 0;
+  if (changed != 0) {
+    XorWindow next = window;
+    const XorCode code = XorCodeOf(changed, next);
+    size = used + 1 + code.header_bits + code.meaningful_bits;
+    if (size > 64) return false;
+    window = next;
+    word = (code.header << code.meaningful_bits | code.meaningful) << (64 - size);
+  } else if (used > 0 && size <= 8) {
+    bits += 2;  // The byte is filled with zeros.
+    return true;
+  }
+  if (used > 0) word |= uint64_t{data[at]} << 56;
+  Reserve(at + BitBytes(size));
+  if (at + sizeof(word) <= capacity) {
+    StoreBigEndian64(data + at, word);
+  } else {
+    uint8_t added[sizeof(word)];
+    StoreBigEndian64(added, word);
+    std::memcpy(data + at, added, BitBytes(size));
+  }
+  bits = static_cast<uint16_t>(at * 8 + size);
+  return true;
+}
+
 void OpenXorChunk::Append(TimestampMs time, double value, TimestampMs start) {
   INVARIANT(count < kChunkSamplesMax && (start == 0 || has_starts));
   const int64_t step = count == 0 ? 0 : WrapSub(time, last_time);
-  if (count == 0 || has_starts || !TimeCode::IsShort(WrapSub(step, last_step))) {
+  const int64_t step_change = WrapSub(step, last_step);
+  if (count == 0 || has_starts || !TimeCode::IsShort(step_change)) {
     AppendAny(time, step, value, start);
-  } else {
+  } else if (step_change != 0 || !AppendRegular(value)) {
     AppendShort(step, value);
   }
   last_step = step;
@@ -39,7 +72,7 @@ void OpenXorChunk::Append(TimestampMs time, double value, TimestampMs start) {
   ++count;
 }
 
-// Nearly all samples. The last, not full byte of the stream is composed anew with what is added.
+// Most others. The last, not full byte of the stream is composed anew with what is added.
 void OpenXorChunk::AppendShort(int64_t step, double value) {
   static_assert(8 + TimeCode::kShortBitsMax + kXorBitsMax <= 128);
   const uint32_t at = bits / 8;

@@ -13,6 +13,7 @@
 // Zero bits fill the last byte.
 #pragma once
 
+#include <absl/base/attributes.h>
 #include <absl/status/status.h>
 
 #include <cstdint>
@@ -60,6 +61,8 @@ struct OpenXorChunk {
   void Release();
 
  private:
+  // False, and nothing is appended, if the value's code is too long.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE bool AppendRegular(double value);
   void AppendShort(int64_t step, double value);
   void AppendAny(TimestampMs time, int64_t step, double value, TimestampMs start);
   void Reserve(size_t bytes);

@@ -73,22 +73,38 @@ TEST_CASE("target: labels that stay and labels that are hidden") {
 TEST_CASE("target: slots are an interval apart and spread") {
   constexpr int64_t kNow = 1'700'000'000'123'456'789;
   constexpr int64_t kInterval = 15'000'000'000;
+  constexpr DurationMs kGrid = 500;
   std::vector<int> tenths(10);
   for (uint64_t hash = 0; hash < 1000; ++hash) {
     const uint64_t mixed = hash * 0x9E3779B97F4A7C15u;
-    const int64_t slot = NextSlotNanos(kNow, 15 * kSecond, mixed, 7);
+    const int64_t slot = NextSlotNanos(kNow, 15 * kSecond, kGrid, mixed, 7);
     CHECK(slot > kNow);
     CHECK(slot <= kNow + kInterval);
-    CHECK(NextSlotNanos(slot, 15 * kSecond, mixed, 7) == slot + kInterval);
+    CHECK(NextSlotNanos(slot, 15 * kSecond, kGrid, mixed, 7) == slot + kInterval);
     ++tenths[(slot % kInterval) * 10 / kInterval];
-    CHECK(slot % kInterval % (SlotGrid(15 * kSecond) * 1'000'000) == 0);
+    CHECK(slot % kInterval % (kGrid * 1'000'000) == 0);
   }
-  CHECK(SlotGrid(kMinute) == 500);
-  CHECK(SlotGrid(15 * kSecond) == 500);
-  CHECK(SlotGrid(5 * kSecond) == 250);
-  CHECK(SlotGrid(10) == 1);
   for (const int count : tenths) CHECK(count > 50);
   CHECK(OffsetSeed("a", {}) != OffsetSeed("b", {}));
+}
+
+TEST_CASE("target: slots are as far apart as the number of targets allows") {
+  CHECK(SlotGrid(kMinute, 1) == 1000);
+  CHECK(SlotGrid(10 * kSecond, 1000) == 1000);
+  CHECK(SlotGrid(5 * kSecond, 10) == 500);
+  CHECK(SlotGrid(10, 1) == 1);
+  CHECK(SlotGrid(1, 1'000'000) == 1);
+  for (const DurationMs interval : {kSecond, 10 * kSecond, 15 * kSecond, kMinute}) {
+    for (const size_t targets : {1, 100, 1500, 10'000, 1'000'000}) {
+      CAPTURE(interval);
+      CAPTURE(targets);
+      const DurationMs grid = SlotGrid(interval, targets);
+      CHECK(grid >= 1);
+      CHECK((grid == 1 || targets * grid / interval <= 101));
+      const bool coarsest = grid == std::min(interval / 10, kSecond);
+      CHECK((coarsest || targets * (2 * grid + 2) / interval >= 99));
+    }
+  }
 }
 
 TEST_CASE("target groups: JSON and YAML") {
