@@ -132,7 +132,9 @@ uint64_t MemoryLimit(const Flags& flags) {
 void SizeByMemory(uint64_t limit, DbOptions& options) {
   if (limit == 0) return;
   constexpr uint64_t kMiB = 1 << 20;
-  options.block_cache_bytes = std::clamp(limit / 32, 4 * kMiB, 16 * kMiB);
+  // The system keeps the same blocks, compressed: only a large store needs more for its indexes.
+  options.block_cache_bytes =
+      std::clamp(limit / 32, 4 * kMiB, std::clamp(limit / 2048, 16 * kMiB, 128 * kMiB));
   options.generation_cache_bytes = std::clamp(limit / 64, 2 * kMiB, 64 * kMiB);
   options.write_buffers_bytes_max = std::clamp(limit / 16, 8 * kMiB, 64 * kMiB);
   options.write_buffer_bytes = std::clamp(options.write_buffers_bytes_max / 8, kMiB, 4 * kMiB);
