@@ -49,7 +49,7 @@ class FloatSamples {
   size_t size() const { return steps_ != nullptr ? steps_->size : list_.size(); }
   bool empty() const { return size() == 0; }
 
-  class const_iterator {
+  class Iterator {
    public:
     using iterator_category = std::forward_iterator_tag;
     using value_type = FloatSample;
@@ -57,11 +57,11 @@ class FloatSamples {
     using pointer = const FloatSample*;
     using reference = const FloatSample&;
 
-    const_iterator() = default;
+    Iterator() = default;
     // Of the iterator itself, which outlives it.
     reference operator*() const { return steps_ != nullptr ? sample_ : *listed_; }
     pointer operator->() const { return &**this; }
-    const_iterator& operator++() {
+    Iterator& operator++() {
       if (steps_ == nullptr) {
         ++listed_;
       } else {
@@ -70,20 +70,20 @@ class FloatSamples {
       }
       return *this;
     }
-    const_iterator operator++(int) {
-      const_iterator before = *this;
+    Iterator operator++(int) {
+      Iterator before = *this;
       ++*this;
       return before;
     }
-    friend bool operator==(const const_iterator& a, const const_iterator& b) {
+    friend bool operator==(const Iterator& a, const Iterator& b) {
       return a.listed_ == b.listed_ && a.word_ == b.word_ && a.bits_ == b.bits_;
     }
 
    private:
     friend class FloatSamples;
-    explicit const_iterator(const FloatSample* listed) : listed_(listed) {}
+    explicit Iterator(const FloatSample* listed) : listed_(listed) {}
     // From the first bit of `word` on.
-    const_iterator(const Steps& steps, size_t word) : steps_(&steps), word_(word) {
+    Iterator(const Steps& steps, size_t word) : steps_(&steps), word_(word) {
       if (word_ == steps.present.size()) return;
       bits_ = steps.present[word_];
       Settle();
@@ -105,12 +105,12 @@ class FloatSamples {
     FloatSample sample_;
   };
 
-  const_iterator begin() const {
-    return steps_ != nullptr ? const_iterator(*steps_, 0) : const_iterator(list_.data());
+  Iterator begin() const {
+    return steps_ != nullptr ? Iterator(*steps_, 0) : Iterator(list_.data());
   }
-  const_iterator end() const {
-    return steps_ != nullptr ? const_iterator(*steps_, steps_->present.size())
-                             : const_iterator(list_.data() + list_.size());
+  Iterator end() const {
+    return steps_ != nullptr ? Iterator(*steps_, steps_->present.size())
+                             : Iterator(list_.data() + list_.size());
   }
 
   // Calls visit(sample) for each in order: faster than iterators.

@@ -33,8 +33,7 @@ constexpr DurationMs kOpenChunkAgeMax = 3 * kHour;
 constexpr uint64_t kEndedSeriesMin = 10'000;
 constexpr DurationMs kCrowdedHotEpoch = 15 * kMinute;
 
-// An epoch of the log may have this size whatever the number of series: replay takes less than half
-// a second.
+// An epoch of the log may have this size whatever the number of series.
 constexpr uint64_t kLogEpochBytesMin = 20 << 20;
 constexpr uint64_t kLogEpochBytesPerSeries = 24;
 
