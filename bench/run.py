@@ -210,7 +210,7 @@ def bench_scrape(options) -> None:
                               f"  file_sd_configs:\n  - files: ['{targets}']\n")
         server.start()
         # The first scrapes make the series, which are then checkpointed; the steady state is measured.
-        time.sleep(100)
+        time.sleep(150)
         before, begin = server.cpu_seconds(), time.monotonic()
         time.sleep(options.seconds)
         seconds = time.monotonic() - begin
