@@ -201,7 +201,7 @@ absl::Status BodyAppender::AppendExpectedLines(Scrape& scrape) {
     const absl::Status refused = scrape.appender.AppendKnown(
         [&](KnownSample& sample) { return NextExpected(scrape, sample, entry, own_way); });
     if (!refused.ok()) {
-      RETURN_IF_ERROR(StoreForgotten(scrape, *entry, refused));
+      RETURN_IF_ERROR(HandleRefused(scrape, *entry, refused));
     } else if (own_way) {
       RETURN_IF_ERROR(AppendSample(scrape, *entry, false));
     } else {
@@ -306,8 +306,8 @@ absl::StatusOr<SeriesRef> BodyAppender::StoreValue(Scrape& scrape, const Histogr
   return scrape.appender.AppendHistogram(ref, labels, time, *histogram, start_time);
 }
 
-absl::Status BodyAppender::StoreForgotten(Scrape& scrape, SeriesCache::Entry& entry,
-                                          const absl::Status& refused) {
+absl::Status BodyAppender::HandleRefused(Scrape& scrape, SeriesCache::Entry& entry,
+                                         const absl::Status& refused) {
   if (!absl::IsNotFound(refused)) return CountRefused(refused, scrape.counts);
   return Store(scrape, entry, Labels(), scrape.time).status();
 }

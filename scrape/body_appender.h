@@ -94,8 +94,8 @@ class BodyAppender {
                                        const Labels& labels, TimestampMs time) const;
   absl::Status StoreExemplars(Scrape& scrape, const SeriesCache::Entry& entry);
   // The current line's sample was refused.
-  absl::Status StoreForgotten(Scrape& scrape, SeriesCache::Entry& entry,
-                              const absl::Status& refused);
+  absl::Status HandleRefused(Scrape& scrape, SeriesCache::Entry& entry,
+                             const absl::Status& refused);
   // The labels the current entry is stored with; empty if relabelling dropped it.
   absl::StatusOr<Labels> BuildLabels(ExpositionReader& reader, AppendCounts& counts) const;
   void AddTargetLabels(LabelPairs& pairs) const;

@@ -148,24 +148,28 @@ void ScrapePool::RelabelGroup(GroupState& state,
 }
 
 void ScrapePool::UpdateLoops() {
+  struct Wanted {
+    const GroupState* state;
+    uint64_t hash;
+    const std::shared_ptr<const Target>* target;
+  };
+  std::vector<Wanted> targets;  // Each once, however often it was found.
   absl::flat_hash_set<uint64_t> wanted;
   size_t discovered = 0;
   for (const auto& [key, state] : groups_) {
     discovered += state.group.targets.size();
-    for (const auto& [hash, target] : state.targets) wanted.insert(hash);
+    for (const auto& [hash, target] : state.targets) {
+      if (wanted.insert(hash).second) targets.push_back({&state, hash, &target});
+    }
   }
   context_->targets += wanted.size() - loops_.size();  // Before a slot is chosen.
-  absl::flat_hash_set<uint64_t> seen;
-  for (const auto& [key, state] : groups_) {
-    for (const auto& [hash, target] : state.targets) {
-      if (!seen.insert(hash).second) continue;
-      std::shared_ptr<TargetLoop>& loop = loops_[hash];
-      if (loop == nullptr) {
-        loop = std::make_shared<TargetLoop>(context_, metrics_, state.settings, target);
-        loop->Start();
-      } else {
-        loop->Change(state.settings, target);
-      }
+  for (const auto& [state, hash, target] : targets) {
+    std::shared_ptr<TargetLoop>& loop = loops_[hash];
+    if (loop == nullptr) {
+      loop = std::make_shared<TargetLoop>(context_, metrics_, state->settings, *target);
+      loop->Start();
+    } else {
+      loop->Change(state->settings, *target);
     }
   }
   for (auto loop = loops_.begin(); loop != loops_.end();) {

@@ -83,10 +83,8 @@ void KeepLargest(std::vector<NamedCount>& counts, size_t limit) {
 // ---------------------------------------------------------------------------------------- look-up
 
 const uint8_t* SeriesIndex::CodeOf(uint64_t id) const {
-  const auto it = pages_.find(id / kPageSeries);
-  if (it == pages_.end()) return nullptr;
-  const uint32_t begin = it->second->begins[id % kPageSeries];
-  return begin == 0 ? nullptr : it->second->codes.data() + begin - 1;
+  NearPage near;
+  return CodeNear(id, near);
 }
 
 const uint8_t* SeriesIndex::CodeNear(uint64_t id, NearPage& near) const {
