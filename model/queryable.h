@@ -43,6 +43,8 @@ struct SelectHints {
   // Of each series only the newest sample up to end_ms counts: older ones may be left out.
   bool newest_only = false;
   // Only when there are samples counts: floats that are no staleness markers may come as others.
+  // With newest_only, not even when: if the newest sample is such a float, then its time, too, may
+  // be another one in the selection's range.
   bool presence_only = false;
   // Told how many series match before their labels are made; its error ends the call. May be empty.
   std::function<absl::Status(uint64_t series)> found;

@@ -289,14 +289,16 @@ absl::StatusOr<OperatorPtr> MakeSelector(QueryContext& context, const Grid& grid
   select.function = hints.function;
   select.grouping = hints.grouping;
   select.grouping_by = hints.grouping_by;
-  select.presence_only =
-      hints.presence_only && context.setup().engine.rewrites && !selector.smoothed;
   select.grouping_only =
       hints.grouping_only && context.setup().engine.rewrites && !selector.smoothed;
   // What comes before a histogram tells whether it was reset.
   select.newest_only = context.setup().engine.rewrites && !context.counts_per_step() &&
                        !selector.smoothed && !context.NeedsResetHints(selector) &&
                        (spec.time.fixed || grid.count == 1);
+  // The time of a newest sample of which only the presence counts may be another one.
+  select.presence_only = hints.presence_only && context.setup().engine.rewrites &&
+                         !selector.smoothed &&
+                         (part == SelectedPart::kValue || !select.newest_only);
   return OperatorPtr(
       std::make_unique<SelectorOperator>(context, spec, selector, std::move(select)));
 }

@@ -57,6 +57,10 @@ class MemorySeriesSet : public SeriesSet {
       }
     }
     if (newest_only_) KeepNewest(samples);
+    const bool is_any_float =
+        samples.times.size() == 1 && samples.histograms.empty() && !IsStaleNan(samples.values[0]);
+    if (newest_only_ && presence_only_ && is_any_float)
+      samples.times = {index % 2 == 0 ? min : max};
     if (index % 2 == 0) TellKnown(samples);
     return absl::OkStatus();
   }

@@ -230,6 +230,8 @@ class Head {
   TimestampMs BucketStart(TimestampMs time, TimestampMs* end);
   void ApplyAll(const Batch& batch);
   bool Overlaps(const SeriesRecord& record, TimestampMs min, TimestampMs max) const;
+  // SeriesView::is_present, without looking at samples.
+  bool IsPresent(const SeriesRecord& record, TimestampMs min, TimestampMs max) const;
   // Whether the open chunk has floats in [min, max], the newest that is stored anywhere among them.
   bool HasNewest(const SeriesRecord& record, TimestampMs min, TimestampMs max) const;
   void AddUnwritten(std::shared_ptr<const ClosedChunk> chunk);

@@ -299,6 +299,7 @@ void Head::ApplyHistogram(Shard& shard, SeriesRecord& record,
   }
   chunk->Append(sample.time, sample.histogram, sample.start_time);
   record.chunk.last_time = sample.time;
+  record.chunk.steady_since = kMaxTimestamp;
   record.last_is_histogram = true;
   NoteSample(record, sample.time);
   MarkDirty(sample.id);

@@ -49,7 +49,11 @@ Head::CapturedRow Head::CaptureRow(uint64_t row, uint64_t sequence) {
         entry.count = record.chunk.count;
         entry.first_time = record.chunk.first_time;
         entry.last_step = record.chunk.last_step;
-        entry.last_start = record.chunk.last_start;
+        if (record.chunk.has_starts) {
+          entry.last_start = record.chunk.last_start;
+        } else {
+          entry.steady_since = record.chunk.steady_since;
+        }
         entry.window = record.chunk.window;
         entry.bits = record.chunk.bits;
         entry.payload = record.chunk.payload();
@@ -123,7 +127,11 @@ absl::Status Head::RestoreEntry(const HeadRowEntry& entry) {
     chunk.count = entry.count;
     chunk.first_time = entry.first_time;
     chunk.last_step = entry.last_step;
-    chunk.last_start = entry.last_start;
+    if (chunk.has_starts) {
+      chunk.last_start = entry.last_start;
+    } else {
+      chunk.steady_since = entry.steady_since;
+    }
     chunk.window = entry.window;
   }
   open_chunks_.fetch_add(1, std::memory_order_relaxed);

@@ -60,10 +60,22 @@ std::vector<SeriesView> Head::View(absl::Span<const uint64_t> ids, TimestampMs m
         shards_, slice.size(), [&](size_t i) { return slice[i]; },
         [&](size_t i, const SeriesRecord& record) {
           if (!Overlaps(record, min, max)) return;
-          views.push_back({slice[i], record.chunk.last_time, record.min_time});
+          views.push_back({slice[i], record.chunk.last_time, record.min_time,
+                           IsPresent(record, min, max)});
         });
   }
   return views;
+}
+
+bool Head::IsPresent(const SeriesRecord& record, TimestampMs min, TimestampMs max) const {
+  const OpenXorChunk& chunk = record.chunk;
+  if (chunk.has_starts || chunk.steady_since > max || min > max) return false;
+  if (chunk.last_time <= max) return chunk.last_time >= min;
+  // Of those before the last one, one is less than the gap older than `max`, if no late one is
+  // newer and none was dropped.
+  return static_cast<uint64_t>(max) - static_cast<uint64_t>(min) >= kSteadyGapMax - 1 &&
+         newest_late_.load(std::memory_order_relaxed) < min &&
+         oldest_time_.load(std::memory_order_relaxed) <= min;
 }
 
 bool Head::MayHaveSamples(uint64_t id, TimestampMs min, TimestampMs max) const {

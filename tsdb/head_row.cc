@@ -13,9 +13,11 @@ namespace varve {
 
 namespace {
 
-constexpr uint8_t kHeadRowVersion = 2;
+constexpr uint8_t kHeadRowVersion = 3;
 // Only read: each entry has all its fields, and none are compressed.
 constexpr uint8_t kWholeEntries = 1;
+// Only read: entries do not say since when they are steady.
+constexpr uint8_t kWithoutSteady = 2;
 
 constexpr uint8_t kLastIsHistogramFlag = 8;
 constexpr uint8_t kHasSamplesFlag = 16;
@@ -29,6 +31,7 @@ constexpr uint8_t kSameCount = 8;
 constexpr uint8_t kSameLimit = 16;
 constexpr uint8_t kSameFirstTime = 32;
 constexpr uint8_t kSameStep = 64;
+constexpr uint8_t kSameSteady = 128;
 
 constexpr size_t kRowBytesMax = size_t{64} << 20;
 
@@ -39,7 +42,8 @@ uint8_t SameFields(const HeadRowEntry& entry, const HeadRowEntry& before) {
                               (entry.count == before.count ? kSameCount : 0) |
                               (entry.limit == before.limit ? kSameLimit : 0) |
                               (entry.first_time == before.first_time ? kSameFirstTime : 0) |
-                              (entry.last_step == before.last_step ? kSameStep : 0));
+                              (entry.last_step == before.last_step ? kSameStep : 0) |
+                              (entry.steady_since == before.steady_since ? kSameSteady : 0));
 }
 
 // Notes in `before` the fields that `entry` has a use for: reader and writer agree about these.
@@ -54,10 +58,11 @@ void Remember(const HeadRowEntry& entry, HeadRowEntry& before) {
   before.limit = entry.limit;
   before.first_time = entry.first_time;
   if (entry.kind != OpenChunkKind::kHistogram) before.last_step = entry.last_step;
+  if (entry.kind == OpenChunkKind::kXor) before.steady_since = entry.steady_since;
 }
 
-bool ReadChunk(ByteReader& reader, TimestampMs base, uint8_t same, const HeadRowEntry& before,
-               HeadRowEntry& entry) {
+bool ReadChunk(ByteReader& reader, TimestampMs base, uint8_t version, uint8_t same,
+               const HeadRowEntry& before, HeadRowEntry& entry) {
   entry.count = (same & kSameCount) != 0 ? before.count : reader.Byte();
   entry.limit = (same & kSameLimit) != 0 ? before.limit : reader.Byte();
   entry.first_time =
@@ -70,7 +75,12 @@ bool ReadChunk(ByteReader& reader, TimestampMs base, uint8_t same, const HeadRow
     return !reader.failed();
   }
   entry.last_step = (same & kSameStep) != 0 ? before.last_step : reader.SignedVarint();
-  if (entry.kind == OpenChunkKind::kXorWithStarts) entry.last_start = reader.SignedVarint();
+  if (entry.kind == OpenChunkKind::kXorWithStarts) {
+    entry.last_start = reader.SignedVarint();
+  } else if (version > kWithoutSteady) {
+    entry.steady_since =
+        (same & kSameSteady) != 0 ? before.steady_since : WrapAdd(base, reader.SignedVarint());
+  }
   entry.window.leading = reader.Byte();
   entry.window.significant = reader.Byte();
   const uint64_t bits = reader.Varint();
@@ -96,7 +106,7 @@ bool ReadEntry(ByteReader& reader, TimestampMs base, uint8_t version, const Head
       (same & kSameLastTime) != 0 ? before.last_time : WrapAdd(base, reader.SignedVarint());
   entry.last_value = reader.Double();
   entry.hot_epoch = (same & kSameEpoch) != 0 ? before.hot_epoch : reader.Varint();
-  return entry.kind == OpenChunkKind::kNone || ReadChunk(reader, base, same, before, entry);
+  return entry.kind == OpenChunkKind::kNone || ReadChunk(reader, base, version, same, before, entry);
 }
 
 }  // namespace
@@ -132,7 +142,11 @@ void HeadRowWriter::PutChunk(const HeadRowEntry& entry, uint8_t same) {
   if ((same & kSameFirstTime) == 0) PutZigZag(entries_, WrapSub(entry.first_time, base_));
   if (entry.kind == OpenChunkKind::kHistogram) return PutText(entries_, entry.payload);
   if ((same & kSameStep) == 0) PutZigZag(entries_, entry.last_step);
-  if (entry.kind == OpenChunkKind::kXorWithStarts) PutZigZag(entries_, entry.last_start);
+  if (entry.kind == OpenChunkKind::kXorWithStarts) {
+    PutZigZag(entries_, entry.last_start);
+  } else if ((same & kSameSteady) == 0) {
+    PutZigZag(entries_, WrapSub(entry.steady_since, base_));
+  }
   entries_.push_back(static_cast<char>(entry.window.leading));
   entries_.push_back(static_cast<char>(entry.window.significant));
   PutVarint(entries_, entry.bits);

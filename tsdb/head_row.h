@@ -2,7 +2,7 @@
 //
 // Rows of the `head` family: the checkpointed state of kHeadRowSeries consecutive series.
 //
-//   version     u8       2
+//   version     u8       3
 //   sequence    varint   the last log record whose samples the row contains; replay skips the
 //                        row's series up to it
 //   base        zigzag   a time the others are relative to
@@ -16,7 +16,8 @@
 //   with samples:
 //     same      u8       fields that are not written, as they are what an entry that has them had
 //                        last in this row: 1 min_time, 2 last_time, 4 hot_epoch, 8 count, 16 limit,
-//                        32 first, 64 step (before the first: 0, as times too)
+//                        32 first, 64 step, 128 steady (before the first: 0, as times too, and
+//                        no steady)
 //     min_time  zigzag   base relative
 //     last_time zigzag
 //     last_value f64     of a float sample
@@ -26,13 +27,16 @@
 //     limit     u8       samples it is cut at
 //     first     zigzag   base relative
 //   XOR:
-//     step, start        zigzag: last step, last start time (the latter only with start times)
+//     step      zigzag   the last one
+//     start     zigzag   last start time, with start times
+//     steady    zigzag   base relative, without: OpenXorChunk::steady_since
 //     leading, significant  u8 each: the window
 //     bits      varint   then the stream
 //   histogram:
 //     payload   varint length and bytes, histogram_chunk.h
 //
-// Version 1, still read, has no `bytes`, no frame and no `same`.
+// Versions before are still read: 2 has no `steady`, and 1 has no `bytes`, no frame and no `same`
+// either.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -63,6 +67,7 @@ struct HeadRowEntry {
   TimestampMs first_time = 0;
   int64_t last_step = 0;
   TimestampMs last_start = 0;
+  TimestampMs steady_since = kMaxTimestamp;
   XorWindow window;
   uint16_t bits = 0;
   std::string_view payload;  // A view into the row (or into the chunk, when writing).

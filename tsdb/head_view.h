@@ -20,6 +20,9 @@ struct SeriesView {
   uint64_t id = 0;
   TimestampMs last_time = 0;  // Samples after this one came later than the view.
   TimestampMs min_time = 0;   // No sample is older.
+  // The newest sample in the range asked for is certainly a float and no staleness marker. False is
+  // said of others too.
+  bool is_present = false;
 };
 
 // A series whose newest sample is wanted, of those up to `max`.

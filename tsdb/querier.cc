@@ -34,6 +34,7 @@ struct Source {
   bool in_memory = false;
   TimestampMs last_time = kMaxTimestamp;  // Later samples came after the view; if in memory.
   TimestampMs min_time = kMinTimestamp;   // Nothing is older; as far as known.
+  bool is_present = false;                // SeriesView::is_present, if nothing is deleted.
 };
 
 // What a selector found: the ids of series with their labels, and where they are stored.
@@ -130,12 +131,15 @@ absl::StatusOr<std::vector<Labels>> LabelsOfStored(const Selection& selection,
 
 class StoredSeriesSet : public SeriesSet {
  public:
-  // Sorts the selection by labels, and merges equal ones.
+  // Of [min, max]. Sorts the selection by labels, and merges equal ones.
   StoredSeriesSet(std::shared_ptr<const Engine> engine, std::shared_ptr<ReadDamage> damage,
-                  Selection selection, const SelectHints& hints)
+                  Selection selection, TimestampMs min, TimestampMs max, const SelectHints& hints)
       : engine_(std::move(engine)),
         damage_(std::move(damage)),
+        min_(min),
+        max_(max),
         newest_only_(hints.newest_only),
+        newest_present_only_(hints.newest_only && hints.presence_only),
         sources_(std::move(selection.sources)),
         read_set_(std::move(selection.pinned), std::move(selection.stored), !hints.presence_only),
         neighbours_(*engine_, read_set_, IdsOf(sources_), InMemory(sources_),
@@ -171,6 +175,13 @@ class StoredSeriesSet : public SeriesSet {
     INVARIANT(index < size());
     samples.Clear();
     const size_t first = first_source_[index];
+    const Source& source = sources_[by_labels_[first]];
+    if (newest_present_only_ && source.is_present && min == min_ && max == max_ &&
+        first + 1 == first_source_[index + 1]) {
+      samples.times.push_back(std::min(max, source.last_time));
+      samples.values.push_back(0);
+      return absl::OkStatus();
+    }
     std::vector<ColumnDamage> damage;
     RETURN_IF_ERROR(ReadSource(by_labels_[first], min, max, damage, samples));
     for (size_t i = first + 1; i < first_source_[index + 1]; ++i) {
@@ -315,7 +326,10 @@ class StoredSeriesSet : public SeriesSet {
 
   const std::shared_ptr<const Engine> engine_;
   const std::shared_ptr<ReadDamage> damage_;
+  const TimestampMs min_;
+  const TimestampMs max_;
   const bool newest_only_;
+  const bool newest_present_only_;  // Nor does its value or its time count.
   const std::vector<Source> sources_;  // As selected.
   const ReadSet read_set_;
   mutable Neighbours neighbours_;  // Of sources_.
@@ -358,14 +372,16 @@ class StoredQuerier : public Querier {
     const std::vector<uint64_t> ids = IdsOf(views);
     if (hints.found) RETURN_IF_ERROR(hints.found(ids.size()));
     // What is deleted is left out below.
-    const bool cut = hints.limit > 0 && !AnyDeleted();
+    const bool any_deleted = AnyDeleted();
+    const bool cut = hints.limit > 0 && !any_deleted;
     if (cut) KeepIds(head.index().SmallestOf(ids, hints.limit), views);
-    if (hints.grouping_only && hints.limit == 0 && !AnyDeleted()) {
+    if (hints.grouping_only && hints.limit == 0 && !any_deleted) {
       selection.shared = head.index().SharedLabelsOf(ids, hints.grouping);
     }
     if (!selection.shared.has_value()) selection.labels = head.index().LabelsOf(IdsOf(views));
     for (const SeriesView& view : views) {
-      selection.sources.push_back({view.id, /*in_memory=*/true, view.last_time, view.min_time});
+      selection.sources.push_back({view.id, /*in_memory=*/true, view.last_time, view.min_time,
+                                   view.is_present && !any_deleted});
     }
     selection.pinned = engine_->write_path.hot_set();
     RETURN_IF_ERROR(SelectStored(matchers, min, max, selection));
@@ -382,7 +398,8 @@ class StoredQuerier : public Querier {
       selection.labels.push_back(std::move(labels[i]));
     }
     if (!selection.shared.has_value()) LeaveOutDeleted(min, max, selection);
-    return std::make_unique<StoredSeriesSet>(engine_, damage_, std::move(selection), hints);
+    return std::make_unique<StoredSeriesSet>(engine_, damage_, std::move(selection), min, max,
+                                             hints);
   }
 
   absl::StatusOr<LabelTexts> LabelNames(const std::vector<std::vector<Matcher>>& matcher_sets,

@@ -57,6 +57,15 @@ inline bool OpenXorChunk::AppendRegular(double value) {
   return true;
 }
 
+// Before the sample is the last one.
+inline void OpenXorChunk::NoteSteady(TimestampMs time, double value) {
+  const bool marker = IsStaleNan(value);
+  const auto gap = static_cast<uint64_t>(WrapSub(time, last_time));
+  if (!marker && gap <= kSteadyGapMax && steady_since <= last_time) [[likely]]
+    return;
+  steady_since = marker ? kMaxTimestamp : time;
+}
+
 void OpenXorChunk::Append(TimestampMs time, double value, TimestampMs start) {
   INVARIANT(count < kChunkSamplesMax && (start == 0 || has_starts));
   const int64_t step = count == 0 ? 0 : WrapSub(time, last_time);
@@ -66,6 +75,7 @@ void OpenXorChunk::Append(TimestampMs time, double value, TimestampMs start) {
   } else if (step_change != 0 || !AppendRegular(value)) {
     AppendShort(step, value);
   }
+  if (!has_starts) NoteSteady(time, value);
   last_step = step;
   last_time = time;
   last_value = value;
@@ -101,7 +111,7 @@ void OpenXorChunk::AppendAny(TimestampMs time, int64_t step, double value, Times
   if (count == 0) {
     out.Put(std::bit_cast<uint64_t>(value), 64);
     first_time = time;
-    last_start = 0;
+    if (has_starts) last_start = 0;
     window = {};
   } else {
     TimeCode::Put(out, WrapSub(step, last_step));
@@ -143,6 +153,7 @@ void OpenXorChunk::Release() {
   bits = 0;
   capacity = 0;
   count = 0;
+  if (has_starts) steady_since = kMaxTimestamp;
   has_starts = false;
 }
 

@@ -28,16 +28,24 @@ namespace varve {
 // Samples a chunk holds at most.
 inline constexpr uint32_t kChunkSamplesMax = 120;
 
+// Samples of a series at most so far apart are steady.
+inline constexpr DurationMs kSteadyGapMax = 2 * kMinute;
+
 // An open chunk: appends in place, in a buffer that grows by little. Built into every series in
-// memory, hence small; `last_time` and `last_value` serve the head's rules too and keep their
-// meaning when the chunk is released.
+// memory, hence small; `last_time`, `last_value` and, but with start times, `steady_since` serve the
+// head's rules too and keep their meaning when the chunk is released.
 struct OpenXorChunk {
   uint8_t* data = nullptr;  // Owned; null while nothing was appended.
   TimestampMs first_time = 0;
   TimestampMs last_time = 0;
   double last_value = 0;
   int64_t last_step = 0;
-  TimestampMs last_start = 0;
+  union {
+    TimestampMs last_start;  // With start times.
+    // Without. From this sample on none is a staleness marker, and each but the first comes at most
+    // kSteadyGapMax after the one before it. kMaxTimestamp: that is not known of the last one.
+    TimestampMs steady_since = kMaxTimestamp;
+  };
   uint16_t bits = 0;      // Written to data.
   uint16_t capacity = 0;  // Bytes of data.
   uint8_t count = 0;
@@ -64,6 +72,7 @@ struct OpenXorChunk {
   // False, and nothing is appended, if the value's code is too long.
   ABSL_ATTRIBUTE_ALWAYS_INLINE bool AppendRegular(double value);
   void AppendShort(int64_t step, double value);
+  ABSL_ATTRIBUTE_ALWAYS_INLINE void NoteSteady(TimestampMs time, double value);
   void AppendAny(TimestampMs time, int64_t step, double value, TimestampMs start);
   void Reserve(size_t bytes);
 };

@@ -228,7 +228,8 @@ TEST_CASE("rewrites: values are not asked for where only presence counts") {
   for (const std::string query :
        {"count(n)", "count by (s) ((n))", "group(n)", "absent(n)", "absent(n{s=\"no\"})",
         "absent_over_time(n[5m])", "count_over_time(n[5m])", "sum(count_over_time(n[5m]))",
-        "present_over_time(n[5m])", "timestamp(n)", "count(n) + count_over_time(n[5m])"}) {
+        "present_over_time(n[5m])", "timestamp(n)", "count(n) + count_over_time(n[5m])",
+        "count(n @ 1200)", "absent(n @ 1200)"}) {
     CAPTURE(query);
     CHECK(selections(query, true).first == 0);
     CHECK(selections(query, true).second > 0);
@@ -237,7 +238,7 @@ TEST_CASE("rewrites: values are not asked for where only presence counts") {
   for (const std::string query :
        {"n", "sum(n)", "count_values(\"v\", n)", "count(n > 3)", "count(rate(n[5m]))",
         "changes(n[5m])", "last_over_time(n[5m])", "count_over_time((n > 3)[5m:1m])",
-        "count(n) + sum(n)", "absent(n > 3)"}) {
+        "count(n) + sum(n)", "absent(n > 3)", "timestamp(n @ 1200)"}) {
     CAPTURE(query);
     CHECK(selections(query, true).first > 0);
     CHECK(selections(query, true).second == 0);

@@ -314,7 +314,11 @@ HeadRowEntry RandomEntry(uint64_t id, std::mt19937_64& random, const std::string
   entry.payload = std::string_view(payload).substr(0, few() * 8);
   if (entry.kind == OpenChunkKind::kHistogram) return entry;
   entry.last_step = static_cast<int64_t>(few());
-  if (entry.kind == OpenChunkKind::kXorWithStarts) entry.last_start = static_cast<int64_t>(few());
+  if (entry.kind == OpenChunkKind::kXorWithStarts) {
+    entry.last_start = static_cast<int64_t>(few());
+  } else if (random() % 2 == 0) {
+    entry.steady_since = static_cast<TimestampMs>(few());
+  }
   entry.window.leading = static_cast<uint8_t>(few());
   entry.window.significant = static_cast<uint8_t>(few());
   entry.bits = static_cast<uint16_t>(entry.payload.size() * 8);
@@ -354,6 +358,7 @@ TEST_CASE("head rows: fields that entries have in common") {
       CHECK(read.first_time == wrote.first_time);
       CHECK(read.last_step == wrote.last_step);
       CHECK(read.last_start == wrote.last_start);
+      CHECK(read.steady_since == wrote.steady_since);
       CHECK(read.window.leading == wrote.window.leading);
       CHECK(read.window.significant == wrote.window.significant);
       CHECK(read.bits == wrote.bits);
@@ -377,6 +382,26 @@ TEST_CASE("a head row of version 1") {
   CHECK(row->entries[0].hot_epoch == 4);
 }
 
+TEST_CASE("a head row of version 2") {
+  HeadRowWriter writer(kHeadRowSeries, 9, 0);
+  // What is not known to be steady is written as before.
+  writer.Add({.id = kHeadRowSeries,
+              .kind = OpenChunkKind::kXor,
+              .has_samples = true,
+              .count = 3,
+              .last_step = 7,
+              .bits = 8,
+              .payload = "x"});
+  std::string bytes = writer.Finish();
+  bytes[0] = 2;
+  const auto row = DecodeHeadRow(kHeadRowSeries, bytes);
+  REQUIRE(row.ok());
+  REQUIRE(row->entries.size() == 1);
+  CHECK(row->entries[0].last_step == 7);
+  CHECK(row->entries[0].steady_since == kMaxTimestamp);
+  CHECK(row->entries[0].payload == "x");
+}
+
 TEST_CASE("head rows come back as they went") {
   OpenXorChunk chunk;
   for (int i = 0; i < 7; ++i) chunk.Append(1000 + i * 15000, i * 1.5, 0);
@@ -394,6 +419,7 @@ TEST_CASE("head rows come back as they went") {
               .limit = 50,
               .first_time = chunk.first_time,
               .last_step = chunk.last_step,
+              .steady_since = chunk.steady_since,
               .window = chunk.window,
               .bits = chunk.bits,
               .payload = chunk.payload()});
@@ -413,6 +439,7 @@ TEST_CASE("head rows come back as they went") {
   CHECK(entry.limit == 50);
   CHECK(entry.first_time == 1000);
   CHECK(entry.last_step == 15000);
+  CHECK(entry.steady_since == 1000);
   CHECK(entry.payload == chunk.payload());
   for (size_t size = 0; size < bytes.size(); ++size) {
     CHECK_FALSE(DecodeHeadRow(2 * kHeadRowSeries, bytes.substr(0, size)).ok());

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <map>
+#include <random>
 
 #include "model/matcher.h"
 #include "tests/tsdb/test_values.h"
@@ -218,6 +219,132 @@ TEST_CASE_FIXTURE(NewestFixture, "selection: presence only") {
   CHECK(compare() == 0);
   REQUIRE(db->Seal().ok());
   CHECK(compare() > kCount / 10);
+}
+
+// Whether the newest sample in [min, max] is there for who counts, as by a whole read, and what
+// that took of chunks.
+struct Presence {
+  bool present = false;
+  uint64_t chunks = 0;
+};
+
+Presence PresenceOf(const Db& db, TimestampMs min, TimestampMs max) {
+  Presence found;
+  for (const bool newest_present : {false, true}) {
+    const auto set =
+        (*db.OpenQuerier(min, max))
+            ->Select({Matcher::Equal("__name__", "steady")}, {.start_ms = min,
+                                                              .end_ms = max,
+                                                              .newest_only = newest_present,
+                                                              .presence_only = newest_present});
+    REQUIRE(set.ok());
+    SeriesSamples samples;
+    if ((*set)->size() > 0) REQUIRE((*set)->Read(0, min, max, samples).ok());
+    const TimestampMs float_time = samples.times.empty() ? kMinTimestamp : samples.times.back();
+    const TimestampMs histogram_time =
+        samples.histograms.empty() ? kMinTimestamp : samples.histograms.back().time;
+    bool present = float_time > kMinTimestamp && !IsStaleNan(samples.values.back());
+    if (histogram_time > float_time) present = !samples.histograms.back().histogram->IsStale();
+    if (!newest_present) {
+      found.present = present;
+      continue;
+    }
+    CHECK(present == found.present);
+    if (present) CHECK(std::max(float_time, histogram_time) >= min);
+    if (present) CHECK(std::max(float_time, histogram_time) <= max);
+    found.chunks = samples.cost.chunks;
+  }
+  return found;
+}
+
+TEST_CASE_FIXTURE(NewestFixture, "selection: that a steady series is there takes no chunk") {
+  auto db = MustOpen(options, clock);
+  constexpr int kCount = 400;  // Closed chunks, and an open one.
+  for (int i = 0; i < kCount; ++i) MustAppend(*db, kSteady, kBegin + i * kStep, i);
+  const TimestampMs last = kBegin + (kCount - 1) * kStep;
+  for (const bool restart : {false, true}) {
+    CAPTURE(restart);
+    if (restart) {
+      REQUIRE(db->Close().ok());
+      db.reset();
+      db = MustOpen(options, clock);
+    }
+    for (TimestampMs max = kBegin; max < last + 5 * kMinute; max += 7 * kSecond) {
+      CAPTURE(max);
+      const Presence found = PresenceOf(*db, max - 5 * kMinute + 1, max);
+      CHECK(found.present);
+      CHECK(found.chunks == 0);
+    }
+    CHECK_FALSE(PresenceOf(*db, last + 1, last + 5 * kMinute).present);
+    // A window shorter than the gaps that are steady may lie between two samples.
+    CHECK_FALSE(PresenceOf(*db, last - kStep + 1, last - 1).present);
+    CHECK(PresenceOf(*db, last - kStep, last - 1).chunks > 0);
+  }
+}
+
+// Markers, gaps, histograms, start times, late and deleted samples: where the newest sample is
+// known without looking, it is what looking finds.
+TEST_CASE_FIXTURE(NewestFixture, "selection: whether a series is there") {
+  const uint64_t seed = TestSeed();
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  const std::vector<DurationMs> gaps = {kStep,   kStep,       kStep,           kStep,
+                                        kMinute, 2 * kMinute, 2 * kMinute + 1, 6 * kMinute};
+  for (int round = 0; round < TestRounds(12); ++round) {
+    CAPTURE(round);
+    TempDir fresh;
+    options.path = fresh.path();
+    auto db = MustOpen(options, clock);
+    Histogram histogram = RandomHistogram(random);
+    TimestampMs time = kBegin;
+    const auto append = [&](int samples) {
+      for (int i = 0; i < samples; ++i) {
+        const auto appender = db->NewAppender();
+        const uint64_t kind = random() % 64;
+        if (kind == 0 || (kind == 1 && round % 3 == 0)) {
+          histogram = Grown(histogram, random);
+          REQUIRE(appender->AppendHistogram(kNoSeries, kSteady, time, histogram).ok());
+        } else {
+          REQUIRE(appender
+                      ->Append(kNoSeries, kSteady, time,
+                               kind == 2 ? StaleNan() : RandomValue(random), kind == 3 ? kBegin : 0)
+                      .ok());
+        }
+        REQUIRE(appender->Commit().ok());
+        time += random() % 8 == 0 ? gaps[random() % gaps.size()] : kStep;
+      }
+    };
+    const auto compare = [&] {
+      for (int i = 0; i < 150; ++i) {
+        const auto max = kBegin + static_cast<TimestampMs>(
+                                      random() % static_cast<uint64_t>(time + kMinute - kBegin));
+        for (const DurationMs window : {5 * kMinute, 2 * kMinute, kStep}) {
+          PresenceOf(*db, max - window + 1, max);
+        }
+      }
+    };
+    append(200);
+    compare();
+    if (round % 2 == 0) {
+      REQUIRE(db->Close().ok());
+      db.reset();
+      db = MustOpen(options, clock);
+      compare();
+    }
+    append(20);
+    compare();
+    if (round % 4 == 1) {
+      const TimestampMs late = time - 4 * kMinute;
+      MustAppend(*db, kSteady, late + 1, StaleNan());
+      compare();
+    }
+    if (round % 4 == 3) {
+      REQUIRE(db->DeleteSeries({{Matcher::Equal("__name__", "steady")}}, time - 9 * kMinute,
+                               time - 4 * kMinute)
+                  .ok());
+      compare();
+    }
+  }
 }
 
 // Without late samples, what an open chunk covers is read from it alone, also after a restart.
