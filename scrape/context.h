@@ -30,6 +30,7 @@ struct ScrapeContext {
   MetadataPool metadata;
   bool adjust_timestamps = true;
   DurationMs timestamp_tolerance = 2;
+  uint64_t unlimited_samples_max = 0;
   DurationMs discovery_reload_interval = 5 * kSecond;
   TimestampMs start_time = 0;
   std::atomic<uint64_t> offset_seed{0};

@@ -76,6 +76,7 @@ class ScrapeManagerImpl : public ScrapeManager {
                                                  Workers(options_))) {
     context_->adjust_timestamps = options_.adjust_timestamps;
     context_->timestamp_tolerance = options_.timestamp_tolerance;
+    context_->unlimited_samples_max = options_.unlimited_samples_max;
     context_->discovery_reload_interval = options_.discovery_reload_interval;
     context_->start_time = options_.start_time;
   }

@@ -106,6 +106,8 @@ struct ScrapeManagerOptions {
   DurationMs discovery_reload_interval = 5 * kSecond;
   bool adjust_timestamps = true;
   DurationMs timestamp_tolerance = 2;
+  // More samples than these in a scrape without `sample_limit` are warned of, once a job.
+  uint64_t unlimited_samples_max = 50'000;
   // When the process started: slots of the first interval that pass before their target is there
   // are made up for. 0 = not known.
   TimestampMs start_time = 0;

@@ -395,7 +395,8 @@ void TargetLoop::RecordHistory(const Scrape& scrape, const Report& report) {
 // for is told which.
 void TargetLoop::OfferLimit(const Scrape& scrape, const Report& report) const {
   const uint64_t samples = report.counts.post_relabel;
-  if (samples <= kUnlimitedSamplesMax || scrape.settings->config.limits.samples > 0) return;
+  if (samples <= context_->unlimited_samples_max) return;
+  if (scrape.settings->config.limits.samples > 0) return;
   if (scrape.settings->limit_offered.exchange(true)) return;
   spdlog::warn(LogLine("A target exposes very many samples, and its job has no sample_limit",
                        {{"scrape_pool", scrape.settings->config.job_name},

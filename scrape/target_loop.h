@@ -34,9 +34,6 @@
 
 namespace varve {
 
-// More samples than these in a scrape without `sample_limit` are warned of, once a job.
-inline constexpr uint64_t kUnlimitedSamplesMax = 50'000;
-
 // A pool's configuration with what follows from it. Immutable but for the flag, shared by its
 // loops.
 struct PoolSettings {
@@ -45,7 +42,7 @@ struct PoolSettings {
   std::string accept;
   std::shared_ptr<FailureLog> failure_log;  // Null: none.
   bool reads_files = false;                 // Starting a request may wait for the file system.
-  mutable std::atomic<bool> limit_offered = false;  // See kUnlimitedSamplesMax.
+  mutable std::atomic<bool> limit_offered = false;  // See OfferLimit().
 
   static std::shared_ptr<const PoolSettings> Create(ScrapeConfig config);
 };

@@ -37,6 +37,7 @@ using testing::TestConnection;
 using testing::TestRequest;
 using testing::TestServer;
 
+constexpr uint64_t kUnlimitedSamplesMax = 100;
 constexpr std::string_view kText = "Content-Type: text/plain; version=0.0.4\r\n";
 
 // What the server answers, changed by the test.
@@ -87,6 +88,7 @@ struct Fixture {
                                      .listen_address = "0.0.0.0:1",
                                      .workers = 2,
                                      .discovery_reload_interval = 50,
+                                     .unlimited_samples_max = kUnlimitedSamplesMax,
                                      .start_time = start_time})
                   .value();
   }
@@ -609,7 +611,6 @@ TEST_CASE("manager: a limit is offered to jobs with very large targets") {
   };
   const auto offers = [&] { return log->Lines("has no sample_limit"); };
   ScrapeConfig a = f.Job("a");
-  a.scrape_interval = a.scrape_timeout = 2000;
   ScrapeConfig b = a;
   b.job_name = "b";
   b.limits.samples = kUnlimitedSamplesMax + 1;
@@ -630,8 +631,8 @@ TEST_CASE("manager: a limit is offered to jobs with very large targets") {
   log->Uninstall();
   REQUIRE(offers().size() == 1);
   const std::string offer = offers()[0];
-  CHECK(offer.find("50001") != std::string::npos);
-  CHECK(offer.find("sample_limit: 100002") != std::string::npos);
+  CHECK(offer.find("samples=101") != std::string::npos);
+  CHECK(offer.find("sample_limit: 202") != std::string::npos);
 }
 
 TEST_CASE("manager: relabelling makes targets, drops them, and hides labels") {
