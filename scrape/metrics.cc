@@ -3,11 +3,18 @@
 // Registration of the metrics; their help texts say what Prometheus' say.
 #include "scrape/metrics.h"
 
+#include <chrono>
+
 namespace varve {
 namespace {
 
 const prometheus::Summary::Quantiles kQuantiles = {
     {0.01, 0.001}, {0.05, 0.005}, {0.5, 0.05}, {0.9, 0.01}, {0.99, 0.001}};
+
+// Quantiles of scrapes tell of the last half minute to a minute. An observation goes into each of
+// so many parts: more, as by default, would show in what a scrape costs.
+constexpr std::chrono::milliseconds kIntervalsAge = std::chrono::minutes(1);
+constexpr int kIntervalsParts = 2;
 
 prometheus::Family<prometheus::Counter>& Counters(prometheus::Registry& registry, const char* name,
                                                   const char* help) {
@@ -117,7 +124,8 @@ void ScrapeMetrics::ObserveInterval(DurationMs interval, double seconds) {
   MutexLock lock(mutex_);
   prometheus::Summary*& summary = intervals_[interval];
   if (summary == nullptr) {
-    summary = &interval_seconds_.Add({{"interval", FormatDuration(interval)}}, kQuantiles);
+    summary = &interval_seconds_.Add({{"interval", FormatDuration(interval)}}, kQuantiles,
+                                     kIntervalsAge, kIntervalsParts);
   }
   summary->Observe(seconds);
 }
