@@ -43,7 +43,7 @@ absl::Status WritePath::DeleteSeries(const std::vector<std::vector<Matcher>>& ma
   }
   if (entries.empty()) return absl::OkStatus();
   // Replay must not put late samples from before and from after into one chunk again.
-  for (const uint64_t row : rows) RETURN_IF_ERROR(SaveRow(row));
+  for (const uint64_t row : rows) RETURN_IF_ERROR(SaveRow(row, WriteVia::kWal));
   rocksdb::WriteBatch batch;
   TombstoneStore::Put(entries, store_, batch);
   RETURN_IF_ERROR(At("delete"));

@@ -133,8 +133,9 @@ void Head::SweepShard(Shard& shard, const IdleLimits& idle, uint32_t oldest_epoc
       const bool is_idle = record.retired || IsIdle(record, idle);
       // Samples may come in order, but all of them late: that is no reason to close a chunk.
       const bool was_quiet = record.quiet;
-      record.quiet = !is_idle && IsQuiet(record, idle.now);
-      if (!is_idle && !(record.quiet && was_quiet)) continue;
+      const bool is_quiet = !is_idle && IsQuiet(record, idle.now);
+      if (is_quiet != was_quiet) record.quiet = is_quiet;  // Most records are only read.
+      if (!is_idle && !(is_quiet && was_quiet)) continue;
       const uint64_t id = number * kBlockSeries + i;
       CloseChunk(shard, record, id);
       CloseLateOf(shard, id);

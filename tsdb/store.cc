@@ -252,6 +252,10 @@ rocksdb::ColumnFamilyOptions FamilyOptions(std::string_view name, const StoreOpt
     // written again every few minutes: any compression would show in the cost of a sample.
     family.compression = name == kHeadFamily ? rocksdb::kNoCompression : rocksdb::kZSTD;
     if (family.compression == rocksdb::kZSTD) family.compression_opts.level = 1;
+    // What comes first is soon merged, and compressed then.
+    if (name.starts_with(kHotFamilyPrefix)) {
+      family.compression_per_level = {rocksdb::kNoCompression, rocksdb::kZSTD};
+    }
     table.block_size = name.starts_with(kHotFamilyPrefix) ? 32 << 10 : 16 << 10;
   }
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
@@ -446,12 +450,14 @@ absl::Status Store::Drop(const Family& family) {
                    fmt::format("dropping column family {}", family.name()));
 }
 
-absl::Status Store::Write(rocksdb::WriteBatch& batch, std::string_view what) {
+absl::Status Store::Write(rocksdb::WriteBatch& batch, std::string_view what, WriteVia via) {
+  rocksdb::WriteOptions options;
+  options.disableWAL = via == WriteVia::kTablesOnly;
   absl::Status status;
   {
     const ReaderLock lock(failure_mutex_);
     if (!failure_.ok()) return failure_;
-    status = FromRocks(db_->Write(rocksdb::WriteOptions(), &batch), what);
+    status = FromRocks(db_->Write(options, &batch), what);
   }
   return Failed(std::move(status));
 }

@@ -57,6 +57,9 @@ using FamilyPtr = std::shared_ptr<Family>;
 
 class BackgroundErrors;
 
+// Through the write-ahead log, or only into tables: until Flush() a crash loses that.
+enum class WriteVia { kWal, kTablesOnly };
+
 struct StoreOptions {
   std::string path;
   uint64_t block_cache_bytes = 32 << 20;
@@ -100,8 +103,8 @@ class Store {
   absl::Status Drop(const Family& family);
 
   // After an error of this or of SyncWal() it is the answer to every write, until Resume().
-  absl::Status Write(rocksdb::WriteBatch& batch, std::string_view what)
-      ABSL_LOCKS_EXCLUDED(failure_mutex_);
+  absl::Status Write(rocksdb::WriteBatch& batch, std::string_view what,
+                     WriteVia via = WriteVia::kWal) ABSL_LOCKS_EXCLUDED(failure_mutex_);
   // Returns when all that was written survives a power cut.
   absl::Status SyncWal() ABSL_LOCKS_EXCLUDED(failure_mutex_);
   absl::Status Flush(const std::vector<const Family*>& families);

@@ -34,7 +34,7 @@ constexpr uint64_t kEndedSeriesMin = 10'000;
 constexpr DurationMs kCrowdedHotEpoch = 15 * kMinute;
 
 // An epoch of the log may have this size whatever the number of series.
-constexpr uint64_t kLogEpochBytesMin = 20 << 20;
+constexpr uint64_t kLogEpochBytesMin = 24 << 20;
 constexpr uint64_t kLogEpochBytesPerSeries = 24;
 
 }  // namespace
@@ -83,8 +83,9 @@ void WritePath::ReturnBuffers(std::unique_ptr<AppendBuffers> buffers) {
   if (buffers_.size() < kPooledBuffersMax) buffers_.push_back(std::move(buffers));
 }
 
-absl::Status WritePath::Write(rocksdb::WriteBatch& batch, std::string_view what) {
-  absl::Status status = store_.Write(batch, what);
+absl::Status WritePath::Write(rocksdb::WriteBatch& batch, std::string_view what, WriteVia via) {
+  absl::Status status = store_.Write(batch, what, via);
+  if (via == WriteVia::kTablesOnly) return status;
   if (status.ok() && options_.wal_sync_interval == 0) status = store_.SyncWal();
   unsynced_.store(true, std::memory_order_relaxed);
   return status;
@@ -226,11 +227,14 @@ absl::Status WritePath::WriteClosed() {
   if (new_bucket) {
     batch.Put(store_.meta().handle(), ToSlice(kBucketTableKey), head_.bucket_table().Encode());
   }
+  const TimestampMs newest_late = head_.newest_late();
+  if (newest_late != stored_newest_late_) PutNewestLate(batch);
   const absl::Status status = Write(batch, "writing closed chunks");
   if (!status.ok()) {
     if (new_bucket) head_.MarkBucketTableChanged();
     return status;
   }
+  stored_newest_late_ = newest_late;
   if (new_bucket) PublishHot();
   head_.Written(static_cast<uint32_t>(hot.number));
   return absl::OkStatus();
@@ -384,7 +388,7 @@ absl::Status WritePath::ExpireOldest(uint64_t bytes) {
 
 // -------------------------------------------------------------------------------------- checkpoint
 
-absl::Status WritePath::SaveRow(uint64_t row) {
+absl::Status WritePath::SaveRow(uint64_t row, WriteVia via) {
   // (2): what this row no longer holds must be in a hot family first. It never holds late samples.
   head_.CloseLate(row);
   RETURN_IF_ERROR(WriteClosed());
@@ -399,8 +403,9 @@ absl::Status WritePath::SaveRow(uint64_t row) {
   } else {
     batch.Put(store_.head().handle(), key, captured.value);
   }
-  PutNewestLate(batch);  // The log's late samples that the row has had are not applied again.
-  absl::Status status = Write(batch, "writing a head checkpoint");
+  // (3): a crash must not tear them apart.
+  if (!captured.unsaved_series.empty()) via = WriteVia::kWal;
+  absl::Status status = Write(batch, "writing a head checkpoint", via);
   head_.RowSaved(row, captured, status);
   return status;
 }
@@ -423,8 +428,11 @@ absl::Status WritePath::CheckpointLocked() {
   for (const uint64_t row : rows) {
     RETURN_IF_ERROR(At("checkpoint row"));
     MutexLock lock(commit_mutex_);
-    RETURN_IF_ERROR(SaveRow(row));
+    RETURN_IF_ERROR(SaveRow(row, WriteVia::kTablesOnly));
   }
+  RETURN_IF_ERROR(At("checkpoint rows put"));
+  RETURN_IF_ERROR(store_.Flush({&store_.head()}));
+  RETURN_IF_ERROR(At("checkpoint rows flushed"));
   rocksdb::WriteBatch batch;
   batch.Put(store_.meta().handle(), ToSlice(kCheckpointKey), EncodeVarintValue(sequence + 1));
   batch.Put(store_.meta().handle(), ToSlice(kSeriesHighWaterKey),

@@ -13,8 +13,10 @@
 // Recovery relies on these:
 //   (1) A head row says which log sequence it contains; the log after it is still there.
 //   (2) When a row is captured, every chunk closed before is in a hot family, earlier in the WAL.
+//       A table with the row is made only once the WAL up to there is synced.
 //   (3) The `series` row of a series is written no later than the first head row that has it.
 //   (4) A log epoch is dropped when all of it lies before the checkpoint, and that is synced.
+//   (5) A checkpoint is recorded once tables have its rows, which the WAL has not.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -187,7 +189,8 @@ class WritePath {
   // A row of `meta`; nothing if it is missing or damaged.
   std::optional<std::string> RecoverRow(std::string_view key);
 
-  absl::Status Write(rocksdb::WriteBatch& batch, std::string_view what);
+  absl::Status Write(rocksdb::WriteBatch& batch, std::string_view what,
+                     WriteVia via = WriteVia::kWal);
   absl::Status At(std::string_view step) const {
     return options_.at_step ? options_.at_step(step) : absl::OkStatus();
   }
@@ -199,7 +202,8 @@ class WritePath {
   }
   void PutClosed(rocksdb::WriteBatch& batch, HotFamily& hot)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
-  absl::Status SaveRow(uint64_t row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
+  // Through the WAL also if it is the first with some of its series.
+  absl::Status SaveRow(uint64_t row, WriteVia via) ABSL_EXCLUSIVE_LOCKS_REQUIRED(commit_mutex_);
   void PutNewestLate(rocksdb::WriteBatch& batch) const;
   // Head::Sweep() of kShardsSwept shards, written.
   absl::Status SweepShards(size_t first, const IdleLimits& idle, uint32_t oldest_epoch)
@@ -242,6 +246,7 @@ class WritePath {
   // Sequences after which the log is held, by number of the hold.
   std::map<uint64_t, uint64_t> holds_ ABSL_GUARDED_BY(commit_mutex_);
   uint64_t last_hold_ ABSL_GUARDED_BY(commit_mutex_) = 0;
+  TimestampMs stored_newest_late_ ABSL_GUARDED_BY(commit_mutex_) = kMinTimestamp;
   int64_t log_begun_nanos_ ABSL_GUARDED_BY(commit_mutex_) = 0;
   std::vector<std::shared_ptr<HotFamily>> hot_ ABSL_GUARDED_BY(commit_mutex_);  // Same.
   // Those the bucket table names.

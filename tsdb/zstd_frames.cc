@@ -17,8 +17,8 @@ namespace varve {
 namespace {
 
 constexpr int kColumnLevel = 3;
-// Sized frames live for minutes, so speed counts more than the last tenth of their size.
-constexpr int kSizedLevel = -1;
+// Sized frames live for minutes, so speed counts more than the last tenths of their size.
+constexpr int kSizedLevel = -2;
 constexpr std::string_view kMagic("\x28\xb5\x2f\xfd", 4);
 
 struct FreeCompressor {

@@ -172,9 +172,10 @@ TEST_CASE_FIXTURE(MetadataFixture, "metadata: its rows do not hold back the writ
     MustAppend(*db, Labels::Of({{"__name__", "m"}}), kBegin + round, round);
     REQUIRE(db->Checkpoint().ok());
   }
+  // Each of a checkpoint's two flushes begins another file.
   const fs::directory_iterator files(dir.path() + "/varve");
   CHECK(std::count_if(begin(files), end(files),
-                      [](const auto& file) { return file.path().extension() == ".log"; }) <= 2);
+                      [](const auto& file) { return file.path().extension() == ".log"; }) <= 3);
 }
 
 TEST_CASE_FIXTURE(MetadataFixture, "metadata: limits of texts") {
