@@ -175,4 +175,14 @@ DockerSwarmSdConfig ReadDockerSwarmSd(const YamlValue& value) {
   return config;
 }
 
+VultrSdConfig ReadVultrSd(const YamlValue& value) {
+  FieldReader fields(value, "vultr.SDConfig");
+  VultrSdConfig config;
+  ReadPort(fields, config.port);
+  ReadInterval(fields, config.refresh_interval);
+  config.http_client = ReadHttpClient(fields);
+  fields.Finish();
+  return config;
+}
+
 }  // namespace varve

@@ -15,11 +15,11 @@ namespace varve {
 namespace {
 
 // Kinds Prometheus has and Varve does not.
-constexpr std::array<std::string_view, 26> kUnsupportedKinds = {
+constexpr std::array<std::string_view, 25> kUnsupportedKinds = {
     "aws",     "azure",     "digitalocean", "ec2",      "eureka",   "gce",      "hetzner",
     "ionos",   "kuma",      "lightsail",    "linode",   "marathon", "nerve",    "nomad",
     "oci",     "openstack", "outscale",     "ovhcloud", "puppetdb", "scaleway", "serverset",
-    "stackit", "triton",    "uyuni",        "vultr",    "zookeeper"};
+    "stackit", "triton",    "uyuni",        "zookeeper"};
 constexpr std::array<KubernetesRole, 6> kRoles = {
     KubernetesRole::kPod,           KubernetesRole::kService, KubernetesRole::kEndpoints,
     KubernetesRole::kEndpointSlice, KubernetesRole::kNode,    KubernetesRole::kIngress};
@@ -267,6 +267,7 @@ DiscoveryConfigs ReadDiscovery(FieldReader& fields, bool check_addresses) {
   section("consul_sd_configs", configs.consul_sd_configs, ReadConsulSd);
   section("docker_sd_configs", configs.docker_sd_configs, ReadDockerSd);
   section("dockerswarm_sd_configs", configs.dockerswarm_sd_configs, ReadDockerSwarmSd);
+  section("vultr_sd_configs", configs.vultr_sd_configs, ReadVultrSd);
   for (const std::string_view kind : kUnsupportedKinds) {
     const std::string name = fmt::format("{}_sd_configs", kind);
     const auto field = fields.Find(name);

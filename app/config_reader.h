@@ -32,6 +32,7 @@ DnsSdConfig ReadDnsSd(const YamlValue& value);
 ConsulSdConfig ReadConsulSd(const YamlValue& value);
 DockerSdConfig ReadDockerSd(const YamlValue& value);
 DockerSwarmSdConfig ReadDockerSwarmSd(const YamlValue& value);
+VultrSdConfig ReadVultrSd(const YamlValue& value);
 
 // Reads static_configs and every `*_sd_configs`; kinds that are not supported are refused by name.
 // `check_addresses`: slashes in static targets are an error.

@@ -347,6 +347,14 @@ void DockerSwarm(Emitter& out, const DockerSwarmSdConfig& config) {
   out << YAML::EndMap;
 }
 
+void Vultr(Emitter& out, const VultrSdConfig& config) {
+  out << YAML::BeginMap;
+  HttpClientFields(out, config.http_client);
+  Always(out, "refresh_interval", FormatDuration(config.refresh_interval));
+  out << YAML::Key << "port" << YAML::Value << config.port;
+  out << YAML::EndMap;
+}
+
 // A list under `key`, each element written by `write`; nothing for an empty one.
 template <typename Element>
 void Section(Emitter& out, const char* key, const std::vector<Element>& elements,
@@ -363,6 +371,7 @@ void Discovery(Emitter& out, const DiscoveryConfigs& config) {
   Section(out, "docker_sd_configs", config.docker_sd_configs, Docker);
   Section(out, "dockerswarm_sd_configs", config.dockerswarm_sd_configs, DockerSwarm);
   Section(out, "kubernetes_sd_configs", config.kubernetes_sd_configs, Kubernetes);
+  Section(out, "vultr_sd_configs", config.vultr_sd_configs, Vultr);
   Section(out, "file_sd_configs", config.file_sd_configs, File);
   Section(out, "http_sd_configs", config.http_sd_configs, Http);
   Section(out, "static_configs", config.static_configs, Static);

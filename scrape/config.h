@@ -158,6 +158,15 @@ struct DockerSwarmSdConfig {
   friend bool operator==(const DockerSwarmSdConfig&, const DockerSwarmSdConfig&) = default;
 };
 
+struct VultrSdConfig {
+  std::string server = "https://api.vultr.com";  // Not configurable.
+  uint16_t port = 80;
+  DurationMs refresh_interval = kMinute;
+  HttpClientConfig http_client;
+
+  friend bool operator==(const VultrSdConfig&, const VultrSdConfig&) = default;
+};
+
 // Where targets come from.
 struct DiscoveryConfigs {
   std::vector<StaticConfig> static_configs;
@@ -168,6 +177,7 @@ struct DiscoveryConfigs {
   std::vector<ConsulSdConfig> consul_sd_configs;
   std::vector<DockerSdConfig> docker_sd_configs;
   std::vector<DockerSwarmSdConfig> dockerswarm_sd_configs;
+  std::vector<VultrSdConfig> vultr_sd_configs;
 
   friend bool operator==(const DiscoveryConfigs&, const DiscoveryConfigs&) = default;
 };

@@ -16,6 +16,7 @@
 #include "scrape/discovery/file.h"
 #include "scrape/discovery/http.h"
 #include "scrape/discovery/static.h"
+#include "scrape/discovery/vultr.h"
 
 namespace varve {
 
@@ -49,6 +50,7 @@ std::vector<std::unique_ptr<Discovery>> Discoveries::Start(
   start(configs.consul_sd_configs, NewConsulDiscovery);
   start(configs.docker_sd_configs, NewDockerDiscovery);
   start(configs.dockerswarm_sd_configs, NewDockerSwarmDiscovery);
+  start(configs.vultr_sd_configs, NewVultrDiscovery);
   for (const KubernetesSdConfig& config : configs.kubernetes_sd_configs) {
     TargetGroupsCallback callback = new_callback();
     absl::StatusOr<std::unique_ptr<Discovery>> discovery =

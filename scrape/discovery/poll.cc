@@ -101,11 +101,6 @@ struct HttpPoll {
   absl::Status status;  // The first failure.
 };
 
-absl::Status CheckStatus(const ClientResponse& response) {
-  if (response.status == 200) return absl::OkStatus();
-  return absl::UnavailableError(fmt::format("server returned HTTP status {}", response.reason));
-}
-
 class HttpPollSource : public PollSource {
  public:
   HttpPollSource(std::vector<ClientRequest> requests, ReadAnswers read,
@@ -151,6 +146,11 @@ class HttpPollSource : public PollSource {
 };
 
 }  // namespace
+
+absl::Status CheckStatus(const ClientResponse& response) {
+  if (response.status == 200) return absl::OkStatus();
+  return absl::UnavailableError(fmt::format("server returned HTTP status {}", response.reason));
+}
 
 std::unique_ptr<Discovery> NewPolledDiscovery(PollOptions options,
                                               std::unique_ptr<PollSource> source,

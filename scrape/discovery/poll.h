@@ -48,6 +48,9 @@ std::unique_ptr<Discovery> NewPolledDiscovery(PollOptions options,
                                               std::shared_ptr<DiscoveryContext> context,
                                               TargetGroupsCallback callback);
 
+// Unavailable, with the status, unless it is 200.
+absl::Status CheckStatus(const ClientResponse& response);
+
 // Asks by HTTP: all `requests` at once, and gives `read` their answers in order, all of status 200.
 // `read` runs on the context's workers.
 using ReadAnswers = std::function<absl::StatusOr<std::vector<TargetGroup>>(

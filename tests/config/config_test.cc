@@ -375,7 +375,7 @@ TEST_CASE("config: every section is strict") {
   }
 }
 
-TEST_CASE("config: dns, consul and docker discovery") {
+TEST_CASE("config: dns, consul, docker and vultr discovery") {
   const Config config = Parsed(R"(
 scrape_configs:
 - job_name: a
@@ -389,6 +389,9 @@ scrape_configs:
   - {host: "unix:///var/run/docker.sock", filters: [{name: name, values: [x, y]}], match_first_network: false}
   dockerswarm_sd_configs:
   - {host: "tcp://h:2375", role: tasks, port: 81}
+  vultr_sd_configs:
+  - {bearer_token: t, port: 9100, refresh_interval: 5m}
+  - {}
 )");
   const DiscoveryConfigs& discovery = config.scrape_configs[0].discovery;
   REQUIRE(discovery.dns_sd_configs.size() == 2);
@@ -411,7 +414,16 @@ scrape_configs:
   CHECK(discovery.dockerswarm_sd_configs[0].role == DockerSwarmRole::kTasks);
   CHECK(discovery.dockerswarm_sd_configs[0].refresh_interval == kMinute);
 
+  REQUIRE(discovery.vultr_sd_configs.size() == 2);
+  CHECK(discovery.vultr_sd_configs[0].port == 9100);
+  CHECK(discovery.vultr_sd_configs[0].refresh_interval == 5 * kMinute);
+  CHECK(discovery.vultr_sd_configs[0].http_client.authorization->credentials == Secret("t"));
+  CHECK(discovery.vultr_sd_configs[1] == VultrSdConfig());
+
   const std::pair<const char*, const char*> refused[] = {
+      {"vultr_sd_configs: [{port: 65536}]", "65536 is not a port"},
+      {"vultr_sd_configs: [{refresh_interval: 0s}]", "must be greater than 0"},
+      {"vultr_sd_configs: [{server: x}]", "field server not found in type vultr.SDConfig"},
       {"dns_sd_configs: [{type: A, port: 1}]", "must contain at least one SRV record name"},
       {"dns_sd_configs: [{names: [a], type: TXT}]", "invalid DNS-SD records type TXT"},
       {"dns_sd_configs: [{names: [a], type: A}]", "a port is required in DNS-SD configs"},
@@ -457,6 +469,7 @@ scrape_configs:
   consul_sd_configs: [{server: "c:1", services: [x], node_meta: {a: "1"}, filter: "a == b"}]
   docker_sd_configs: [{host: "unix:///x", filters: [{name: n, values: [v]}]}]
   dockerswarm_sd_configs: [{host: "http://x", role: services}]
+  vultr_sd_configs: [{port: 9100, basic_auth: {username: u}}]
   oauth2: {client_id: c, client_secret_file: /s, token_url: "http://t", scopes: [a, b], endpoint_params: {x: "1"}}
 )");
   CHECK(config.yaml.find("b: \"true\"") != std::string::npos);
