@@ -329,7 +329,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="of load, instead of --hours")
     parser.add_argument("--step", type=int, help="seconds between samples of a series (15; churn: 300)")
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=120)
+    # As long as half a million series of the farm go without a checkpoint of Varve's, and a little more:
+    # what is measured has one in it.
+    parser.add_argument("--seconds", type=float, default=160)
     parser.add_argument("--servers", default="varve,prometheus,victoria")
     parser.add_argument("--data", type=pathlib.Path)
     parser.add_argument("--reload", action="store_true")
