@@ -32,8 +32,8 @@ inline constexpr uint32_t kChunkSamplesMax = 120;
 inline constexpr DurationMs kSteadyGapMax = 2 * kMinute;
 
 // An open chunk: appends in place, in a buffer that grows by little. Built into every series in
-// memory, hence small; `last_time`, `last_value` and, but with start times, `steady_since` serve the
-// head's rules too and keep their meaning when the chunk is released.
+// memory, hence small; `last_time`, `last_value` and, but with start times, `steady_since` serve
+// the head's rules too and keep their meaning when the chunk is released.
 struct OpenXorChunk {
   uint8_t* data = nullptr;  // Owned; null while nothing was appended.
   TimestampMs first_time = 0;
