@@ -60,8 +60,8 @@ std::vector<SeriesView> Head::View(absl::Span<const uint64_t> ids, TimestampMs m
         shards_, slice.size(), [&](size_t i) { return slice[i]; },
         [&](size_t i, const SeriesRecord& record) {
           if (!Overlaps(record, min, max)) return;
-          views.push_back({slice[i], record.chunk.last_time, record.min_time,
-                           IsPresent(record, min, max)});
+          views.push_back(
+              {slice[i], record.chunk.last_time, record.min_time, IsPresent(record, min, max)});
         });
   }
   return views;

@@ -106,7 +106,8 @@ bool ReadEntry(ByteReader& reader, TimestampMs base, uint8_t version, const Head
       (same & kSameLastTime) != 0 ? before.last_time : WrapAdd(base, reader.SignedVarint());
   entry.last_value = reader.Double();
   entry.hot_epoch = (same & kSameEpoch) != 0 ? before.hot_epoch : reader.Varint();
-  return entry.kind == OpenChunkKind::kNone || ReadChunk(reader, base, version, same, before, entry);
+  return entry.kind == OpenChunkKind::kNone ||
+         ReadChunk(reader, base, version, same, before, entry);
 }
 
 }  // namespace

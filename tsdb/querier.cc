@@ -329,7 +329,7 @@ class StoredSeriesSet : public SeriesSet {
   const TimestampMs min_;
   const TimestampMs max_;
   const bool newest_only_;
-  const bool newest_present_only_;  // Nor does its value or its time count.
+  const bool newest_present_only_;     // Nor does its value or its time count.
   const std::vector<Source> sources_;  // As selected.
   const ReadSet read_set_;
   mutable Neighbours neighbours_;  // Of sources_.
