@@ -42,7 +42,7 @@
 
 namespace varve {
 
-// 2: log records of version 3, head rows of version 2.
+// 3: head rows of version 3. 2: log records of version 3, head rows of version 2.
 inline constexpr uint64_t kFormatVersion = 3;
 
 inline constexpr std::string_view kMetaFamily = "meta";

@@ -48,7 +48,7 @@ void Run(std::string_view bytes) {
 }
 
 std::string RowOf(uint8_t count, std::string_view entries) {
-  std::string row("\x02\x01\x00", 3);
+  std::string row("\x03\x01\x00", 3);
   PutVarint(row, count);
   PutVarint(row, entries.size());
   std::string frame(ZSTD_compressBound(entries.size()), '\0');
