@@ -242,18 +242,15 @@ class ConsulWatcher : public std::enable_shared_from_this<ConsulWatcher> {
       return absl::UnavailableError(fmt::format("Unexpected response code: {}", response->reason));
     }
     simdjson::dom::parser parser;
-    simdjson::dom::element root;
-    if (const auto error = parser.parse(response->body).get(root); error != simdjson::SUCCESS) {
-      return absl::UnavailableError(simdjson::error_message(error));
-    }
-    if (key.first == What::kAgent) return ReadAgent(JsonView(root));
+    ASSIGN_OR_RETURN(const JsonView root, ParseAnswer(parser, response->body));
+    if (key.first == What::kAgent) return ReadAgent(root);
     // An index that goes back has been reset, and is asked for anew.
     uint64_t index =
         std::strtoull(std::string(response->Header("x-consul-index")).c_str(), nullptr, 10);
     if (index == watch.index && index > 0) return absl::OkStatus();
     watch.index = index < watch.index ? 0 : index;
-    if (key.first == What::kServices) return ReadServices(JsonView(root));
-    ReadService(key.second, JsonView(root));
+    if (key.first == What::kServices) return ReadServices(root);
+    ReadService(key.second, root);
     return absl::OkStatus();
   }
 

@@ -4,10 +4,12 @@
 // type than is asked for, reads as nothing.
 #pragma once
 
+#include <absl/status/statusor.h>
 #include <simdjson.h>
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace varve {
@@ -64,5 +66,15 @@ class JsonView {
 
   std::optional<simdjson::dom::element> element_;
 };
+
+// Parses an answer with `parser`, which outlives the view. Unavailable if it is no JSON.
+inline absl::StatusOr<JsonView> ParseAnswer(simdjson::dom::parser& parser,
+                                            const std::string& body) {
+  simdjson::dom::element root;
+  if (const auto error = parser.parse(body).get(root); error != simdjson::SUCCESS) {
+    return absl::UnavailableError(simdjson::error_message(error));
+  }
+  return JsonView(root);
+}
 
 }  // namespace varve

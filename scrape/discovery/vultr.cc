@@ -121,11 +121,7 @@ class VultrPages : public PollSource {
     RETURN_IF_ERROR(response.status());
     RETURN_IF_ERROR(CheckStatus(*response));
     simdjson::dom::parser parser;
-    simdjson::dom::element root;
-    if (const auto error = parser.parse(response->body).get(root); error != simdjson::SUCCESS) {
-      return absl::UnavailableError(simdjson::error_message(error));
-    }
-    const JsonView page(root);
+    ASSIGN_OR_RETURN(const JsonView page, ParseAnswer(parser, response->body));
     if (!page["instances"].exists()) return absl::UnavailableError("expected a list of instances");
     page["instances"].Each([&](JsonView instance) {
       poll.group.targets.push_back(InstanceLabels(instance, config_.port));
