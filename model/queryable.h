@@ -93,6 +93,8 @@ class SeriesSet {
   virtual size_t size() const = 0;
   // REQUIRES: index < size(). The reference lives as long as the set.
   virtual const Labels& labels(size_t index) const = 0;
+  // Whether Read() of most series looks at no samples.
+  virtual bool is_known() const { return false; }
   // Overwrites `samples` with those in [min, max]. What is damaged is left out and said in its
   // querier's Warnings().
   virtual absl::Status Read(size_t index, TimestampMs min, TimestampMs max,

@@ -111,6 +111,7 @@ AnnotationCollector::Entry& AnnotationCollector::Find(Kind kind, std::string key
     entry.text = it->first.second;
     entry.position = position;
     entries_.push_back(std::move(entry));
+    any_.store(true, std::memory_order_relaxed);
   }
   return entries_[it->second];
 }
@@ -155,6 +156,7 @@ void AnnotationCollector::AddStartTimeOverlap(std::string_view metric, uint64_t 
 }
 
 void AnnotationCollector::Take(AnnotationCollector& other) {
+  if (!other.any_.load(std::memory_order_relaxed)) return;
   std::vector<Entry> entries;
   {
     MutexLock lock(other.mutex_);

@@ -55,7 +55,7 @@ class AnnotationCollector {
   void AddStartTimeOverlap(std::string_view metric, uint64_t occurrences, int position)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Moves what `other` has collected here, as if it had been said now.
+  // Moves what `other` has collected here, as if it had been said now. Nobody adds to it meanwhile.
   void Take(AnnotationCollector& other) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The complete texts, in order of first appearance.
@@ -74,6 +74,7 @@ class AnnotationCollector {
   Entry& Find(Kind kind, std::string key, int position, bool& created)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  std::atomic<bool> any_{false};  // Whether there was an entry at any time.
   mutable Mutex mutex_;
   std::vector<Entry> entries_ ABSL_GUARDED_BY(mutex_);
   std::map<std::pair<Kind, std::string>, size_t> index_ ABSL_GUARDED_BY(mutex_);

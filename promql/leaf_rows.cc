@@ -25,6 +25,10 @@ constexpr uint64_t kBatchSamplesPerThread = 8'192;
 constexpr uint64_t kPieceSamples = 1'024;
 // Steps of all rows of a batch: rows that are made ahead count in no limit.
 constexpr size_t kBatchStepsMax = 1 << 20;
+// Without threads, short rows of many series are made some at a time, with buffers of their own.
+constexpr size_t kRowsAlone = 32;
+constexpr size_t kStepsAlone = 1024;
+constexpr size_t kSeriesForRowAlone = 64;
 // How much of the sample limit given rows may take.
 constexpr uint64_t kGivenShare = 8;
 
@@ -89,28 +93,35 @@ absl::StatusOr<std::vector<Labels>> LeafRows::Open() {
   series_ = group_->series->size();
   DecideThreads();
   if (batch_rows_ > 1) {
-    // Two batches, of its own rows and of those that are given away.
+    // One batch or two, of its own rows and of those that are given away.
     uint64_t steps = 0;
     for (const LeafRows* leaf : group_->leaves) steps += leaf->plan_.steps;
-    RETURN_IF_ERROR(memory_.Add(2 * batch_rows_ * steps * Row::kStepBytes));
+    RETURN_IF_ERROR(memory_.Add((threaded_ ? 2 : 1) * batch_rows_ * steps * Row::kStepBytes));
   }
   std::vector<Labels> labels;
   labels.reserve(series_);
   for (size_t i = 0; i < series_; ++i) labels.push_back(group_->series->labels(i));
   RETURN_IF_ERROR(memory_.Add(labels));
   // Whoever reads by himself need not wait until all operators are open.
-  if (batch_rows_ > 1 && group_->leaves.size() == 1) Begin(*ahead_);
+  if (threaded_ && group_->leaves.size() == 1) Begin(*ahead_);
   return labels;
 }
 
 void LeafRows::DecideThreads() {
   const size_t threads = context_.workers().threads() + 1;
-  if (threads == 1 || series_ < 2) return;
-  const uint64_t expected = ExpectedSamples(group_->end - group_->start);
-  if (expected < kSamplesForThreads / series_) return;
+  if (series_ < 2) return;
+  const uint64_t expected =
+      group_->series->is_known() ? 1 : ExpectedSamples(group_->end - group_->start);
+  if (threads == 1 || expected < kSamplesForThreads / series_) {
+    batch_rows_ = std::clamp<size_t>(
+        std::min(kStepsAlone / std::max<size_t>(plan_.steps, 1), series_ / kSeriesForRowAlone), 1,
+        kRowsAlone);
+    return;
+  }
   const size_t rows = std::max<size_t>(kRowsPerThread, kBatchSamplesPerThread / expected);
   batch_rows_ = std::min({threads * rows, (series_ + 1) / 2,
                           std::max<size_t>(1, kBatchStepsMax / std::max<size_t>(plan_.steps, 1))});
+  threaded_ = batch_rows_ > 1;
   piece_rows_ = std::max<size_t>(1, kPieceSamples / expected);
 }
 
@@ -200,7 +211,7 @@ void LeafRows::Begin(Batch& batch) {
   if (batch.rows.empty()) batch.rows = std::vector<LeafRow>(batch_rows_);
   batch.gifts.resize(batch_rows_);
   batch.statuses.assign(batch.count, absl::OkStatus());
-  if (batch_rows_ == 1) return MakeSome(batch, 0, 1);
+  if (!threaded_) return MakeSome(batch, 0, batch.count);
   const size_t pieces = (batch.count + piece_rows_ - 1) / piece_rows_;
   batch.loop = context_.workers().Start(pieces, [this, &batch](size_t piece) {
     const size_t first = piece * piece_rows_;
@@ -209,10 +220,13 @@ void LeafRows::Begin(Batch& batch) {
 }
 
 void LeafRows::Advance() {
+  if (!threaded_) {
+    next_ = 0;
+    return Begin(*current_);
+  }
   if (ahead_->loop == nullptr) Begin(*ahead_);
   std::swap(current_, ahead_);
   next_ = 0;
-  if (current_->loop == nullptr) return;
   // The next batch is begun before this one is waited for: nobody is idle meanwhile.
   if (planned_ < series_) Begin(*ahead_);
   context_.workers().Finish(*current_->loop, ahead_->loop.get());
@@ -252,7 +266,7 @@ absl::Status LeafRows::HandOut(LeafRow& made, Row& row) {
 }
 
 absl::Status LeafRows::Next(Row& row) {
-  context_.Release(std::exchange(held_, 0));
+  if (held_ > 0) context_.Release(std::exchange(held_, 0));
   if (!given_.empty()) {
     const LeafRowPtr made = std::move(given_.front());
     given_.pop_front();
@@ -265,7 +279,7 @@ absl::Status LeafRows::Next(Row& row) {
   LeafRow& made = current_->rows[i];
   RETURN_IF_ERROR(current_->statuses[i]);
   held_ = made.held;
-  RETURN_IF_ERROR(context_.Hold(held_));
+  if (held_ > 0) RETURN_IF_ERROR(context_.Hold(held_));
   GiveAway(current_->gifts[i], current_->first + i);
   return HandOut(made, row);
 }

@@ -116,7 +116,8 @@ class LeafRows {
   const LeafPlan plan_;
   LeafGroup* group_ = nullptr;  // Since Open().
   size_t series_ = 0;
-  size_t batch_rows_ = 1;  // 1: without threads.
+  bool threaded_ = false;
+  size_t batch_rows_ = 1;
   size_t piece_rows_ = 1;  // That a thread makes at a time.
   size_t planned_ = 0;     // Series given to a batch, or taken from `given_`.
   std::unique_ptr<Batch> current_;

@@ -170,6 +170,12 @@ class StoredSeriesSet : public SeriesSet {
     return labels_[set_of_.empty() ? index : set_of_[index]];
   }
 
+  bool is_known() const override {
+    const auto present = std::count_if(sources_.begin(), sources_.end(),
+                                       [](const Source& source) { return source.is_present; });
+    return newest_present_only_ && 2 * static_cast<size_t>(present) > sources_.size();
+  }
+
   absl::Status Read(size_t index, TimestampMs min, TimestampMs max,
                     SeriesSamples& samples) const override {
     INVARIANT(index < size());
@@ -379,6 +385,7 @@ class StoredQuerier : public Querier {
       selection.shared = head.index().SharedLabelsOf(ids, hints.grouping);
     }
     if (!selection.shared.has_value()) selection.labels = head.index().LabelsOf(IdsOf(views));
+    selection.sources.reserve(views.size());
     for (const SeriesView& view : views) {
       selection.sources.push_back({view.id, /*in_memory=*/true, view.last_time, view.min_time,
                                    view.is_present && !any_deleted});

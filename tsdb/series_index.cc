@@ -166,11 +166,17 @@ std::optional<SeriesIndex::SharedLabels> SeriesIndex::SharedLabelsOf(
   if (!older_.empty()) return std::nullopt;
   std::vector<bool> wanted(names_.size());
   size_t wanted_names = 0;
+  uint32_t wanted_last = 0;
   for (const std::string& name : names) {
     const auto number = name_numbers_.find(name);
     if (number == name_numbers_.end() || wanted[number->second]) continue;
     wanted[number->second] = true;
+    wanted_last = number->second;
     ++wanted_names;
+  }
+  std::vector<uint32_t> set_by_value;  // Of the name, if one is wanted and has few values.
+  if (wanted_names == 1 && names_[wanted_last].values.size() <= ids.size()) {
+    set_by_value.resize(names_[wanted_last].values.size(), kNoSet);
   }
   StringMap<uint32_t> set_by_code;  // By the pairs of a code that are wanted.
   std::string code;                 // With its length in front, as those of pages.
@@ -184,13 +190,20 @@ std::optional<SeriesIndex::SharedLabels> SeriesIndex::SharedLabelsOf(
     }
     pairs.clear();
     size_t left = wanted_names;
+    uint32_t* by_value = nullptr;
     ForEachPair(whole, [&](uint32_t name, uint32_t value) {
       if (left == 0) return false;
       if (!wanted[name]) return true;
+      if (!set_by_value.empty()) by_value = &set_by_value[value];
+      if (by_value != nullptr && *by_value != kNoSet) return false;
       PutVarint(pairs, name);
       PutVarint(pairs, value);
       return --left > 0;
     });
+    if (by_value != nullptr && *by_value != kNoSet) {
+      shared.set_of.push_back(*by_value);
+      continue;
+    }
     const auto [it, added] =
         set_by_code.try_emplace(pairs, static_cast<uint32_t>(shared.sets.size()));
     if (added) {
@@ -199,6 +212,7 @@ std::optional<SeriesIndex::SharedLabels> SeriesIndex::SharedLabelsOf(
       code += pairs;
       shared.sets.push_back(Decode(reinterpret_cast<const uint8_t*>(code.data())));
     }
+    if (by_value != nullptr) *by_value = it->second;
     shared.set_of.push_back(it->second);
   }
   std::vector<Labels> sorted;
