@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// epoll: listening sockets level-triggered, connections one-shot, so that a connection is never
-// handed to two workers. Events name connections by id, since a descriptor may be another
-// connection's by the time its event is read.
+// epoll: one event at a time for each thread that waits, which the system gives to the one that
+// began to wait last. Listening sockets are edge-triggered, so that one connection wakes one
+// thread, and connections one-shot, so that none is handed to two. Events name connections by id,
+// since a descriptor may be another connection's by the time its event is read.
 #include "http/connections.h"
 
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
+#include <utility>
 
 #include "model/check.h"
 #include "model/log_line.h"
@@ -24,15 +29,23 @@
 namespace varve {
 namespace {
 
-constexpr uint64_t kWakeId = 0;
-constexpr uint64_t kFirstListenerId = 1;
+constexpr uint64_t kStopId = 0;
+constexpr uint64_t kClockId = 1;
+constexpr uint64_t kFirstListenerId = 2;
 constexpr uint64_t kFirstConnectionId = 1 << 16;
 constexpr size_t kListenersMax = 1000;
-constexpr int kEventsMax = 64;
-constexpr int kTickMs = 500;
+constexpr itimerspec kTick{.it_interval = {.tv_sec = 0, .tv_nsec = 500'000'000},
+                           .it_value = {.tv_sec = 0, .tv_nsec = 500'000'000}};
 
+constexpr uint32_t kListening = EPOLLIN | EPOLLET;
 constexpr uint32_t kWhenIdle = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT;
 constexpr uint32_t kWhenBusy = EPOLLRDHUP | EPOLLONESHOT;
+
+// Whether its client has sent something, and not closed its half behind it.
+bool OnlySpeaks(int fd) {
+  pollfd item{.fd = fd, .events = POLLIN | POLLRDHUP, .revents = 0};
+  return poll(&item, 1, 0) == 1 && item.revents == POLLIN;
+}
 
 }  // namespace
 
@@ -41,7 +54,6 @@ Connections::Connections(const ConnectionsOptions& options, std::vector<ListenSo
     : options_(options),
       serve_(std::move(serve)),
       listening_(std::move(listening)),
-      workers_(options.threads_max + 1),
       next_id_(kFirstConnectionId) {}
 
 absl::StatusOr<std::unique_ptr<Connections>> Connections::Open(const ConnectionsOptions& options,
@@ -58,20 +70,19 @@ absl::StatusOr<std::unique_ptr<Connections>> Connections::Open(const Connections
 
 absl::Status Connections::Start() {
   epoll_ = Socket(epoll_create1(EPOLL_CLOEXEC));
-  wake_ = Socket(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (epoll_.fd() < 0 || wake_.fd() < 0) {
+  stop_ = Socket(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  clock_ = Socket(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (epoll_.fd() < 0 || stop_.fd() < 0 || clock_.fd() < 0 ||
+      timerfd_settime(clock_.fd(), 0, &kTick, nullptr) != 0) {
     return absl::UnavailableError(fmt::format("epoll: {}", std::strerror(errno)));
   }
-  Arm(EPOLL_CTL_ADD, kWakeId, wake_.fd(), EPOLLIN);
+  Arm(EPOLL_CTL_ADD, kStopId, stop_.fd(), EPOLLIN);
+  Arm(EPOLL_CTL_ADD, kClockId, clock_.fd(), EPOLLIN | EPOLLET);
   for (size_t i = 0; i < listening_.size(); ++i) {
-    Arm(EPOLL_CTL_ADD, kFirstListenerId + i, listening_[i].socket.fd(), EPOLLIN);
+    Arm(EPOLL_CTL_ADD, kFirstListenerId + i, listening_[i].socket.fd(), kListening);
   }
-  next_expiry_ = std::chrono::steady_clock::now();
-  {
-    MutexLock lock(mutex_);
-    watching_ = true;
-  }
-  workers_.Run([this] { Watch(); });
+  MutexLock lock(mutex_);
+  if (!AddThread()) return absl::UnavailableError("cannot start a thread");
   return absl::OkStatus();
 }
 
@@ -90,86 +101,88 @@ void Connections::ListenAgain(bool enabled) {
   if (accepting_ == enabled) return;
   accepting_ = enabled;
   for (size_t i = 0; i < listening_.size(); ++i) {
-    Arm(EPOLL_CTL_MOD, kFirstListenerId + i, listening_[i].socket.fd(), enabled ? EPOLLIN : 0u);
+    Arm(EPOLL_CTL_MOD, kFirstListenerId + i, listening_[i].socket.fd(), enabled ? kListening : 0u);
   }
 }
 
-void Connections::Wake() {
-  const uint64_t one = 1;
-  // Full means a wake-up is due already.
-  [[maybe_unused]] const ssize_t written = write(wake_.fd(), &one, sizeof(one));
+bool Connections::AddThread() {
+  if (stopping_ || threads_.size() > options_.threads_max) return false;
+  try {
+    threads_.emplace_back([this] { Work(); });
+  } catch (const std::system_error& error) {
+    spdlog::warn(LogLine("Cannot start a thread",
+                         {{"threads", std::to_string(threads_.size())}, {"err", error.what()}}));
+    return false;
+  }
+  ++waiting_;
+  return true;
 }
 
-void Connections::Watch() {
+void Connections::WaitNoMore() {
+  if (--waiting_ == 0) none_waits_.NotifyAll();
+}
+
+void Connections::Work() {
+  while (const std::optional<Ready> ready = Wait()) ServeOne(*ready);
+}
+
+std::optional<Connections::Ready> Connections::Wait() {
   while (true) {
     {
       MutexLock lock(mutex_);
-      if (stopping_) break;
+      if (!ready_.empty() && (waiting_ > 1 || stopping_)) {
+        const Ready ready = ready_.front();
+        ready_.pop_front();
+        WaitNoMore();
+        return ready;
+      }
+      if (stopping_) {
+        WaitNoMore();
+        return std::nullopt;
+      }
     }
-    const Ready ready = WatchOnce();
-    if (ready.connection == nullptr) continue;
-    if (workers_.RunIfFree([this] { Watch(); })) return ServeOne(ready.id, *ready.connection);
-    GiveToWorker(ready);
-  }
-  listening_.clear();
-  MutexLock lock(mutex_);
-  watching_ = false;
-  unwatched_.NotifyAll();
-}
-
-Connections::Ready Connections::WatchOnce() {
-  epoll_event events[kEventsMax];
-  Ready last;
-  const int count = epoll_wait(epoll_.fd(), events, kEventsMax, kTickMs);
-  for (int i = 0; i < count; ++i) {
-    const uint64_t id = events[i].data.u64;
-    if (id == kWakeId) {
-      uint64_t ignored;
-      [[maybe_unused]] const ssize_t got = read(wake_.fd(), &ignored, sizeof(ignored));
-      ListenAgain(true);
-    } else if (id < kFirstConnectionId) {
-      Accept(listening_[id - kFirstListenerId].socket.fd());
-    } else if (const Ready ready = OnEvent(id, events[i].events); ready.connection != nullptr) {
-      if (last.connection != nullptr) GiveToWorker(last);
-      last = ready;
+    epoll_event event;
+    if (epoll_wait(epoll_.fd(), &event, 1, -1) != 1) continue;
+    const uint64_t id = event.data.u64;
+    if (id == kClockId) {
+      OnTick();
+    } else if (id >= kFirstConnectionId) {
+      if (const std::optional<Ready> ready = OnEvent(id, event.events)) return ready;
+    } else if (id >= kFirstListenerId) {
+      const int listener = listening_[id - kFirstListenerId].socket.fd();
+      if (const std::optional<Ready> ready = Accept(listener)) return ready;
     }
   }
-  const auto now = std::chrono::steady_clock::now();
-  if (now >= next_expiry_) {
-    CloseExpired();
-    ListenAgain(true);
-    next_expiry_ = now + std::chrono::milliseconds(kTickMs);
-  }
-  return last;
 }
 
-void Connections::GiveToWorker(const Ready& ready) {
-  workers_.Run([this, ready] { ServeOne(ready.id, *ready.connection); });
-}
-
-void Connections::Accept(int listener) {
-  // The first one waits; of others there will be another event.
+std::optional<Connections::Ready> Connections::Accept(int listener) {
+  std::optional<Ready> spoken;
+  // There will be no other event of those that wait already. The first one does.
   for (bool waits = true;; waits = false) {
     {
       MutexLock lock(mutex_);
-      if (stopping_) return;
       const bool full = entries_.size() >= options_.connections_max;
-      if (full && !waits) return;
+      if (stopping_ || (full && !waits)) {
+        ListenAgain(false);
+        ListenAgain(true);  // An event if another one waits.
+        return Claim(spoken);
+      }
       if (full && !CloseLongestIdle()) {
         ListenAgain(false);  // Until a connection closes; the backlog holds the clients.
-        return;
+        return std::nullopt;
       }
     }
     Socket socket(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (socket.fd() < 0) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) {
-        spdlog::warn(LogLine("Cannot accept connections", {{"err", std::strerror(errno)}}));
-        MutexLock lock(mutex_);
+      const int error = errno;
+      MutexLock lock(mutex_);
+      if (error != EAGAIN && error != EWOULDBLOCK) {
+        spdlog::warn(LogLine("Cannot accept connections", {{"err", std::strerror(error)}}));
         CloseLongestIdle();
         ListenAgain(false);  // The next tick tries again.
       }
-      return;
+      return Claim(spoken);
     }
     const int on = 1;
     setsockopt(socket.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -177,48 +190,73 @@ void Connections::Accept(int listener) {
     connection->peer = PeerAddress(socket.fd());
     connection->socket = std::move(socket);
     const int fd = connection->socket.fd();
+    // Usually there is no need to wait for the first request.
+    const bool speaks = !spoken.has_value() && OnlySpeaks(fd);
     MutexLock lock(mutex_);
     const Id id = next_id_++;
+    if (speaks) spoken = Ready{id, connection.get()};
     entries_[id] = Entry{.connection = std::move(connection),
-                         .busy = false,
+                         .busy = speaks,
                          .idle_since = std::chrono::steady_clock::now()};
-    Arm(EPOLL_CTL_ADD, id, fd, kWhenIdle);
+    Arm(EPOLL_CTL_ADD, id, fd, speaks ? kWhenBusy : kWhenIdle);
   }
 }
 
-Connections::Ready Connections::OnEvent(Id id, uint32_t events) {
+std::optional<Connections::Ready> Connections::OnEvent(Id id, uint32_t events) {
   MutexLock lock(mutex_);
   const auto found = entries_.find(id);
-  if (found == entries_.end()) return {};
+  if (found == entries_.end()) return std::nullopt;
   Entry& entry = found->second;
   if (entry.busy) {
     entry.connection->gone = true;
-    return {};
+    return std::nullopt;
   }
   entry.busy = true;
-  Connection* const connection = entry.connection.get();
+  const Ready ready{id, entry.connection.get()};
   // A client that has closed its half already is served what it sent; watching it further would
   // only take it for gone.
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0) {
-    Arm(EPOLL_CTL_MOD, id, connection->socket.fd(), kWhenBusy);
+    Arm(EPOLL_CTL_MOD, id, ready.connection->socket.fd(), kWhenBusy);
   }
-  return {id, connection};
+  return Claim(ready);
 }
 
-void Connections::ServeOne(Id id, Connection& connection) {
-  const AfterServe after = serve_(connection);
+std::optional<Connections::Ready> Connections::Claim(std::optional<Ready> ready) {
+  if (!ready.has_value()) return std::nullopt;
+  // Somebody has to go on waiting, unless nobody else could serve.
+  if (waiting_ == 1 && !AddThread() && threads_.size() > 1) {
+    ready_.push_back(*ready);
+    return std::nullopt;
+  }
+  WaitNoMore();
+  return ready;
+}
+
+void Connections::OnTick() {
+  uint64_t ignored;
+  [[maybe_unused]] const ssize_t got = read(clock_.fd(), &ignored, sizeof(ignored));
+  const auto limit = std::chrono::steady_clock::now() - options_.idle_timeout;
   MutexLock lock(mutex_);
-  if (after == AfterServe::kKeep && !stopping_ && !connection.gone) {
-    Entry& entry = entries_.at(id);
+  absl::erase_if(entries_, [&](const auto& item) {
+    return !item.second.busy && item.second.idle_since < limit;
+  });
+  ListenAgain(true);
+}
+
+void Connections::ServeOne(const Ready& ready) {
+  const AfterServe after = serve_(*ready.connection);
+  MutexLock lock(mutex_);
+  ++waiting_;
+  if (after == AfterServe::kKeep && !stopping_ && !ready.connection->gone) {
+    Entry& entry = entries_.at(ready.id);
     entry.busy = false;
     entry.idle_since = std::chrono::steady_clock::now();
-    Arm(EPOLL_CTL_MOD, id, connection.socket.fd(), kWhenIdle);
+    Arm(EPOLL_CTL_MOD, ready.id, ready.connection->socket.fd(), kWhenIdle);
     return;
   }
-  const bool was_full = entries_.size() >= options_.connections_max;
-  entries_.erase(id);
+  entries_.erase(ready.id);
   closed_.NotifyAll();
-  if (was_full) Wake();
+  ListenAgain(true);
 }
 
 bool Connections::CloseLongestIdle() {
@@ -234,14 +272,6 @@ bool Connections::CloseLongestIdle() {
   return true;
 }
 
-void Connections::CloseExpired() {
-  const auto limit = std::chrono::steady_clock::now() - options_.idle_timeout;
-  MutexLock lock(mutex_);
-  absl::erase_if(entries_, [&](const auto& item) {
-    return !item.second.busy && item.second.idle_since < limit;
-  });
-}
-
 void Connections::Stop(std::chrono::milliseconds grace) {
   MutexLock stop_lock(stop_mutex_);
   if (stopped_) return;
@@ -250,10 +280,13 @@ void Connections::Stop(std::chrono::milliseconds grace) {
     MutexLock lock(mutex_);
     stopping_ = true;
   }
-  Wake();
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = write(stop_.fd(), &one, sizeof(one));
+  std::vector<std::thread> threads;
   {
     MutexLock lock(mutex_);
-    while (watching_) unwatched_.Wait(mutex_);
+    while (waiting_ > 0) none_waits_.Wait(mutex_);
+    listening_.clear();
     absl::erase_if(entries_, [](const auto& item) { return !item.second.busy; });
     const auto deadline = std::chrono::steady_clock::now() + grace;
     while (!entries_.empty()) {
@@ -266,8 +299,9 @@ void Connections::Stop(std::chrono::milliseconds grace) {
       shutdown(entry.connection->socket.fd(), SHUT_RDWR);
     }
     while (!entries_.empty()) closed_.Wait(mutex_);
+    threads.swap(threads_);
   }
-  workers_.Stop();
+  for (std::thread& thread : threads) thread.join();
 }
 
 }  // namespace varve

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The HTTP server. Sockets, waiting and threads are ours, the protocol is cpp-httplib's: one
-// thread waits for connections and for idle ones to speak, others serve one request at a time, so
+// The HTTP server. Sockets, waiting and threads are ours, the protocol is cpp-httplib's: threads
+// wait together for connections and for idle ones to speak, and serve one request at a time, so
 // an idle connection costs no thread and cannot keep a health check waiting.
 //
 //   Router router;                        // Fill with routes first; must outlive the server.

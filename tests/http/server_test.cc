@@ -270,6 +270,28 @@ TEST_CASE("server: as many requests at a time as there are threads, the next wai
   CHECK(answered == 3);
 }
 
+TEST_CASE("server: past the connection limit, when all are busy, the next waits for one to close") {
+  Gate gate;
+  ServerFixture fixture;
+  fixture.options.connections_max = 2;
+  fixture.router.Add("GET", "/wait", [&](const HttpRequest&, HttpResponse& response) {
+    gate.Pass();
+    response.SetText(200, "done");
+  });
+  const std::string address = fixture.Start();
+  std::atomic<int> answered{0};
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.emplace_back(
+        [&] { answered += TestGet(address, "/wait", "Connection: close\r\n").status == 200; });
+  }
+  gate.WaitForWaiting(2);
+  CHECK(answered == 0);
+  gate.Open();
+  for (std::thread& client : clients) client.join();
+  CHECK(answered == 3);
+}
+
 TEST_CASE("server: a handler learns that its client has gone") {
   ServerFixture fixture;
   Gate started;
@@ -443,7 +465,7 @@ TEST_CASE("server: Stop lets running requests end and closes idle connections") 
   fixture.server->Stop();
 }
 
-TEST_CASE("server: whoever watches serves, and watching goes on while it does") {
+TEST_CASE("server: whoever waits serves, and another one goes on waiting") {
   Gate gate;
   ServerFixture fixture;
   fixture.options.threads_max = 3;
