@@ -275,14 +275,13 @@ bool JsonWriter::PlainLabelSet(const Labels& labels) {
   const Labels::Iterator end(copy.substr(copy.size()));
   for (Labels::Iterator label(copy); label != end; ++label) {
     if (at != text + 1) *at++ = ',';
-    for (const std::string_view part : {label->name, label->value}) {
-      *at++ = '"';
-      at = CopyPlain(part.data(), part.size(), at);
-      if (at == nullptr) return false;
-      *at++ = '"';
-      *at++ = ':';
-    }
-    --at;
+    *at++ = '"';
+    at = CopyPlain(label->name.data(), label->name.size(), at);
+    if (at == nullptr) return false;
+    at = static_cast<char*>(std::memcpy(at, "\":\"", 3)) + 3;
+    at = CopyPlain(label->value.data(), label->value.size(), at);
+    if (at == nullptr) return false;
+    *at++ = '"';
   }
   *at++ = '}';
   Separate();

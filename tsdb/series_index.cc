@@ -113,13 +113,14 @@ bool SeriesIndex::Matches(const uint8_t* code, const Labels& labels) const {
 Labels SeriesIndex::Decode(const uint8_t* code) const {
   absl::InlinedVector<std::string_view, 2 * kUsualLabels> texts;
   size_t size = 0;
+  const auto add = [&](std::string_view text) {
+    texts.push_back(text);
+    size += LabelTextBytes(text);
+  };
   ForEachPair(code, [&](uint32_t number, uint32_t value) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     const Name& name = names_[number];
-    for (const std::string_view text :
-         {std::string_view(name.text), std::string_view(name.values[value].text)}) {
-      texts.push_back(text);
-      size += LabelTextBytes(text);
-    }
+    add(name.text);
+    add(name.values[value].text);
     return true;
   });
   std::string bytes(size, '\0');
