@@ -17,7 +17,7 @@ LastSample Head::LastOf(const SeriesRecord& record) {
           .is_histogram = record.last_is_histogram,
           .time = record.chunk.last_time,
           .value = record.chunk.last_value,
-          .histogram = record.histogram == nullptr ? nullptr : &record.histogram->last()};
+          .histogram = record.histogram() == nullptr ? nullptr : &record.histogram()->last()};
 }
 
 AppendError Head::CheckOrder(const LastSample& last, const AppendWindow& window, TimestampMs time,
@@ -140,13 +140,12 @@ void Head::SweepShard(Shard& shard, const IdleLimits& idle, uint32_t oldest_epoc
       CloseChunk(shard, record, id);
       CloseLateOf(shard, id);
       if (!is_idle || shard.closed.contains(id) || shard.late_closed.contains(id) ||
-          (record.hot_epoch != 0 && record.hot_epoch >= oldest_epoch)) {
+          record.details().hot_epoch >= std::max(oldest_epoch, 1u)) {
         continue;
       }
       result.removed.push_back(id);
       if (record.saved) result.removed_saved.push_back(id);
-      std::destroy_at(&record);
-      std::construct_at(&record);
+      slot.records->Clear(record);
       MarkDirty(id);
       if (--slot.used == 0) empty_blocks.push_back(number);
     }

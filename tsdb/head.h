@@ -255,7 +255,7 @@ class Head {
   }
   // `time` is later than any sample of the series.
   ABSL_ATTRIBUTE_ALWAYS_INLINE void NoteSample(SeriesRecord& record, TimestampMs time) {
-    if (!record.has_samples) record.min_time = std::min(record.min_time, time);
+    if (!record.has_samples) record.details().min_time = std::min(record.details().min_time, time);
     record.has_samples = true;
     record.quiet = false;
     // Only the writer stores these, so there is no update to lose.

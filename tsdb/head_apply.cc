@@ -156,13 +156,13 @@ void Head::CloseChunk(Shard& shard, SeriesRecord& record, uint64_t id) {
         .end_time = record.chunk.last_time,
         .payload = record.chunk.payload()};
     first_time = record.chunk.first_time;
-  } else if (record.histogram != nullptr) {
-    histogram_payload = record.histogram->payload();
+  } else if (const OpenHistogramChunk* const histogram = record.histogram()) {
+    histogram_payload = histogram->payload();
     chunk = {.encoding = ChunkEncoding::kHistogram,
-             .sample_count = static_cast<uint16_t>(record.histogram->count()),
-             .end_time = record.histogram->last_time(),
+             .sample_count = static_cast<uint16_t>(histogram->count()),
+             .end_time = histogram->last_time(),
              .payload = histogram_payload};
-    first_time = record.histogram->first_time();
+    first_time = histogram->first_time();
   } else {
     return;
   }
@@ -174,7 +174,7 @@ void Head::CloseChunk(Shard& shard, SeriesRecord& record, uint64_t id) {
   closed->last_time = chunk.end_time;
   closed->value = EncodeHotChunk(chunk);
   record.chunk.Release();
-  record.histogram.reset();
+  record.details().histogram.reset();
   open_chunks_.fetch_sub(1, std::memory_order_relaxed);
   shard.closed[id].push_back(closed);
   AddUnwritten(std::move(closed));
@@ -186,7 +186,7 @@ void Head::ApplyLate(Shard& shard, SeriesRecord& record, uint64_t id, LateSample
   LateSamples& late = shard.late[id];
   if (!late.Insert(std::move(sample))) return;
   late_samples_.fetch_add(1, std::memory_order_relaxed);
-  record.min_time = std::min(record.min_time, time);
+  record.details().min_time = std::min(record.details().min_time, time);
   if (time < min_time_.load(std::memory_order_relaxed)) {
     min_time_.store(time, std::memory_order_relaxed);
   }
@@ -261,7 +261,7 @@ void Head::ApplyFloat(Shard& shard, SeriesRecord& record, const LogRecord::Float
   EnterBucket(sample.time);
   OpenXorChunk& chunk = record.chunk;
   const bool has_start = sample.start_time != 0;
-  if (record.histogram != nullptr ||
+  if (record.last_is_histogram ||
       (chunk.count > 0 && (MustCut(record, chunk.first_time, chunk.count, sample.time) ||
                            (has_start && !chunk.has_starts)))) {
     CloseChunk(shard, record, sample.id);
@@ -286,7 +286,7 @@ void Head::ApplyHistogram(Shard& shard, SeriesRecord& record,
                       .histogram = std::make_shared<const Histogram>(sample.histogram)});
   }
   EnterBucket(sample.time);
-  std::unique_ptr<OpenHistogramChunk>& chunk = record.histogram;
+  std::unique_ptr<OpenHistogramChunk>& chunk = record.details().histogram;
   if (record.chunk.count > 0 ||
       (chunk != nullptr && (MustCut(record, chunk->first_time(), chunk->count(), sample.time) ||
                             !chunk->Fits(sample.histogram)))) {
@@ -345,7 +345,7 @@ void Head::Written(uint32_t epoch) {
     shard.closed.erase(id);
     shard.late_closed.erase(id);
     if (SeriesRecord* record = FindRecord(shard, id)) {
-      record->hot_epoch = epoch;
+      record->details().hot_epoch = epoch;
       MarkDirty(id);
     }
   }

@@ -38,10 +38,10 @@ Head::CapturedRow Head::CaptureRow(uint64_t row, uint64_t sequence) {
       HeadRowEntry entry{.id = id,
                          .last_is_histogram = record.last_is_histogram,
                          .has_samples = record.has_samples,
-                         .min_time = record.min_time,
+                         .min_time = record.details().min_time,
                          .last_time = record.chunk.last_time,
                          .last_value = record.chunk.last_value,
-                         .hot_epoch = record.hot_epoch,
+                         .hot_epoch = record.details().hot_epoch,
                          .limit = record.chunk_limit};
       std::string histogram_payload;
       if (record.chunk.count > 0) {
@@ -57,11 +57,11 @@ Head::CapturedRow Head::CaptureRow(uint64_t row, uint64_t sequence) {
         entry.window = record.chunk.window;
         entry.bits = record.chunk.bits;
         entry.payload = record.chunk.payload();
-      } else if (record.histogram != nullptr) {
-        histogram_payload = record.histogram->payload();
+      } else if (const OpenHistogramChunk* const histogram = record.histogram()) {
+        histogram_payload = histogram->payload();
         entry.kind = OpenChunkKind::kHistogram;
-        entry.count = static_cast<uint8_t>(record.histogram->count());
-        entry.first_time = record.histogram->first_time();
+        entry.count = static_cast<uint8_t>(histogram->count());
+        entry.first_time = histogram->first_time();
         entry.payload = histogram_payload;
       }
       writer.Add(entry);
@@ -108,19 +108,20 @@ absl::Status Head::RestoreEntry(const HeadRowEntry& entry) {
   SeriesRecord* record = FindRecord(shard, entry.id);
   if (record == nullptr || !entry.has_samples) return absl::OkStatus();
   OpenXorChunk& chunk = record->chunk;
-  record->hot_epoch = static_cast<uint32_t>(entry.hot_epoch);
+  record->details().hot_epoch = static_cast<uint32_t>(entry.hot_epoch);
   chunk.last_time = entry.last_time;
   chunk.last_value = entry.last_value;
   record->last_is_histogram = entry.last_is_histogram;
   record->chunk_limit = entry.limit;
   NoteSample(*record, entry.last_time);
-  record->min_time = entry.min_time;
+  record->details().min_time = entry.min_time;
   min_time_.store(std::min(entry.min_time, min_time_.load(std::memory_order_relaxed)),
                   std::memory_order_relaxed);
   if (entry.kind == OpenChunkKind::kNone) return absl::OkStatus();
   if (entry.kind == OpenChunkKind::kHistogram) {
-    ASSIGN_OR_RETURN(record->histogram,
+    ASSIGN_OR_RETURN(record->details().histogram,
                      OpenHistogramChunk::Restore(entry.payload, entry.count, entry.first_time));
+    record->last_is_histogram = true;
   } else {
     chunk.Restore(entry.payload, entry.bits);
     chunk.has_starts = entry.kind == OpenChunkKind::kXorWithStarts;
@@ -143,9 +144,9 @@ void Head::RestoreUnknownEntry(uint64_t id, uint32_t hot_epoch) {
   MutexLock lock(shard.mutex);
   SeriesRecord* record = FindRecord(shard, id);
   if (record == nullptr || record->has_samples) return;
-  record->hot_epoch = hot_epoch;
+  record->details().hot_epoch = hot_epoch;
   record->chunk.last_time = max_time();
-  record->min_time = kMinTimestamp;
+  record->details().min_time = kMinTimestamp;
   record->has_samples = true;
   MarkDirty(id);
 }

@@ -45,7 +45,7 @@ void ForEachRecord(const SeriesShards& shards, size_t count, IdAt id_at, Use use
 
 bool Head::Overlaps(const SeriesRecord& record, TimestampMs min, TimestampMs max) const {
   return record.has_samples && record.chunk.last_time >= min &&
-         std::max(record.min_time, oldest_time_.load(std::memory_order_relaxed)) <= max;
+         std::max(record.details().min_time, oldest_time_.load(std::memory_order_relaxed)) <= max;
 }
 
 std::vector<SeriesView> Head::View(absl::Span<const uint64_t> ids, TimestampMs min,
@@ -60,8 +60,8 @@ std::vector<SeriesView> Head::View(absl::Span<const uint64_t> ids, TimestampMs m
         shards_, slice.size(), [&](size_t i) { return slice[i]; },
         [&](size_t i, const SeriesRecord& record) {
           if (!Overlaps(record, min, max)) return;
-          views.push_back(
-              {slice[i], record.chunk.last_time, record.min_time, IsPresent(record, min, max)});
+          views.push_back({slice[i], record.chunk.last_time, record.details().min_time,
+                           IsPresent(record, min, max)});
         });
   }
   return views;
@@ -113,13 +113,13 @@ OpenSamples Head::CopyOpen(uint64_t id) const {
          .sample_count = record->chunk.count,
          .end_time = record->chunk.last_time,
          .payload = record->chunk.payload()});
-  } else if (record->histogram != nullptr) {
-    samples.open_first_time = record->histogram->first_time();
+  } else if (record->histogram() != nullptr) {
+    samples.open_first_time = record->histogram()->first_time();
     samples.open =
         EncodeHotChunk({.encoding = ChunkEncoding::kHistogram,
-                        .sample_count = static_cast<uint16_t>(record->histogram->count()),
-                        .end_time = record->histogram->last_time(),
-                        .payload = record->histogram->payload()});
+                        .sample_count = static_cast<uint16_t>(record->histogram()->count()),
+                        .end_time = record->histogram()->last_time(),
+                        .payload = record->histogram()->payload()});
   }
   return samples;
 }
@@ -184,7 +184,7 @@ uint64_t Head::MemoryBytes() {
       bytes += sizeof(SeriesBlock);
       for (const SeriesRecord& record : *slot.records) {
         bytes += record.chunk.capacity;
-        if (record.histogram != nullptr) bytes += record.histogram->MemoryBytes();
+        if (record.histogram() != nullptr) bytes += record.histogram()->MemoryBytes();
       }
     }
   }

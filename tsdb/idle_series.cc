@@ -22,7 +22,7 @@ constexpr DurationMs kQuietMax = 30 * kMinute;
 bool IsIdle(const SeriesRecord& record, const IdleLimits& idle) {
   if (!record.has_samples) return true;
   const bool ended = record.last_is_histogram
-                         ? record.histogram != nullptr && record.histogram->last().IsStale()
+                         ? record.histogram() != nullptr && record.histogram()->last().IsStale()
                          : IsStaleNan(record.chunk.last_value);
   return record.chunk.last_time < (ended ? idle.ended_before : idle.silent_before);
 }
@@ -34,9 +34,9 @@ bool IsQuiet(const SeriesRecord& record, TimestampMs now) {
   if (chunk.count > 0) {
     span = chunk.last_time - chunk.first_time;
     count = chunk.count;
-  } else if (record.histogram != nullptr) {
-    span = record.histogram->last_time() - record.histogram->first_time();
-    count = record.histogram->count();
+  } else if (record.histogram() != nullptr) {
+    span = record.histogram()->last_time() - record.histogram()->first_time();
+    count = record.histogram()->count();
   } else {
     return false;
   }

@@ -44,7 +44,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void FetchAhead(absl::Span<SeriesRecord* con
   // Each group's records are fetched two groups ahead, its streams one: these need the records.
   const size_t records_end = std::min(series.size(), i + 3 * kFetchedGroup);
   for (size_t k = i == 0 ? 0 : i + 2 * kFetchedGroup; k < records_end; ++k) {
-    if (series[k] != nullptr) FetchRecordAt(series[k]);
+    if (series[k] != nullptr) FetchRecord(*series[k]);
   }
   const size_t streams_end = std::min(series.size(), i + 2 * kFetchedGroup);
   for (size_t k = i == 0 ? 0 : i + kFetchedGroup; k < streams_end; ++k) {

@@ -3,10 +3,15 @@
 // What the head keeps of a series, what closes and goes, and what comes in.
 #pragma once
 
+#include <absl/base/attributes.h>
+
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "model/time.h"
@@ -17,29 +22,45 @@
 
 namespace varve {
 
-// What memory holds of a series beside its labels.
-struct SeriesRecord {
-  // Open if chunk.count > 0; last_time and last_value are the newest sample's in any case.
-  OpenXorChunk chunk;
-  // The open histogram chunk; with chunk.count == 0.
+// Of a series, what a usual sample does not look at.
+struct SeriesDetails {
+  // The open histogram chunk, with chunk.count == 0 and last_is_histogram.
   std::unique_ptr<OpenHistogramChunk> histogram;
   TimestampMs min_time = kMaxTimestamp;  // Of the oldest sample, as far as known.
   uint32_t hot_epoch = 0;                // Newest hot family with a chunk of it; 0 = none.
+};
+
+// What memory holds of a series beside its labels: this, and its details. A usual sample looks at
+// this only, which is one line of the processor's cache. Fields are changed under the lock of the
+// series' shard.
+struct alignas(64) SeriesRecord {
+  // Open if chunk.count > 0; last_time and last_value are the newest sample's in any case.
+  OpenXorChunk chunk;
   // Samples accepted into batches that are neither committed nor rolled back: the record stays.
-  // Changed under the shard's lock only; read without it.
+  // Read without the lock.
   std::atomic<uint32_t> pending = 0;
-  uint8_t chunk_limit = 0;  // Samples at which the open chunk is cut.
-  bool present = false;     // The slot has a series.
-  bool logged = false;      // A log record names the series.
-  bool saved = false;       // So does a row of `series`.
-  bool has_samples = false;
-  bool last_is_histogram = false;
-  bool retired = false;  // Head::RetireAfter()
-  bool quiet = false;    // Was so at the last sweep, and no sample came since; IsQuiet().
+  uint8_t chunk_limit = 0;   // Samples at which the open chunk is cut.
+  bool present : 1 = false;  // The slot has a series.
+  bool logged : 1 = false;   // A log record names the series.
+  bool saved : 1 = false;    // So does a row of `series`.
+  bool has_samples : 1 = false;
+  bool last_is_histogram : 1 = false;
+  bool retired : 1 = false;  // Head::RetireAfter()
+  bool quiet : 1 = false;    // Was so at the last sweep, and no sample came since; IsQuiet().
+  const uint8_t place;       // In its block.
+
+  explicit SeriesRecord(uint8_t place_in_block) : place(place_in_block) {}
 
   // An addition that locks nothing, as the shard's lock is held. Returns how many there are now.
   uint32_t AddPending() { return AddToPending(1); }
   void DropPending() { AddToPending(~uint32_t{0}); }
+
+  // The open histogram chunk, or null.
+  const OpenHistogramChunk* histogram() const {
+    return last_is_histogram ? details().histogram.get() : nullptr;
+  }
+  SeriesDetails& details();
+  const SeriesDetails& details() const { return const_cast<SeriesRecord*>(this)->details(); }
 
  private:
   uint32_t AddToPending(uint32_t count) {
@@ -48,6 +69,50 @@ struct SeriesRecord {
     return now;
   }
 };
+static_assert(sizeof(SeriesRecord) == 64);
+
+inline constexpr uint64_t kBlockSeries = 64;
+
+// Neighbouring series. Those of kBlockSeries ids are made and freed together.
+class SeriesBlock {
+ public:
+  SeriesBlock() : SeriesBlock(std::make_index_sequence<kBlockSeries>()) {}
+  SeriesBlock(const SeriesBlock&) = delete;
+  SeriesBlock& operator=(const SeriesBlock&) = delete;
+
+  SeriesRecord& operator[](uint64_t i) { return records_[i]; }
+  const SeriesRecord& operator[](uint64_t i) const { return records_[i]; }
+  auto begin() { return records_.begin(); }
+  auto end() { return records_.end(); }
+  const SeriesRecord* data() const { return records_.data(); }
+
+  // Forgets a series.
+  void Clear(SeriesRecord& record) {
+    details_[record.place] = {};
+    const uint8_t place = record.place;
+    std::destroy_at(&record);
+    std::construct_at(&record, place);
+  }
+
+ private:
+  friend SeriesRecord;
+  template <size_t... kPlaces>
+  explicit SeriesBlock(std::index_sequence<kPlaces...>)
+      : records_{SeriesRecord(static_cast<uint8_t>(kPlaces))...} {}
+
+  std::array<SeriesRecord, kBlockSeries> records_;
+  std::array<SeriesDetails, kBlockSeries> details_;
+};
+
+// Records are in blocks only, which begin with them.
+inline SeriesDetails& SeriesRecord::details() {
+  return reinterpret_cast<SeriesBlock*>(this - place)->details_[place];
+}
+
+// To be written soon; the record is not looked at. Inlined as what sample_walk.h has.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void FetchRecord(const SeriesRecord& record) {
+  __builtin_prefetch(&record, 1);
+}
 
 // A chunk on its way from memory to a hot family.
 struct ClosedChunk {

@@ -20,10 +20,8 @@
 
 namespace varve {
 
-inline constexpr uint64_t kBlockSeries = 64;
 inline constexpr size_t kSeriesShards = 256;
 
-using SeriesBlock = std::array<SeriesRecord, kBlockSeries>;
 struct SeriesBlockSlot {
   std::unique_ptr<SeriesBlock> records;
   uint32_t used = 0;
@@ -77,13 +75,6 @@ class ShardHold {
 // Records of a block are asked for this many ahead.
 inline constexpr size_t kNeighboursAhead = 16;
 
-// A record, to be written; it is not looked at. Inlined as those in sample_walk.h.
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline void FetchRecordAt(const void* at) {
-  const auto* record = static_cast<const char*>(at);
-  __builtin_prefetch(record, 1);
-  __builtin_prefetch(record + sizeof(SeriesRecord) - 1, 1);
-}
-
 // Fetches records that are to be looked at soon, from where they were when they were last found:
 // one that has gone meanwhile is fetched in vain. A block of records is found at most once in turn.
 class RecordFetcher {
@@ -92,7 +83,7 @@ class RecordFetcher {
   // `held` is the shard the caller has locked.
   void Fetch(uint64_t id, const SeriesShard& held) {
     if (id / kBlockSeries != number_) FindBlock(id / kBlockSeries, held);
-    if (records_ != nullptr) FetchRecordAt(records_ + id % kBlockSeries);
+    if (records_ != nullptr) FetchRecord(*(records_ + id % kBlockSeries));
   }
 
  private:
