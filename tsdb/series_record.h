@@ -71,7 +71,7 @@ struct alignas(64) SeriesRecord {
 };
 static_assert(sizeof(SeriesRecord) == 64);
 
-inline constexpr uint64_t kBlockSeries = 64;
+inline constexpr uint64_t kBlockSeries = 128;
 
 // Neighbouring series. Those of kBlockSeries ids are made and freed together.
 class SeriesBlock {

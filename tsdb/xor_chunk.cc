@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstdlib>
 #include <new>
 #include <utility>
 
@@ -130,25 +129,30 @@ void OpenXorChunk::Reserve(size_t bytes) {
   if (bytes <= capacity) [[likely]]
     return;
   const uint32_t grown = GrownCapacity(static_cast<uint32_t>(bytes));
-  void* moved = std::realloc(data, grown);
-  if (moved == nullptr) throw std::bad_alloc();
-  data = static_cast<uint8_t*>(moved);
+  auto* const moved = static_cast<uint8_t*>(::operator new(grown));
+  if (data != nullptr) {
+    std::memcpy(moved, data, BitBytes(bits));
+    FreeBuffer();
+  }
+  data = moved;
   capacity = static_cast<uint16_t>(grown);
 }
+
+// An allocator that is told the size need not look for it.
+void OpenXorChunk::FreeBuffer() { ::operator delete(data, capacity); }
 
 void OpenXorChunk::Restore(std::string_view payload, uint16_t stream_bits) {
   INVARIANT(payload.size() == BitBytes(stream_bits) && stream_bits <= kXorChunkBitsMax);
   Release();
   const uint32_t wanted = GrownCapacity(static_cast<uint32_t>(payload.size()));
-  data = static_cast<uint8_t*>(std::malloc(wanted));
-  if (data == nullptr) throw std::bad_alloc();
+  data = static_cast<uint8_t*>(::operator new(wanted));
   capacity = static_cast<uint16_t>(wanted);
   std::memcpy(data, payload.data(), payload.size());
   bits = stream_bits;
 }
 
 void OpenXorChunk::Release() {
-  std::free(data);
+  FreeBuffer();
   data = nullptr;
   bits = 0;
   capacity = 0;

@@ -75,6 +75,7 @@ struct OpenXorChunk {
   ABSL_ATTRIBUTE_ALWAYS_INLINE void NoteSteady(TimestampMs time, double value);
   void AppendAny(TimestampMs time, int64_t step, double value, TimestampMs start);
   void Reserve(size_t bytes);
+  void FreeBuffer();
 };
 
 // What a sample takes at most, alone and all in all.
