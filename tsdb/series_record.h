@@ -72,8 +72,9 @@ struct alignas(64) SeriesRecord {
 static_assert(sizeof(SeriesRecord) == 64);
 
 inline constexpr uint64_t kBlockSeries = 128;
+static_assert(kBlockSeries - 1 <= UINT8_MAX, "SeriesRecord::place holds it");
 
-// Neighbouring series. Those of kBlockSeries ids are made and freed together.
+// The series of kBlockSeries neighbouring ids, which are made and freed together.
 class SeriesBlock {
  public:
   SeriesBlock() : SeriesBlock(std::make_index_sequence<kBlockSeries>()) {}
