@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <bit>
-#include <new>
+#include <memory>
 #include <utility>
 
 #include "model/check.h"
@@ -129,23 +129,23 @@ void OpenXorChunk::Reserve(size_t bytes) {
   if (bytes <= capacity) [[likely]]
     return;
   const uint32_t grown = GrownCapacity(static_cast<uint32_t>(bytes));
-  auto* const moved = static_cast<uint8_t*>(::operator new(grown));
-  if (data != nullptr) {
-    std::memcpy(moved, data, BitBytes(bits));
-    FreeBuffer();
-  }
+  uint8_t* const moved = std::allocator<uint8_t>().allocate(grown);
+  if (data != nullptr) std::memcpy(moved, data, BitBytes(bits));
+  FreeBuffer();
   data = moved;
   capacity = static_cast<uint16_t>(grown);
 }
 
-// An allocator that is told the size need not look for it.
-void OpenXorChunk::FreeBuffer() { ::operator delete(data, capacity); }
+// Which is told the size, so that it need not be looked up.
+void OpenXorChunk::FreeBuffer() {
+  if (data != nullptr) std::allocator<uint8_t>().deallocate(data, capacity);
+}
 
 void OpenXorChunk::Restore(std::string_view payload, uint16_t stream_bits) {
   INVARIANT(payload.size() == BitBytes(stream_bits) && stream_bits <= kXorChunkBitsMax);
   Release();
   const uint32_t wanted = GrownCapacity(static_cast<uint32_t>(payload.size()));
-  data = static_cast<uint8_t*>(::operator new(wanted));
+  data = std::allocator<uint8_t>().allocate(wanted);
   capacity = static_cast<uint16_t>(wanted);
   std::memcpy(data, payload.data(), payload.size());
   bits = stream_bits;
