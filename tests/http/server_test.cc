@@ -20,6 +20,32 @@
 namespace varve {
 namespace {
 
+// A handler that waits until told to go on, and says that it is waiting.
+class Gate {
+ public:
+  void Pass() {
+    MutexLock lock(mutex_);
+    ++waiting_;
+    changed_.NotifyAll();
+    while (!open_) changed_.Wait(mutex_);
+  }
+  void WaitForWaiting(int count) {
+    MutexLock lock(mutex_);
+    while (waiting_ < count) changed_.Wait(mutex_);
+  }
+  void Open() {
+    MutexLock lock(mutex_);
+    open_ = true;
+    changed_.NotifyAll();
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar changed_;
+  int waiting_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool open_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
 // A server with a few routes; more may be added before Start().
 class ServerFixture {
  public:
@@ -68,6 +94,13 @@ class ServerFixture {
                [](const HttpRequest&, HttpResponse& response) { response.SetText(200, "x"); });
   }
 
+  // GET /wait is answered once the gate is open.
+  void AddWait(Gate& gate) {
+    router.Add("GET", "/wait", [&gate](const HttpRequest&, HttpResponse& response) {
+      gate.Pass();
+      response.SetText(200, "done");
+    });
+  }
   const std::string& Start() {
     auto opened = HttpServer::Open(options, router);
     REQUIRE_MESSAGE(opened.ok(), opened.status().ToString());
@@ -78,32 +111,6 @@ class ServerFixture {
   HttpServerOptions options;
   Router router;
   std::unique_ptr<HttpServer> server;
-};
-
-// A handler that waits until told to go on, and says that it is waiting.
-class Gate {
- public:
-  void Pass() {
-    MutexLock lock(mutex_);
-    ++waiting_;
-    changed_.NotifyAll();
-    while (!open_) changed_.Wait(mutex_);
-  }
-  void WaitForWaiting(int count) {
-    MutexLock lock(mutex_);
-    while (waiting_ < count) changed_.Wait(mutex_);
-  }
-  void Open() {
-    MutexLock lock(mutex_);
-    open_ = true;
-    changed_.NotifyAll();
-  }
-
- private:
-  Mutex mutex_;
-  CondVar changed_;
-  int waiting_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool open_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 TEST_CASE("server: routes, methods and path values") {
@@ -253,10 +260,7 @@ TEST_CASE("server: as many requests at a time as there are threads, the next wai
   Gate gate;
   ServerFixture fixture;
   fixture.options.threads_max = 2;
-  fixture.router.Add("GET", "/wait", [&](const HttpRequest&, HttpResponse& response) {
-    gate.Pass();
-    response.SetText(200, "done");
-  });
+  fixture.AddWait(gate);
   const std::string address = fixture.Start();
   std::atomic<int> answered{0};
   std::vector<std::thread> clients;
@@ -274,10 +278,7 @@ TEST_CASE("server: past the connection limit, when all are busy, the next waits 
   Gate gate;
   ServerFixture fixture;
   fixture.options.connections_max = 2;
-  fixture.router.Add("GET", "/wait", [&](const HttpRequest&, HttpResponse& response) {
-    gate.Pass();
-    response.SetText(200, "done");
-  });
+  fixture.AddWait(gate);
   const std::string address = fixture.Start();
   std::atomic<int> answered{0};
   std::vector<std::thread> clients;
@@ -448,10 +449,7 @@ TEST_CASE("server: a port in use and a bad address are told at once") {
 TEST_CASE("server: Stop lets running requests end and closes idle connections") {
   Gate gate;
   ServerFixture fixture;
-  fixture.router.Add("GET", "/wait", [&](const HttpRequest&, HttpResponse& response) {
-    gate.Pass();
-    response.SetText(200, "done");
-  });
+  fixture.AddWait(gate);
   const std::string address = fixture.Start();
   TestConnection idle(address);
   idle.Send("GET /hello HTTP/1.1\r\nHost: t\r\n\r\n");
@@ -472,10 +470,7 @@ TEST_CASE("server: whoever waits serves, and another one goes on waiting") {
   Gate gate;
   ServerFixture fixture;
   fixture.options.threads_max = 3;
-  fixture.router.Add("GET", "/wait", [&](const HttpRequest&, HttpResponse& response) {
-    gate.Pass();
-    response.SetText(200, "done");
-  });
+  fixture.AddWait(gate);
   const std::string address = fixture.Start();
   // All three threads exist and are idle before two of them are kept.
   std::vector<std::thread> clients;
