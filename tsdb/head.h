@@ -235,6 +235,13 @@ class Head {
   // Whether the open chunk has floats in [min, max], the newest that is stored anywhere among them.
   bool HasNewest(const SeriesRecord& record, TimestampMs min, TimestampMs max) const;
   void AddUnwritten(std::shared_ptr<const ClosedChunk> chunk);
+  // The open chunk, as a hot family has it.
+  struct OpenChunk {
+    TimestampMs first_time = 0;
+    TimestampMs last_time = 0;
+    std::string value;  // EncodeHotChunk
+  };
+  static std::optional<OpenChunk> EncodeOpen(const SeriesRecord& record);
   // Moves the open chunk, if there is one, to the unwritten ones.
   void CloseChunk(Shard& shard, SeriesRecord& record, uint64_t id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mutex);

@@ -145,34 +145,35 @@ void Head::AddUnwritten(std::shared_ptr<const ClosedChunk> chunk) {
   unwritten_.push_back(std::move(chunk));
 }
 
-void Head::CloseChunk(Shard& shard, SeriesRecord& record, uint64_t id) {
-  HotChunk chunk;
-  TimestampMs first_time = 0;
-  std::string histogram_payload;
-  if (record.chunk.count > 0) {
-    chunk = {
-        .encoding = record.chunk.has_starts ? ChunkEncoding::kXorWithStarts : ChunkEncoding::kXor,
-        .sample_count = record.chunk.count,
-        .end_time = record.chunk.last_time,
-        .payload = record.chunk.payload()};
-    first_time = record.chunk.first_time;
-  } else if (const OpenHistogramChunk* const histogram = record.histogram()) {
-    histogram_payload = histogram->payload();
-    chunk = {.encoding = ChunkEncoding::kHistogram,
-             .sample_count = static_cast<uint16_t>(histogram->count()),
-             .end_time = histogram->last_time(),
-             .payload = histogram_payload};
-    first_time = histogram->first_time();
-  } else {
-    return;
+std::optional<Head::OpenChunk> Head::EncodeOpen(const SeriesRecord& record) {
+  const OpenXorChunk& chunk = record.chunk;
+  if (chunk.count > 0) {
+    return OpenChunk{chunk.first_time, chunk.last_time,
+                     EncodeHotChunk({.encoding = chunk.has_starts ? ChunkEncoding::kXorWithStarts
+                                                                  : ChunkEncoding::kXor,
+                                     .sample_count = chunk.count,
+                                     .end_time = chunk.last_time,
+                                     .payload = chunk.payload()})};
   }
+  const OpenHistogramChunk* const histogram = record.histogram();
+  if (histogram == nullptr) return std::nullopt;
+  return OpenChunk{histogram->first_time(), histogram->last_time(),
+                   EncodeHotChunk({.encoding = ChunkEncoding::kHistogram,
+                                   .sample_count = static_cast<uint16_t>(histogram->count()),
+                                   .end_time = histogram->last_time(),
+                                   .payload = histogram->payload()})};
+}
+
+void Head::CloseChunk(Shard& shard, SeriesRecord& record, uint64_t id) {
+  std::optional<OpenChunk> open = EncodeOpen(record);
+  if (!open.has_value()) return;
   auto closed = std::make_shared<ClosedChunk>();
   closed->key = {.partition = kDefaultPartition,
-                 .bucket_start = BucketStart(first_time, nullptr),
+                 .bucket_start = BucketStart(open->first_time, nullptr),
                  .series = id,
-                 .first_time = first_time};
-  closed->last_time = chunk.end_time;
-  closed->value = EncodeHotChunk(chunk);
+                 .first_time = open->first_time};
+  closed->last_time = open->last_time;
+  closed->value = std::move(open->value);
   record.chunk.Release();
   record.details().histogram.reset();
   open_chunks_.fetch_sub(1, std::memory_order_relaxed);

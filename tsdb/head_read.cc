@@ -106,20 +106,9 @@ OpenSamples Head::CopyOpen(uint64_t id) const {
   }
   const SeriesRecord* record = FindRecord(shard, id);
   if (record == nullptr) return samples;
-  if (record->chunk.count > 0) {
-    samples.open_first_time = record->chunk.first_time;
-    samples.open = EncodeHotChunk(
-        {.encoding = record->chunk.has_starts ? ChunkEncoding::kXorWithStarts : ChunkEncoding::kXor,
-         .sample_count = record->chunk.count,
-         .end_time = record->chunk.last_time,
-         .payload = record->chunk.payload()});
-  } else if (record->histogram() != nullptr) {
-    samples.open_first_time = record->histogram()->first_time();
-    samples.open =
-        EncodeHotChunk({.encoding = ChunkEncoding::kHistogram,
-                        .sample_count = static_cast<uint16_t>(record->histogram()->count()),
-                        .end_time = record->histogram()->last_time(),
-                        .payload = record->histogram()->payload()});
+  if (std::optional<OpenChunk> open = EncodeOpen(*record)) {
+    samples.open_first_time = open->first_time;
+    samples.open = std::move(open->value);
   }
   return samples;
 }

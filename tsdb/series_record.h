@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "model/time.h"
@@ -47,9 +46,7 @@ struct alignas(64) SeriesRecord {
   bool last_is_histogram : 1 = false;
   bool retired : 1 = false;  // Head::RetireAfter()
   bool quiet : 1 = false;    // Was so at the last sweep, and no sample came since; IsQuiet().
-  const uint8_t place;       // In its block.
-
-  explicit SeriesRecord(uint8_t place_in_block) : place(place_in_block) {}
+  uint8_t place = 0;         // In its block.
 
   // An addition that locks nothing, as the shard's lock is held. Returns how many there are now.
   uint32_t AddPending() { return AddToPending(1); }
@@ -77,7 +74,9 @@ static_assert(kBlockSeries - 1 <= UINT8_MAX, "SeriesRecord::place holds it");
 // The series of kBlockSeries neighbouring ids, which are made and freed together.
 class SeriesBlock {
  public:
-  SeriesBlock() : SeriesBlock(std::make_index_sequence<kBlockSeries>()) {}
+  SeriesBlock() {
+    for (size_t i = 0; i < kBlockSeries; ++i) records_[i].place = static_cast<uint8_t>(i);
+  }
   SeriesBlock(const SeriesBlock&) = delete;
   SeriesBlock& operator=(const SeriesBlock&) = delete;
 
@@ -92,14 +91,11 @@ class SeriesBlock {
     details_[record.place] = {};
     const uint8_t place = record.place;
     std::destroy_at(&record);
-    std::construct_at(&record, place);
+    std::construct_at(&record)->place = place;
   }
 
  private:
   friend SeriesRecord;
-  template <size_t... kPlaces>
-  explicit SeriesBlock(std::index_sequence<kPlaces...>)
-      : records_{SeriesRecord(static_cast<uint8_t>(kPlaces))...} {}
 
   std::array<SeriesRecord, kBlockSeries> records_;
   std::array<SeriesDetails, kBlockSeries> details_;

@@ -83,7 +83,7 @@ class RecordFetcher {
   // `held` is the shard the caller has locked.
   void Fetch(uint64_t id, const SeriesShard& held) {
     if (id / kBlockSeries != number_) FindBlock(id / kBlockSeries, held);
-    if (records_ != nullptr) FetchRecord(*(records_ + id % kBlockSeries));
+    if (records_ != nullptr) FetchRecord(records_[id % kBlockSeries]);
   }
 
  private:
