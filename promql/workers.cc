@@ -29,7 +29,7 @@ Workers::~Workers() {
     INVARIANT(loops_.empty());
     stopping_ = true;
     threads.swap(threads_);
-    work_.NotifyAll();
+    Wake(sleepers_.size());
   }
   for (std::thread& thread : threads) thread.join();
 }
@@ -53,7 +53,7 @@ Workers::LoopPtr Workers::Start(size_t count, std::function<void(size_t)> body) 
   MutexLock lock(mutex_);
   while (threads_.size() < threads_max_) threads_.emplace_back([this] { Work(); });
   loops_.push_back(loop);
-  work_.NotifyAll();
+  Wake(count);
   return loop;
 }
 
@@ -83,14 +83,32 @@ void Workers::Remove(const Loop& loop) {
   std::erase_if(loops_, [&](const LoopPtr& other) { return other.get() == &loop; });
 }
 
+void Workers::Wake(size_t count) {
+  for (; count > 0 && !sleepers_.empty(); --count) {
+    Sleeper& sleeper = *sleepers_.back();
+    sleepers_.pop_back();
+    sleeper.asleep = false;
+    sleeper.placement.AwayFromCaller();
+    sleeper.wake.NotifyOne();
+  }
+}
+
+void Workers::Sleep(Sleeper& self) {
+  self.asleep = true;
+  sleepers_.push_back(&self);
+  while (self.asleep) self.wake.Wait(mutex_);
+  self.placement.Anywhere();
+}
+
 void Workers::Work() {
+  Sleeper self;
   MutexLock lock(mutex_);
   while (!stopping_) {
     const auto found = std::find_if(loops_.begin(), loops_.end(), [](const LoopPtr& loop) {
       return loop->next_.load(std::memory_order_relaxed) < loop->count_;
     });
     if (found == loops_.end()) {
-      work_.Wait(mutex_);
+      Sleep(self);
       continue;
     }
     const LoopPtr loop = *found;

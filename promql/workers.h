@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "model/mutex.h"
+#include "promql/placement.h"
 
 namespace varve::promql {
 
@@ -53,15 +54,25 @@ class Workers {
   void Cancel(Loop& loop) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  // A thread that waits for a loop. Guarded by mutex_.
+  struct Sleeper {
+    CondVar wake;
+    bool asleep = true;
+    Placement placement;
+  };
+
   void Work() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Sleep(Sleeper& self) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // At most `count`.
+  void Wake(size_t count) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Remove(const Loop& loop) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const size_t threads_max_;
 
   Mutex mutex_;
-  CondVar work_;                                        // A loop was added, or the end has come.
-  CondVar left_;                                        // A worker left a loop that is awaited.
-  std::vector<LoopPtr> loops_ ABSL_GUARDED_BY(mutex_);  // The oldest first.
+  CondVar left_;                                            // A worker left a loop that is awaited.
+  std::vector<LoopPtr> loops_ ABSL_GUARDED_BY(mutex_);      // The oldest first.
+  std::vector<Sleeper*> sleepers_ ABSL_GUARDED_BY(mutex_);  // Who fell asleep last comes last.
   std::vector<std::thread> threads_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 };

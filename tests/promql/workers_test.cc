@@ -4,13 +4,17 @@
 #include "promql/workers.h"
 
 #include <doctest/doctest.h>
+#include <sched.h>
 
 #include <atomic>
+#include <thread>
 #include <vector>
 
 #include "model/clock.h"
+#include "model/mutex.h"
 #include "model/status_macros.h"
 #include "promql/engine.h"
+#include "promql/placement.h"
 #include "tests/memory_storage.h"
 #include "tests/promql/query_generator.h"
 
@@ -50,6 +54,52 @@ TEST_CASE("workers: a canceled loop runs no further piece") {
   const auto next = workers.Start(100, [](size_t) {});
   workers.Finish(*next);
   CHECK(started == at_cancel);
+}
+
+cpu_set_t AllowedProcessors() {
+  cpu_set_t allowed;
+  REQUIRE(sched_getaffinity(0, sizeof(allowed), &allowed) == 0);
+  return allowed;
+}
+
+TEST_CASE("placement: a thread that is woken begins elsewhere, and may then run where it might") {
+  const cpu_set_t allowed = AllowedProcessors();
+  const bool alone = CPU_COUNT(&allowed) == 1;
+  Mutex mutex;
+  CondVar changed;
+  Placement* placement = nullptr;  // Of the thread that waits, once it does.
+  bool woken = false;
+  int begun_on = -1;
+  bool free_again = false;
+  std::thread sleeper([&] {
+    Placement own;
+    MutexLock lock(mutex);
+    placement = &own;
+    changed.NotifyAll();
+    while (!woken) changed.Wait(mutex);
+    begun_on = sched_getcpu();
+    own.Anywhere();
+    const cpu_set_t now = AllowedProcessors();
+    free_again = CPU_EQUAL(&now, &allowed) != 0;
+  });
+  int here = -1;
+  {
+    MutexLock lock(mutex);
+    while (placement == nullptr) changed.Wait(mutex);
+    // The waker stays where it is until it has woken the other.
+    here = sched_getcpu();
+    cpu_set_t only_here;
+    CPU_ZERO(&only_here);
+    CPU_SET(here, &only_here);
+    CHECK(sched_setaffinity(0, sizeof(only_here), &only_here) == 0);
+    placement->AwayFromCaller();
+    woken = true;
+    changed.NotifyAll();
+    CHECK(sched_setaffinity(0, sizeof(allowed), &allowed) == 0);
+  }
+  sleeper.join();
+  CHECK(alone == (begun_on == here));
+  CHECK(free_again);
 }
 
 // All of a result but the times it took.
