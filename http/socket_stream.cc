@@ -5,10 +5,12 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 namespace varve {
 namespace {
@@ -88,21 +90,22 @@ ssize_t SocketStream::write(const char* data, size_t size) {
     unsent_.append(piece);
     return static_cast<ssize_t>(size);
   }
-  if (!Flush() || !SendAll(piece)) return -1;
-  return static_cast<ssize_t>(size);
+  return SendAll(piece) ? static_cast<ssize_t>(size) : -1;
 }
 
-bool SocketStream::Flush() {
-  const bool sent = SendAll(unsent_);
-  unsent_.clear();
-  return sent;
-}
+bool SocketStream::Flush() { return SendAll({}); }
 
 bool SocketStream::SendAll(std::string_view data) {
-  while (!failed_ && !data.empty()) {
-    const ssize_t sent = send(socket(), data.data(), data.size(), MSG_NOSIGNAL);
+  std::string_view buffered = unsent_;
+  while (!failed_ && !(buffered.empty() && data.empty())) {
+    iovec parts[] = {{const_cast<char*>(buffered.data()), buffered.size()},
+                     {const_cast<char*>(data.data()), data.size()}};
+    const msghdr message{.msg_iov = parts, .msg_iovlen = std::size(parts)};
+    const ssize_t sent = sendmsg(socket(), &message, MSG_NOSIGNAL);
     if (sent > 0) {
-      data.remove_prefix(static_cast<size_t>(sent));
+      const size_t of_buffered = std::min(static_cast<size_t>(sent), buffered.size());
+      buffered.remove_prefix(of_buffered);
+      data.remove_prefix(static_cast<size_t>(sent) - of_buffered);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       const auto deadline = std::chrono::steady_clock::now() + limits_.write_timeout;
       if (!WaitReady(socket(), POLLOUT, deadline)) failed_ = true;
@@ -110,6 +113,7 @@ bool SocketStream::SendAll(std::string_view data) {
       failed_ = true;
     }
   }
+  unsent_.clear();
   return !failed_;
 }
 

@@ -51,6 +51,7 @@ class SocketStream : public httplib::Stream {
 
  private:
   bool Fill();
+  // What is buffered, then `data`, in one go: whoever wakes for the beginning finds more.
   bool SendAll(std::string_view data);
 
   Connection& connection_;
