@@ -72,6 +72,7 @@ class VectorBinary : public Operator {
     const Row& many_row = many_rows_.rows().empty() ? many_row_ : many_rows_.rows()[output.many];
     row.drop_name = many_row.drop_name || (drops_name_ && context_.delayed_name_removal());
     Group& group = groups_[output.group];
+    if (ComputeAll(output, group, many_row, row)) return absl::OkStatus();
     for (size_t step = 0; step < grid_.count; ++step) {
       if (!many_row.Has(step)) continue;
       const int32_t one = OneAt(group, step);
@@ -363,6 +364,31 @@ class VectorBinary : public Operator {
       row.SetFloat(step, result.value);
     }
     return absl::OkStatus();
+  }
+
+  // The usual case at one go: basic arithmetic of two series of floats, at none of whose steps the
+  // group had a match before. False, with nothing done, if it is not that.
+  bool ComputeAll(const Output& output, Group& group, const Row& many_row, Row& row) {
+    if (group.ones.size() != 1 || output.filled_one || output.unique != 0) return false;
+    if (!output.AcceptsOne(static_cast<int32_t>(group.ones[0]))) return false;
+    const Row& one_row = one_rows_.rows()[group.ones[0]];
+    if (many_row.has_histograms() || one_row.has_histograms()) return false;
+    const Row& left = many_is_left_ ? many_row : one_row;
+    const Row& right = many_is_left_ ? one_row : many_row;
+    if (!ApplyToAll(binary_.op, left.values(), right.values(), absl::MakeSpan(row.values()))) {
+      return false;
+    }
+    std::vector<uint64_t> present = many_row.present();
+    for (size_t word = 0; word < present.size(); ++word) present[word] &= one_row.present()[word];
+    if (matching_.card == Cardinality::kOneToOne) {
+      std::vector<uint64_t>& matched = group.matched.present();
+      for (size_t word = 0; word < present.size(); ++word) {
+        if ((matched[word] & present[word]) != 0) return false;
+      }
+      for (size_t word = 0; word < present.size(); ++word) matched[word] |= present[word];
+    }
+    row.present() = std::move(present);
+    return true;
   }
 
   absl::Status FillMany(const Output& output, Row& row) {

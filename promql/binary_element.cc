@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <functional>
 #include <utility>
 
 #include "model/check.h"
@@ -13,6 +14,13 @@
 
 namespace varve::promql {
 namespace {
+
+template <typename Operation>
+bool ApplyInLoop(Operation operation, absl::Span<const double> left, absl::Span<const double> right,
+                 absl::Span<double> out) {
+  for (size_t i = 0; i < out.size(); ++i) out[i] = operation(left[i], right[i]);
+  return true;
+}
 
 ElementResult Incompatible(QueryContext& context, const Binary& binary, const Operand& left,
                            const Operand& right) {
@@ -85,8 +93,12 @@ class ScalarBinary : public Operator {
     RETURN_IF_ERROR(left_->Next(row));
     Row right;
     RETURN_IF_ERROR(right_->Next(right));
+    std::vector<double>& values = row.values();
+    if (ApplyToAll(binary_.op, values, right.values(), absl::MakeSpan(values))) {
+      return absl::OkStatus();
+    }
     for (size_t step = 0; step < row.steps(); ++step) {
-      double& value = row.values()[step];
+      double& value = values[step];
       value = IsComparison(binary_.op) ? (Compare(binary_.op, value, right.value(step)) ? 1 : 0)
                                        : ApplyFloats(binary_.op, value, right.value(step));
     }
@@ -123,6 +135,7 @@ class VectorScalarBinary : public Operator {
   absl::Status Next(Row& row) override {
     RETURN_IF_ERROR(vector_->Next(row));
     row.drop_name |= drops_name_ && context_.delayed_name_removal();
+    if (!row.has_histograms() && ComputeAll(row)) return absl::OkStatus();
     const bool comparison = IsComparison(binary_.op);
     for (size_t step = 0; step < row.steps(); ++step) {
       if (!row.Has(step)) continue;
@@ -154,6 +167,14 @@ class VectorScalarBinary : public Operator {
   }
 
  private:
+  // What lies where the row has no sample does not count.
+  bool ComputeAll(Row& row) const {
+    std::vector<double>& values = row.values();
+    const std::vector<double>& scalars = scalar_row_.values();
+    return scalar_is_left_ ? ApplyToAll(binary_.op, scalars, values, absl::MakeSpan(values))
+                           : ApplyToAll(binary_.op, values, scalars, absl::MakeSpan(values));
+  }
+
   QueryContext& context_;
   const Binary& binary_;
   OperatorPtr vector_;
@@ -200,6 +221,22 @@ double ApplyFloats(BinaryOp op, double left, double right) {
       INVARIANT(false);
   }
   return 0;
+}
+
+bool ApplyToAll(BinaryOp op, absl::Span<const double> left, absl::Span<const double> right,
+                absl::Span<double> out) {
+  switch (op) {
+    case BinaryOp::kAdd:
+      return ApplyInLoop(std::plus<>(), left, right, out);
+    case BinaryOp::kSub:
+      return ApplyInLoop(std::minus<>(), left, right, out);
+    case BinaryOp::kMul:
+      return ApplyInLoop(std::multiplies<>(), left, right, out);
+    case BinaryOp::kDiv:
+      return ApplyInLoop(std::divides<>(), left, right, out);
+    default:
+      return false;
+  }
 }
 
 bool Compare(BinaryOp op, double left, double right) {
