@@ -17,9 +17,10 @@
 
 // What jemalloc is told when the process starts; the variable MALLOC_CONF may say otherwise. Any
 // thread appends to any series: with an arena for each of them, what one frees is not there for the
-// others. Freed pages stay for the next scrapes instead of being given back and faulted in anew.
+// others. Freed pages stay for the next scrapes and for the queries of a dashboard instead of being
+// given back and faulted in anew; where memory is short they go at once (ReleaseFreedMemory()).
 extern "C" const char* malloc_conf;
-const char* malloc_conf = "narenas:2,dirty_decay_ms:30000";
+const char* malloc_conf = "narenas:2,dirty_decay_ms:300000";
 
 namespace varve {
 namespace {
