@@ -366,18 +366,14 @@ class VectorBinary : public Operator {
     return absl::OkStatus();
   }
 
-  // The usual case at one go: basic arithmetic of two series of floats, at none of whose steps the
+  // The usual case at one go: arithmetic of two series of floats, at none of whose steps the
   // group had a match before. False, with nothing done, if it is not that.
   bool ComputeAll(const Output& output, Group& group, const Row& many_row, Row& row) {
+    if (!IsArithmetic(binary_.op)) return false;
     if (group.ones.size() != 1 || output.filled_one || output.unique != 0) return false;
     if (!output.AcceptsOne(static_cast<int32_t>(group.ones[0]))) return false;
     const Row& one_row = one_rows_.rows()[group.ones[0]];
     if (many_row.has_histograms() || one_row.has_histograms()) return false;
-    const Row& left = many_is_left_ ? many_row : one_row;
-    const Row& right = many_is_left_ ? one_row : many_row;
-    if (!ApplyToAll(binary_.op, left.values(), right.values(), absl::MakeSpan(row.values()))) {
-      return false;
-    }
     std::vector<uint64_t> present = many_row.present();
     for (size_t word = 0; word < present.size(); ++word) present[word] &= one_row.present()[word];
     if (matching_.card == Cardinality::kOneToOne) {
@@ -388,6 +384,9 @@ class VectorBinary : public Operator {
       for (size_t word = 0; word < present.size(); ++word) matched[word] |= present[word];
     }
     row.present() = std::move(present);
+    const Row& left = many_is_left_ ? many_row : one_row;
+    const Row& right = many_is_left_ ? one_row : many_row;
+    ApplyToAll(binary_.op, left.values(), right.values(), absl::MakeSpan(row.values()));
     return true;
   }
 

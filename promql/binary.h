@@ -29,11 +29,12 @@ struct ElementResult {
 };
 ElementResult ApplyBinary(QueryContext& context, const Binary& binary, const Operand& left,
                           const Operand& right);
-double ApplyFloats(BinaryOp op, double left, double right);
-// Sets each of `out` to what + - * or / makes of those at its place in `left` and `right`, which
-// are as long; either may be `out`. Any other operator does nothing and returns false.
-bool ApplyToAll(BinaryOp op, absl::Span<const double> left, absl::Span<const double> right,
+// Sets each of `out` to what an arithmetic operator makes of those at its place in `left` and
+// `right`, which are as long; either may be `out`.
+void ApplyToAll(BinaryOp op, absl::Span<const double> left, absl::Span<const double> right,
                 absl::Span<double> out);
+// The same of two numbers.
+double ApplyFloats(BinaryOp op, double left, double right);
 bool Compare(BinaryOp op, double left, double right);
 // + - * / % ^ atan2, which drop the name.
 bool IsArithmetic(BinaryOp op);

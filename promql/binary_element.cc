@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <functional>
 #include <utility>
 
 #include "model/check.h"
@@ -14,13 +13,6 @@
 
 namespace varve::promql {
 namespace {
-
-template <typename Operation>
-bool ApplyInLoop(Operation operation, absl::Span<const double> left, absl::Span<const double> right,
-                 absl::Span<double> out) {
-  for (size_t i = 0; i < out.size(); ++i) out[i] = operation(left[i], right[i]);
-  return true;
-}
 
 ElementResult Incompatible(QueryContext& context, const Binary& binary, const Operand& left,
                            const Operand& right) {
@@ -94,13 +86,12 @@ class ScalarBinary : public Operator {
     Row right;
     RETURN_IF_ERROR(right_->Next(right));
     std::vector<double>& values = row.values();
-    if (ApplyToAll(binary_.op, values, right.values(), absl::MakeSpan(values))) {
+    if (!IsComparison(binary_.op)) {
+      ApplyToAll(binary_.op, values, right.values(), absl::MakeSpan(values));
       return absl::OkStatus();
     }
     for (size_t step = 0; step < row.steps(); ++step) {
-      double& value = values[step];
-      value = IsComparison(binary_.op) ? (Compare(binary_.op, value, right.value(step)) ? 1 : 0)
-                                       : ApplyFloats(binary_.op, value, right.value(step));
+      values[step] = Compare(binary_.op, values[step], right.value(step)) ? 1 : 0;
     }
     return absl::OkStatus();
   }
@@ -135,7 +126,10 @@ class VectorScalarBinary : public Operator {
   absl::Status Next(Row& row) override {
     RETURN_IF_ERROR(vector_->Next(row));
     row.drop_name |= drops_name_ && context_.delayed_name_removal();
-    if (!row.has_histograms() && ComputeAll(row)) return absl::OkStatus();
+    if (!row.has_histograms() && IsArithmetic(binary_.op)) {
+      ComputeAll(row);
+      return absl::OkStatus();
+    }
     const bool comparison = IsComparison(binary_.op);
     for (size_t step = 0; step < row.steps(); ++step) {
       if (!row.Has(step)) continue;
@@ -168,11 +162,14 @@ class VectorScalarBinary : public Operator {
 
  private:
   // What lies where the row has no sample does not count.
-  bool ComputeAll(Row& row) const {
+  void ComputeAll(Row& row) const {
     std::vector<double>& values = row.values();
     const std::vector<double>& scalars = scalar_row_.values();
-    return scalar_is_left_ ? ApplyToAll(binary_.op, scalars, values, absl::MakeSpan(values))
-                           : ApplyToAll(binary_.op, values, scalars, absl::MakeSpan(values));
+    if (scalar_is_left_) {
+      ApplyToAll(binary_.op, scalars, values, absl::MakeSpan(values));
+    } else {
+      ApplyToAll(binary_.op, values, scalars, absl::MakeSpan(values));
+    }
   }
 
   QueryContext& context_;
@@ -201,42 +198,36 @@ bool IsArithmetic(BinaryOp op) {
   }
 }
 
-double ApplyFloats(BinaryOp op, double left, double right) {
+void ApplyToAll(BinaryOp op, absl::Span<const double> left, absl::Span<const double> right,
+                absl::Span<double> out) {
+  // A loop for each operator: none decides anything for each pair.
+  const auto apply = [&](auto operation) {
+    for (size_t i = 0; i < out.size(); ++i) out[i] = operation(left[i], right[i]);
+  };
   switch (op) {
     case BinaryOp::kAdd:
-      return left + right;
+      return apply([](double a, double b) { return a + b; });
     case BinaryOp::kSub:
-      return left - right;
+      return apply([](double a, double b) { return a - b; });
     case BinaryOp::kMul:
-      return left * right;
+      return apply([](double a, double b) { return a * b; });
     case BinaryOp::kDiv:
-      return left / right;
+      return apply([](double a, double b) { return a / b; });
     case BinaryOp::kMod:
-      return std::fmod(left, right);
+      return apply([](double a, double b) { return std::fmod(a, b); });
     case BinaryOp::kPow:
-      return std::pow(left, right);
+      return apply([](double a, double b) { return std::pow(a, b); });
     case BinaryOp::kAtan2:
-      return std::atan2(left, right);
+      return apply([](double a, double b) { return std::atan2(a, b); });
     default:
       INVARIANT(false);
   }
-  return 0;
 }
 
-bool ApplyToAll(BinaryOp op, absl::Span<const double> left, absl::Span<const double> right,
-                absl::Span<double> out) {
-  switch (op) {
-    case BinaryOp::kAdd:
-      return ApplyInLoop(std::plus<>(), left, right, out);
-    case BinaryOp::kSub:
-      return ApplyInLoop(std::minus<>(), left, right, out);
-    case BinaryOp::kMul:
-      return ApplyInLoop(std::multiplies<>(), left, right, out);
-    case BinaryOp::kDiv:
-      return ApplyInLoop(std::divides<>(), left, right, out);
-    default:
-      return false;
-  }
+double ApplyFloats(BinaryOp op, double left, double right) {
+  double result = 0;
+  ApplyToAll(op, {&left, 1}, {&right, 1}, {&result, 1});
+  return result;
 }
 
 bool Compare(BinaryOp op, double left, double right) {

@@ -101,6 +101,7 @@ class ServerFixture {
       response.SetText(200, "done");
     });
   }
+
   const std::string& Start() {
     auto opened = HttpServer::Open(options, router);
     REQUIRE_MESSAGE(opened.ok(), opened.status().ToString());
