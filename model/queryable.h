@@ -38,6 +38,7 @@ struct SelectHints {
   bool grouping_by = false;
   // Only the labels in `grouping` count, and not the order of series that have the same ones:
   // others may be left out. Series are then sorted by those left, and several may have the same.
+  // With newest_only and presence_only one may stand for several (SeriesSet::Alike).
   bool grouping_only = false;
   uint64_t limit = 0;  // Series wanted at most; 0 = all.
   // Of each series only the newest sample up to end_ms counts: older ones may be left out.
@@ -93,6 +94,9 @@ class SeriesSet {
   virtual size_t size() const = 0;
   // REQUIRES: index < size(). The reference lives as long as the set.
   virtual const Labels& labels(size_t index) const = 0;
+  // How many series it stands for: if more than 1, it is to be read over the selection's whole
+  // range, and what it gives is what each of them would. REQUIRES: index < size().
+  virtual uint64_t Alike(size_t) const { return 1; }
   // Whether Read() of most series looks at no samples.
   virtual bool is_known() const { return false; }
   // Overwrites `samples` with those in [min, max]. What is damaged is left out and said in its

@@ -225,11 +225,11 @@ class CountFold : public Fold {
       const size_t count = std::min<size_t>(64, counts_.size() - first);
       uint64_t present = row.present()[first / 64];
       if (present == ~uint64_t{0} >> (64 - count)) {
-        for (size_t step = first; step < first + count; ++step) ++counts_[step];
+        for (size_t step = first; step < first + count; ++step) counts_[step] += row.series;
         continue;
       }
       for (; present != 0; present &= present - 1) {
-        ++counts_[first + static_cast<size_t>(std::countr_zero(present))];
+        counts_[first + static_cast<size_t>(std::countr_zero(present))] += row.series;
       }
     }
     return absl::OkStatus();

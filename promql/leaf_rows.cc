@@ -145,8 +145,9 @@ absl::Status LeafRows::MakeRows(Batch& batch, size_t i, LeafScratch& scratch) co
   SeriesSamples& samples = scratch.samples;
   absl::Status read = group_->series->Read(index, group_->start, group_->end, samples);
   if (!read.ok()) return ExecutionError(MessageOf(read));
+  const uint64_t alike = group_->series->Alike(index);
   LeafRow& own = batch.rows[i];
-  own.read = samples.times.size() + samples.histograms.size();
+  own.read = alike * (samples.times.size() + samples.histograms.size());
   own.cost = samples.cost;
   if (context_.counts_per_step()) context_.CountReadPerStep(samples, plan_.offset, plan_.fixed);
   if (context_.NeedsResetHints(plan_.selector)) DetectResetHints(samples);
@@ -167,6 +168,8 @@ absl::Status LeafRows::MakeRows(Batch& batch, size_t i, LeafScratch& scratch) co
     }
     if (plan_.stale_markers && batch.takers.empty()) break;
   }
+  own.queryable *= alike;
+  own.row.series = alike;
   return absl::OkStatus();
 }
 

@@ -39,6 +39,7 @@ class Row {
     histograms_.clear();
     zeros_ = false;
     drop_name = false;
+    series = 1;
   }
   // Sets floats of 0 at the steps whose bits are set. REQUIRES: the row was reset.
   void SetZeros(const std::vector<uint64_t>& present) {
@@ -126,6 +127,10 @@ class Row {
 
   // The metric name goes when the query ends (delayed name removal).
   bool drop_name = false;
+
+  // How many series have these samples, all of which it stands for: more than 1 only in front of
+  // an aggregation that counts them.
+  uint64_t series = 1;
 
  private:
   std::vector<double> values_;

@@ -28,8 +28,9 @@ class TracedOperator : public Operator {
   absl::Status Next(Row& row) override {
     const Measure measure(context_, node_);
     RETURN_IF_ERROR(input_->Next(row));
-    const size_t samples = row.CountPresent();
-    node_.samples += samples;
+    const uint64_t samples = row.CountPresent();
+    node_.samples += samples * row.series;
+    node_.series += row.series - 1;
     if (samples == 0) ++node_.series_empty;
     return absl::OkStatus();
   }

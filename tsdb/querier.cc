@@ -42,6 +42,8 @@ struct Selection {
   std::vector<Source> sources;                      // Those in memory first; each part by id.
   std::vector<Labels> labels;                       // Of each source, unless they are shared.
   std::optional<SeriesIndex::SharedLabels> shared;  // Only with sources in memory.
+  // Of each set of `shared`, how many series it has beside `sources`, all of them present.
+  std::vector<uint64_t> present;
   std::shared_ptr<const HotSet> pinned;
   ReadSet::SelectedIds stored;
 };
@@ -67,6 +69,23 @@ std::vector<TimestampMs> LastTimesOf(const std::vector<Source>& sources) {
   std::vector<TimestampMs> times(InMemory(sources));
   for (size_t i = 0; i < times.size(); ++i) times[i] = sources[i].last_time;
   return times;
+}
+
+// Only counts those that are present. REQUIRES: labels are shared.
+void CountPresent(Selection& selection) {
+  std::vector<uint32_t>& set_of = selection.shared->set_of;
+  selection.present.resize(selection.shared->sets.size());
+  size_t kept = 0;
+  for (size_t i = 0; i < set_of.size(); ++i) {
+    if (selection.sources[i].is_present && set_of[i] != SeriesIndex::kNoSet) {
+      ++selection.present[set_of[i]];
+      continue;
+    }
+    selection.sources[kept] = selection.sources[i];
+    set_of[kept++] = set_of[i];
+  }
+  selection.sources.resize(kept);
+  set_of.resize(kept);
 }
 
 // Keeps the views of `ids`, which rise as they do.
@@ -145,7 +164,7 @@ class StoredSeriesSet : public SeriesSet {
         neighbours_(*engine_, read_set_, IdsOf(sources_), InMemory(sources_),
                     newest_only_ ? std::optional(LastTimesOf(sources_)) : std::nullopt) {
     if (selection.shared.has_value()) {
-      ShareLabels(std::move(*selection.shared));
+      ShareLabels(std::move(*selection.shared), std::move(selection.present));
       return;
     }
     std::vector<Labels>& labels = selection.labels;
@@ -170,24 +189,28 @@ class StoredSeriesSet : public SeriesSet {
     return labels_[set_of_.empty() ? index : set_of_[index]];
   }
 
+  uint64_t Alike(size_t index) const override {
+    return HasNoSource(index) ? present_[set_of_[index]] : 1;
+  }
+
   bool is_known() const override {
+    if (!newest_present_only_) return false;
+    const size_t counted = size() - std::min(size(), by_labels_.size());
     const auto present = std::count_if(sources_.begin(), sources_.end(),
                                        [](const Source& source) { return source.is_present; });
-    return newest_present_only_ && 2 * static_cast<size_t>(present) > sources_.size();
+    return 2 * (counted + static_cast<size_t>(present)) > counted + sources_.size();
   }
 
   absl::Status Read(size_t index, TimestampMs min, TimestampMs max,
                     SeriesSamples& samples) const override {
     INVARIANT(index < size());
     samples.Clear();
-    const size_t first = first_source_[index];
-    const Source& source = sources_[by_labels_[first]];
-    if (newest_present_only_ && source.is_present && min == min_ && max == max_ &&
-        first + 1 == first_source_[index + 1]) {
-      samples.times.push_back(std::min(max, source.last_time));
+    if (IsPresent(index, min, max)) {
+      samples.times.push_back(max_);
       samples.values.push_back(0);
       return absl::OkStatus();
     }
+    const size_t first = first_source_[index];
     std::vector<ColumnDamage> damage;
     RETURN_IF_ERROR(ReadSource(by_labels_[first], min, max, damage, samples));
     for (size_t i = first + 1; i < first_source_[index + 1]; ++i) {
@@ -206,30 +229,48 @@ class StoredSeriesSet : public SeriesSet {
  private:
   using Copies = std::shared_ptr<const NeighbourCopies>;
 
-  // Sorts the sources by the set that each has.
-  void ShareLabels(SeriesIndex::SharedLabels shared) {
+  // Sorts the sources by the set that each has, behind a series for those of it that are `present`.
+  void ShareLabels(SeriesIndex::SharedLabels shared, std::vector<uint64_t> present) {
+    present_ = std::move(present);
+    present_.resize(shared.sets.size());
     std::vector<size_t> begins(shared.sets.size() + 1);
     for (const uint32_t set : shared.set_of) {
       if (set != SeriesIndex::kNoSet) ++begins[set + 1];  // Others left memory meanwhile.
     }
     for (size_t set = 1; set < begins.size(); ++set) begins[set] += begins[set - 1];
-    const size_t size = begins.back();
-    by_labels_.resize(size);
-    set_of_.resize(size);
-    for (uint32_t i = 0; i < shared.set_of.size(); ++i) {
-      if (shared.set_of[i] == SeriesIndex::kNoSet) continue;
-      const size_t place = begins[shared.set_of[i]]++;
-      by_labels_[place] = i;
-      set_of_[place] = shared.set_of[i];
+    by_labels_.resize(begins.back());
+    for (uint32_t set = 0; set < shared.sets.size(); ++set) {
+      const auto add = [&](size_t source) {
+        set_of_.push_back(set);
+        first_source_.push_back(source);
+      };
+      if (present_[set] > 0) add(begins[set]);
+      for (size_t source = begins[set]; source < begins[set + 1]; ++source) add(source);
     }
-    for (size_t i = 0; i <= size; ++i) first_source_.push_back(i);
+    first_source_.push_back(by_labels_.size());
+    for (uint32_t i = 0; i < shared.set_of.size(); ++i) {
+      if (shared.set_of[i] != SeriesIndex::kNoSet) by_labels_[begins[shared.set_of[i]]++] = i;
+    }
     labels_ = std::move(shared.sets);
+  }
+
+  // Whether it stands for series that are present.
+  bool HasNoSource(size_t index) const {
+    return first_source_[index] == first_source_[index + 1];
+  }
+
+  // Whether it has a sample in [min, max], and more of it does not count.
+  bool IsPresent(size_t index, TimestampMs min, TimestampMs max) const {
+    if (HasNoSource(index)) return true;
+    const size_t first = first_source_[index];
+    return newest_present_only_ && min == min_ && max == max_ &&
+           first + 1 == first_source_[index + 1] && sources_[by_labels_[first]].is_present;
   }
 
   // Also those that were left out, if the series is still in memory.
   Labels AllLabels(size_t index) const {
     if (set_of_.empty()) return labels_[index];
-    Labels all = engine_->head.index().LabelsOf(sources_[by_labels_[index]].id);
+    Labels all = engine_->head.index().LabelsOf(sources_[by_labels_[first_source_[index]]].id);
     return all.empty() ? labels(index) : all;
   }
 
@@ -340,9 +381,10 @@ class StoredSeriesSet : public SeriesSet {
   const ReadSet read_set_;
   mutable Neighbours neighbours_;  // Of sources_.
   std::vector<Labels> labels_;
+  std::vector<uint64_t> present_;     // Of each of labels_, series beside sources_, if shared.
   std::vector<uint32_t> set_of_;      // Of each series, which of labels_ it has; empty: its own.
   std::vector<uint32_t> by_labels_;   // Places in sources_.
-  std::vector<size_t> first_source_;  // Of each labels_ in by_labels_, and one past the last.
+  std::vector<size_t> first_source_;  // Of each series in by_labels_, and one past the last.
 };
 
 LabelTexts Limited(std::set<std::string> texts, uint64_t limit) {
@@ -404,7 +446,11 @@ class StoredQuerier : public Querier {
       selection.sources.push_back({.id = stored[i]});
       selection.labels.push_back(std::move(labels[i]));
     }
-    if (!selection.shared.has_value()) LeaveOutDeleted(min, max, selection);
+    if (!selection.shared.has_value()) {
+      LeaveOutDeleted(min, max, selection);
+    } else if (hints.newest_only && hints.presence_only) {
+      CountPresent(selection);
+    }
     return std::make_unique<StoredSeriesSet>(engine_, damage_, std::move(selection), min, max,
                                              hints);
   }
