@@ -35,13 +35,48 @@ class MemorySeriesSet : public SeriesSet {
                      [](const auto& a, const auto& b) { return a.first < b.first; });
   }
 
+  // Of two neighbours whose newest samples in [min, max] are alike to who counts, one goes.
+  void MergeAlike(TimestampMs min, TimestampMs max) {
+    std::vector<std::pair<Labels, std::shared_ptr<const SeriesSamples>>> merged;
+    bool last_present = false;
+    for (size_t i = 0; i < series_.size(); ++i) {
+      SeriesSamples samples;
+      ReadOf(*series_[i].second, min, max, samples);
+      const bool present = IsOneFloat(samples);
+      if (present && last_present && merged.back().first == series_[i].first) {
+        ++alike_.back();
+        continue;
+      }
+      merged.push_back(series_[i]);
+      alike_.push_back(1);
+      last_present = present;
+    }
+    series_ = std::move(merged);
+  }
+
   size_t size() const override { return series_.size(); }
   const Labels& labels(size_t index) const override { return series_[index].first; }
+  uint64_t Alike(size_t index) const override { return alike_.empty() ? 1 : alike_[index]; }
 
   absl::Status Read(size_t index, TimestampMs min, TimestampMs max,
                     SeriesSamples& samples) const override {
+    ReadOf(*series_[index].second, min, max, samples);
+    if (newest_only_ && presence_only_ && IsOneFloat(samples)) {
+      samples.times = {index % 2 == 0 ? min : max};
+    }
+    if (index % 2 == 0) TellKnown(samples);
+    return absl::OkStatus();
+  }
+
+ private:
+  static bool IsOneFloat(const SeriesSamples& samples) {
+    return samples.times.size() == 1 && samples.histograms.empty() &&
+           !IsStaleNan(samples.values[0]);
+  }
+
+  void ReadOf(const SeriesSamples& all, TimestampMs min, TimestampMs max,
+              SeriesSamples& samples) const {
     samples.Clear();
-    const SeriesSamples& all = *series_[index].second;
     for (size_t i = 0; i < all.times.size(); ++i) {
       if (all.times[i] < min || all.times[i] > max) continue;
       samples.times.push_back(all.times[i]);
@@ -57,15 +92,8 @@ class MemorySeriesSet : public SeriesSet {
       }
     }
     if (newest_only_) KeepNewest(samples);
-    const bool is_any_float =
-        samples.times.size() == 1 && samples.histograms.empty() && !IsStaleNan(samples.values[0]);
-    if (newest_only_ && presence_only_ && is_any_float)
-      samples.times = {index % 2 == 0 ? min : max};
-    if (index % 2 == 0) TellKnown(samples);
-    return absl::OkStatus();
   }
 
- private:
   // All that can be known, one value after the other.
   static void TellKnown(SeriesSamples& samples) {
     const std::vector<double> values = std::move(samples.values);
@@ -93,6 +121,7 @@ class MemorySeriesSet : public SeriesSet {
   const bool newest_only_;
   const bool presence_only_;
   std::vector<std::pair<Labels, std::shared_ptr<const SeriesSamples>>> series_;
+  std::vector<uint64_t> alike_;  // By series; empty: all stand for themselves.
 };
 
 bool InRange(const SeriesSamples& samples, TimestampMs min, TimestampMs max) {
@@ -122,6 +151,9 @@ class MemoryQuerier : public Querier {
       set->Add(labels, samples);
     }
     if (hints.grouping_only) set->KeepLabels(hints.grouping);
+    if (hints.grouping_only && hints.newest_only && hints.presence_only) {
+      set->MergeAlike(hints.start_ms, hints.end_ms);
+    }
     return set;
   }
 

@@ -255,9 +255,7 @@ class StoredSeriesSet : public SeriesSet {
   }
 
   // Whether it stands for series that are present.
-  bool HasNoSource(size_t index) const {
-    return first_source_[index] == first_source_[index + 1];
-  }
+  bool HasNoSource(size_t index) const { return first_source_[index] == first_source_[index + 1]; }
 
   // Whether it has a sample in [min, max], and more of it does not count.
   bool IsPresent(size_t index, TimestampMs min, TimestampMs max) const {

@@ -184,6 +184,88 @@ TEST_CASE_FIXTURE(NewestFixture, "selection: only labels that count") {
   CHECK_FALSE(LeavesOut(*db));
 }
 
+// How many series of each set of the labels in `names` have a sample in [min, max], their newest
+// one no marker; and into how many series of the selection they went.
+struct Counts {
+  std::map<Labels, uint64_t> present;
+  size_t series = 0;
+};
+
+Counts CountsOf(const Db& db, const std::vector<std::string>& names, bool alike, TimestampMs min,
+                TimestampMs max) {
+  const auto set = (*db.OpenQuerier(min, max))
+                       ->Select({Matcher::Equal("job", "a")}, {.start_ms = min,
+                                                               .end_ms = max,
+                                                               .grouping = names,
+                                                               .grouping_by = true,
+                                                               .grouping_only = alike,
+                                                               .newest_only = alike,
+                                                               .presence_only = alike});
+  REQUIRE(set.ok());
+  Counts counts{.present = {}, .series = (*set)->size()};
+  for (size_t i = 0; i < (*set)->size(); ++i) {
+    LabelsBuilder kept((*set)->labels(i));
+    kept.Keep(names);
+    SeriesSamples samples;
+    REQUIRE((*set)->Read(i, min, max, samples).ok());
+    if (samples.times.empty() || IsStaleNan(samples.values.back())) continue;
+    counts.present[kept.Build()] += (*set)->Alike(i);
+  }
+  return counts;
+}
+
+TEST_CASE_FIXTURE(NewestFixture, "selection: one series for those that only count") {
+  auto db = MustOpen(options, clock);
+  constexpr int kSeries = 60;
+  const auto series = [](int i) {
+    return Labels::Of(
+        {{"__name__", i % 3 == 0 ? "a" : "b"}, {"job", "a"}, {"n", std::to_string(i)}});
+  };
+  for (int sample = 0; sample < 30; ++sample) {
+    for (int i = 0; i < kSeries; ++i) {
+      if (i % 10 == 7 && sample > 20) continue;  // Gone, without a marker.
+      const bool ends = i % 10 == 4 && sample == 29;
+      MustAppend(*db, series(i), kBegin + sample * kStep, ends ? StaleNan() : sample);
+    }
+  }
+  const TimestampMs last = kBegin + 29 * kStep;
+  const auto compare = [&] {
+    for (const std::vector<std::string>& names :
+         {std::vector<std::string>{}, {"__name__"}, {"__name__", "job"}, {"n"}}) {
+      CAPTURE(names.size());
+      for (TimestampMs max = last - 15 * kStep; max < last + 3 * kMinute; max += 7 * kSecond) {
+        CAPTURE(max);
+        for (const DurationMs range : {kStep / 2, kMinute, 5 * kMinute}) {
+          CAPTURE(range);
+          CHECK(CountsOf(*db, names, true, max - range + 1, max).present ==
+                CountsOf(*db, names, false, max - range + 1, max).present);
+        }
+      }
+    }
+  };
+  const auto counted = [&] { return CountsOf(*db, {"__name__"}, true, last - kMinute, last); };
+  compare();
+  // One series of each name, and those that end.
+  CHECK(counted().series == 2 + kSeries / 10);
+  CHECK(counted().present.at(Labels::Of({{"__name__", "a"}})) == 16);
+  SUBCASE("late samples") {
+    for (int i = 0; i < kSeries; i += 7) MustAppend(*db, series(i), last - kStep + 1, 1);
+    compare();
+  }
+  SUBCASE("deleted samples") {
+    REQUIRE(db->DeleteSeries({{Matcher::Equal("__name__", "a")}}, last - kMinute, last).ok());
+    compare();
+  }
+  SUBCASE("a restart") {
+    REQUIRE(db->Close().ok());
+    db.reset();
+    db = MustOpen(options, clock);
+    compare();
+    for (int i = 0; i < kSeries; i += 2) MustAppend(*db, series(i), last + kStep, 1);
+    compare();
+  }
+}
+
 // Open chunks, hot ones and columns, with numbers of every form and what is none.
 TEST_CASE_FIXTURE(NewestFixture, "selection: presence only") {
   auto db = MustOpen(options, clock);
