@@ -10,6 +10,8 @@
 #include <cstring>
 #include <string>
 
+#include "model/copy_text.h"
+
 namespace varve {
 namespace {
 
@@ -38,8 +40,8 @@ class Keys {
     // Where nothing is written there are zeros.
     char* to = bytes_.data() + size_;
     for (const LabelView& label : labels) {
-      to = std::copy(label.name.begin(), label.name.end(), to) + 1;
-      to = std::copy(label.value.begin(), label.value.end(), to) + 1;
+      to = CopyText(label.name, to) + 1;
+      to = CopyText(label.value, to) + 1;
     }
     size_ = (static_cast<size_t>(to - bytes_.data()) + kChunk - 1) / kChunk * kChunk;
     return true;

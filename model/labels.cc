@@ -16,22 +16,6 @@
 namespace varve {
 namespace {
 
-constexpr unsigned char kLongText = 0xFF;
-
-void AppendText(std::string_view text, std::string& out) {
-  INVARIANT(text.size() <= kLabelTextBytesMax);
-  if (text.size() < kLongText) {
-    out.push_back(static_cast<char>(text.size()));
-  } else {
-    const auto size = static_cast<uint32_t>(text.size());
-    out.push_back(static_cast<char>(kLongText));
-    out.push_back(static_cast<char>(size));
-    out.push_back(static_cast<char>(size >> 8));
-    out.push_back(static_cast<char>(size >> 16));
-  }
-  out.append(text);
-}
-
 // Cuts one text off the front of `rest`. REQUIRES: `rest` starts with a whole text.
 std::string_view CutText(std::string_view& rest) {
   const auto byte = [&](size_t i) {
@@ -39,7 +23,7 @@ std::string_view CutText(std::string_view& rest) {
   };
   size_t header = 1;
   size_t size = byte(0);
-  if (size == kLongText) [[unlikely]] {
+  if (size == kLongLabelText) [[unlikely]] {
     header = 4;
     size = byte(1) | byte(2) << 8 | byte(3) << 16;
   }
@@ -52,14 +36,14 @@ std::string_view CutText(std::string_view& rest) {
 bool TryCutText(std::string_view& rest, std::string_view& text) {
   if (rest.empty()) return false;
   const auto first = static_cast<unsigned char>(rest[0]);
-  if (first != kLongText) {
+  if (first != kLongLabelText) {
     if (rest.size() < 1u + first) return false;
   } else {
     if (rest.size() < 4) return false;
     const size_t size = static_cast<unsigned char>(rest[1]) |
                         static_cast<size_t>(static_cast<unsigned char>(rest[2])) << 8 |
                         static_cast<size_t>(static_cast<unsigned char>(rest[3])) << 16;
-    if (size < kLongText || rest.size() < 4 + size) return false;
+    if (size < kLongLabelText || rest.size() < 4 + size) return false;
   }
   text = CutText(rest);
   return true;
@@ -149,17 +133,24 @@ void Labels::Iterator::ReadLong() {
   current_bytes_ = rest_.size() - after.size();
 }
 
+char* LabelsWriter::PutLongHeader(size_t size, char* to) {
+  INVARIANT(size <= kLabelTextBytesMax);
+  *to++ = static_cast<char>(kLongLabelText);
+  for (int shift = 0; shift < 24; shift += 8) *to++ = static_cast<char>(size >> shift);
+  return to;
+}
+
 Labels Labels::FromPairs(std::vector<Pair> pairs) {
   std::stable_sort(pairs.begin(), pairs.end(),
                    [](const Pair& a, const Pair& b) { return a.first < b.first; });
-  Labels labels;
+  LabelsWriter writer;
   for (size_t i = 0; i < pairs.size(); ++i) {
     const bool overridden = i + 1 < pairs.size() && pairs[i + 1].first == pairs[i].first;
     if (overridden || pairs[i].second.empty()) continue;
-    AppendText(pairs[i].first, labels.bytes_);
-    AppendText(pairs[i].second, labels.bytes_);
+    writer.Add(pairs[i].first);
+    writer.Add(pairs[i].second);
   }
-  return labels;
+  return writer.Take();
 }
 
 Labels Labels::Of(std::initializer_list<std::pair<std::string_view, std::string_view>> pairs) {
@@ -277,16 +268,12 @@ std::string_view LabelsBuilder::Get(std::string_view name) const {
 }
 
 Labels LabelsBuilder::Build() const {
-  Labels labels;
-  size_t bytes = 0;
-  for (const auto& [name, value] : pairs_) bytes += name.size() + value.size() + 8;
-  labels.bytes_.reserve(bytes);
+  LabelsWriter writer;
   for (const auto& [name, value] : pairs_) {
-    AppendText(name, labels.bytes_);
-    AppendText(value, labels.bytes_);
+    writer.Add(name);
+    writer.Add(value);
   }
-  labels.bytes_.shrink_to_fit();
-  return labels;
+  return writer.Take();
 }
 
 bool IsLegacyLabelName(std::string_view name) {

@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "model/copy_text.h"
+
 namespace varve {
 
 inline constexpr std::string_view kMetricName = "__name__";
@@ -25,6 +27,8 @@ inline constexpr std::string_view kUnitLabel = "__unit__";
 
 // The longest label name or value the encoding holds.
 inline constexpr size_t kLabelTextBytesMax = (1u << 24) - 1;
+// Stands where the length of a text would: it is in the three bytes that follow.
+inline constexpr uint8_t kLongLabelText = 0xFF;
 
 struct LabelView {
   std::string_view name;
@@ -68,9 +72,9 @@ class Labels {
       if (rest_.empty()) return;
       const char* const at = rest_.data();
       const size_t name = static_cast<uint8_t>(at[0]);
-      if (name == 0xff) return ReadLong();
+      if (name == kLongLabelText) return ReadLong();
       const size_t value = static_cast<uint8_t>(at[1 + name]);
-      if (value == 0xff) return ReadLong();
+      if (value == kLongLabelText) return ReadLong();
       current_ = {{at + 1, name}, {at + 2 + name, value}};
       current_bytes_ = 2 + name + value;
     }
@@ -128,8 +132,34 @@ class Labels {
   }
 
  private:
-  friend class LabelsBuilder;
   std::string bytes_;
+};
+
+// Writes label sets text by text, one set after the other in the same memory.
+class LabelsWriter {
+ public:
+  // A name, or the value behind its name. REQUIRES: text.size() <= kLabelTextBytesMax; names rise,
+  // and no text is empty.
+  void Add(std::string_view text) {
+    const size_t needed = size_ + kHeaderBytesMax + text.size();
+    if (needed > room_.size()) room_.resize(2 * needed);
+    char* to = room_.data() + size_;
+    if (text.size() < kLongLabelText) {
+      *to++ = static_cast<char>(text.size());
+    } else {
+      to = PutLongHeader(text.size(), to);
+    }
+    size_ = static_cast<size_t>(CopyText(text, to) - room_.data());
+  }
+  // What was added since the last one.
+  Labels Take() { return Labels::OfBytes({room_.data(), std::exchange(size_, 0)}); }
+
+ private:
+  static constexpr size_t kHeaderBytesMax = 4;
+  static char* PutLongHeader(size_t size, char* to);
+
+  std::string room_ = std::string(512, '\0');
+  size_t size_ = 0;
 };
 
 // Changes a label set: cheap when little changes. Reusable through Reset().

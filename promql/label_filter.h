@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "model/check.h"
 #include "model/labels.h"
 
 namespace varve::promql {
@@ -26,20 +25,13 @@ void FilterLabelBytes(const Labels& labels, Keep keep, std::string& bytes) {
   }
 }
 
-// REQUIRES: `bytes` are those of a label set.
-inline Labels LabelsOfBytes(std::string_view bytes) {
-  auto labels = Labels::FromBytes(bytes);
-  INVARIANT(labels.ok());
-  return *std::move(labels);
-}
-
 // The labels for whose names `keep` is true.
 template <typename Keep>
 Labels FilterLabels(const Labels& labels, Keep keep) {
   std::string bytes;
   bytes.reserve(labels.bytes().size());
   FilterLabelBytes(labels, keep, bytes);
-  return LabelsOfBytes(bytes);
+  return Labels::OfBytes(std::move(bytes));
 }
 
 inline bool IsOneOf(std::string_view name, const std::vector<std::string>& names) {

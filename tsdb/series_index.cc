@@ -4,7 +4,6 @@
 #include "tsdb/series_index.h"
 
 #include <absl/container/flat_hash_set.h>
-#include <absl/container/inlined_vector.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -24,9 +23,6 @@ namespace {
 // Where a label set's entry may be lies far from that of its neighbour: asked for this many series
 // ahead, it is there when their turn comes.
 constexpr size_t kHashesAhead = 6;
-
-// More labels than this take memory of their own while they are decoded.
-constexpr size_t kUsualLabels = 24;
 
 uint64_t ReadNumber(const uint8_t*& at) {
   uint64_t value = 0;
@@ -52,20 +48,6 @@ void ForEachPair(const uint8_t* code, Visitor visit) {
     const auto value = static_cast<uint32_t>(ReadNumber(code));
     if (!visit(name, value)) return;
   }
-}
-
-// What a text takes in Labels::bytes().
-size_t LabelTextBytes(std::string_view text) { return text.size() + (text.size() < 255 ? 1 : 4); }
-
-// Writes it there, and returns its end.
-char* PutLabelText(std::string_view text, char* to) {
-  if (text.size() < 255) {
-    *to++ = static_cast<char>(text.size());
-  } else {
-    *to++ = static_cast<char>(0xff);
-    for (int shift = 0; shift < 24; shift += 8) *to++ = static_cast<char>(text.size() >> shift);
-  }
-  return std::copy(text.begin(), text.end(), to);
 }
 
 void KeepLargest(std::vector<NamedCount>& counts, size_t limit) {
@@ -110,23 +92,14 @@ bool SeriesIndex::Matches(const uint8_t* code, const Labels& labels) const {
   return same && label == end;
 }
 
-Labels SeriesIndex::Decode(const uint8_t* code) const {
-  absl::InlinedVector<std::string_view, 2 * kUsualLabels> texts;
-  size_t size = 0;
-  const auto add = [&](std::string_view text) {
-    texts.push_back(text);
-    size += LabelTextBytes(text);
-  };
+Labels SeriesIndex::Decode(const uint8_t* code, LabelsWriter& writer) const {
   ForEachPair(code, [&](uint32_t number, uint32_t value) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     const Name& name = names_[number];
-    add(name.text);
-    add(name.values[value].text);
+    writer.Add(name.text);
+    writer.Add(name.values[value].text);
     return true;
   });
-  std::string bytes(size, '\0');
-  char* to = bytes.data();
-  for (const std::string_view text : texts) to = PutLabelText(text, to);
-  return Labels::OfBytes(std::move(bytes));
+  return writer.Take();
 }
 
 uint64_t SeriesIndex::Find(const Labels& labels) const {
@@ -142,19 +115,21 @@ bool SeriesIndex::Has(uint64_t id) const {
 }
 
 Labels SeriesIndex::LabelsOf(uint64_t id) const {
+  LabelsWriter writer;
   ReaderLock lock(mutex_);
   const uint8_t* code = CodeOf(id);
-  return code == nullptr ? Labels() : Decode(code);
+  return code == nullptr ? Labels() : Decode(code, writer);
 }
 
 std::vector<Labels> SeriesIndex::LabelsOf(absl::Span<const uint64_t> ids) const {
   std::vector<Labels> result;
   result.reserve(ids.size());
+  LabelsWriter writer;
   ReaderLock lock(mutex_);
   NearPage near;
   for (const uint64_t id : ids) {
     const uint8_t* code = CodeNear(id, near);
-    result.push_back(code == nullptr ? Labels() : Decode(code));
+    result.push_back(code == nullptr ? Labels() : Decode(code, writer));
   }
   return result;
 }
@@ -182,6 +157,7 @@ std::optional<SeriesIndex::SharedLabels> SeriesIndex::SharedLabelsOf(
   StringMap<uint32_t> set_by_code;  // By the pairs of a code that are wanted.
   std::string code;                 // With its length in front, as those of pages.
   std::string pairs;
+  LabelsWriter writer;
   NearPage near;
   for (const uint64_t id : ids) {
     const uint8_t* const whole = CodeNear(id, near);
@@ -211,7 +187,7 @@ std::optional<SeriesIndex::SharedLabels> SeriesIndex::SharedLabelsOf(
       code.clear();
       PutVarint(code, pairs.size());
       code += pairs;
-      shared.sets.push_back(Decode(reinterpret_cast<const uint8_t*>(code.data())));
+      shared.sets.push_back(Decode(reinterpret_cast<const uint8_t*>(code.data()), writer));
     }
     if (by_value != nullptr) *by_value = it->second;
     shared.set_of.push_back(it->second);
@@ -379,11 +355,12 @@ void SeriesIndex::RemoveCode(uint64_t id) {
 
 void SeriesIndex::Remove(absl::Span<const uint64_t> ids) {
   absl::flat_hash_set<uint64_t> touched;  // Name number and value number.
+  LabelsWriter writer;
   WriterLock lock(mutex_);
   for (const uint64_t id : ids) {
     const uint8_t* code = CodeOf(id);
     if (code == nullptr) continue;
-    Forget(id, Decode(code));
+    Forget(id, Decode(code, writer));
     ForEachPair(code, [&](uint32_t name, uint32_t value) {
       touched.insert(static_cast<uint64_t>(name) << 32 | value);
       return true;

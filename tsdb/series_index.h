@@ -175,7 +175,7 @@ class SeriesIndex {
   // Whether the labels of one code are before those of the other.
   bool CodeLess(const uint8_t* a, const uint8_t* b) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   bool Matches(const uint8_t* code, const Labels& labels) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
-  Labels Decode(const uint8_t* code) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  Labels Decode(const uint8_t* code, LabelsWriter& writer) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   // The map asks for it, under the lock of whoever asked the map.
   bool HasLabels(uint64_t id, const Labels& labels) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
     return Matches(CodeOf(id), labels);
