@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "model/status_macros.h"
@@ -42,7 +43,7 @@ Grouping GroupSeries(const std::vector<Labels>& inputs, const std::vector<std::s
     const size_t group = found == index.end() ? grouping.labels.size() : found->second;
     if (found == index.end()) {
       index.emplace(key, group);
-      grouping.labels.push_back(LabelsOfBytes(key));
+      grouping.labels.push_back(Labels::OfBytes(key));
       grouping.last_input.push_back(i);
     }
     grouping.last_input[group] = i;
@@ -52,6 +53,10 @@ Grouping GroupSeries(const std::vector<Labels>& inputs, const std::vector<std::s
 }
 
 namespace {
+
+// What a group takes for a step, at most, and how many rows that weighs up.
+constexpr uint64_t kFoldStepBytes = 32;
+constexpr size_t kRowsPerEarlyGroup = 4;
 
 class FoldOperator : public Operator {
  public:
@@ -73,20 +78,19 @@ class FoldOperator : public Operator {
     grouping_ = GroupSeries(inputs, aggregate_.grouping, aggregate_.without);
     RETURN_IF_ERROR(memory_.Add(grouping_.labels, 2));
     groups_.resize(grouping_.labels.size());
+    TryFoldEarly();
     return grouping_.labels;
   }
 
   absl::Status Next(Row& row) override {
     const size_t index = emitted_++;
-    while (inputs_read_ <= grouping_.last_input[index]) {
+    // The sample limit counts a group from when its first input would be asked for.
+    for (; inputs_held_ <= grouping_.last_input[index]; ++inputs_held_) {
+      Group& group = groups_[grouping_.group_of[inputs_held_]];
+      if (!std::exchange(group.held, true)) RETURN_IF_ERROR(context_.Hold(grid_.count));
+      if (inputs_held_ < inputs_folded_) continue;
       RETURN_IF_ERROR(input_->Next(scratch_));
-      Group& group = groups_[grouping_.group_of[inputs_read_++]];
-      if (group.fold == nullptr) {
-        RETURN_IF_ERROR(context_.Hold(grid_.count));
-        group.fold = NewFold(context_, grid_, aggregate_, &param_row_);
-      }
-      if (scratch_.drop_name && !scratch_.Empty()) group.drop_name = true;
-      RETURN_IF_ERROR(group.fold->Add(scratch_));
+      RETURN_IF_ERROR(Add(scratch_));
     }
     row.Reset(grid_.count);
     row.drop_name = groups_[index].drop_name;
@@ -99,8 +103,29 @@ class FoldOperator : public Operator {
  private:
   struct Group {
     std::unique_ptr<Fold> fold;  // Null before its first input and after it was emitted.
+    bool held = false;
     bool drop_name = false;
   };
+
+  // All groups may be begun before any is asked for where they are few beside the rows that would
+  // be kept otherwise, and take no more memory with each row.
+  void TryFoldEarly() {
+    if (aggregate_.op == AggregateOp::kQuantile) return;
+    if (groups_.size() > grouping_.group_of.size() / kRowsPerEarlyGroup) return;
+    const uint64_t bytes = groups_.size() * grid_.count * kFoldStepBytes;
+    if (!early_memory_.emplace(context_).Add(bytes).ok() ||
+        !input_->GiveEarly([this](Row& row) { return Add(row); })) {
+      early_memory_.reset();
+    }
+  }
+
+  // Folds the next input.
+  absl::Status Add(const Row& row) {
+    Group& group = groups_[grouping_.group_of[inputs_folded_++]];
+    if (group.fold == nullptr) group.fold = NewFold(context_, grid_, aggregate_, &param_row_);
+    if (row.drop_name && !row.Empty()) group.drop_name = true;
+    return group.fold->Add(row);
+  }
 
   // One warning for what is above, below and no number, not one per step.
   void WarnInvalidParams() {
@@ -127,8 +152,10 @@ class FoldOperator : public Operator {
   HeldMemory memory_{context_};
   Grouping grouping_;
   std::vector<Group> groups_;
+  std::optional<HeldMemory> early_memory_;  // Of groups begun early.
   Row scratch_;
-  size_t inputs_read_ = 0;
+  size_t inputs_held_ = 0;    // Whose groups count in the sample limit.
+  size_t inputs_folded_ = 0;  // As many, or more of them early.
   size_t emitted_ = 0;
 };
 

@@ -23,6 +23,8 @@ bool AlmostEqual(double a, double b) {
   if (a == 0 || b == 0 || sum < std::numeric_limits<double>::min()) {
     return difference < kSmallDelta * std::numeric_limits<double>::min();
   }
+  // Mostly far from it: no need to divide.
+  if (difference > 2 * kSmallDelta * sum) return false;
   return difference / std::min(sum, std::numeric_limits<double>::max()) < kSmallDelta;
 }
 
@@ -31,10 +33,13 @@ bool SortAndMerge(std::vector<ClassicBucket>& buckets) {
   const auto below = [](const ClassicBucket& a, const ClassicBucket& b) {
     return a.upper < b.upper;
   };
-  if (!std::is_sorted(buckets.begin(), buckets.end(), below)) {
+  bool rising = true;
+  for (size_t i = 1; i < buckets.size(); ++i) rising &= below(buckets[i - 1], buckets[i]);
+  if (!rising && !std::is_sorted(buckets.begin(), buckets.end(), below)) {
     std::stable_sort(buckets.begin(), buckets.end(), below);
   }
   if (buckets.empty() || buckets.back().upper != kInfinity) return false;
+  if (rising) return true;
   size_t out = 0;
   for (size_t i = 1; i < buckets.size(); ++i) {
     if (buckets[i].upper == buckets[out].upper) {

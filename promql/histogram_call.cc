@@ -84,6 +84,10 @@ class HistogramGroups : public Operator {
       }
       if (MayHaveResult(group)) {
         SortMembers(group);
+        columns_.clear();
+        for (const Member& member : group.members) {
+          columns_.push_back({&held_rows_[member.input].row, member.classic, member.upper});
+        }
         for (size_t step = 0; step < grid_.count; ++step) Evaluate(group, step);
       }
       for (const Member& member : group.members) LetGo(member.input);
@@ -118,6 +122,12 @@ class HistogramGroups : public Operator {
   struct Member {
     size_t input = 0;
     bool classic = false;  // Else its histograms belong to this group.
+    double upper = 0;
+  };
+  // A member with its row.
+  struct Column {
+    const Row* row = nullptr;
+    bool classic = false;
     double upper = 0;
   };
   struct Group {
@@ -207,13 +217,12 @@ class HistogramGroups : public Operator {
   void Evaluate(const Group& group, size_t step) {
     buckets_.clear();
     const Histogram* native = nullptr;
-    for (const Member& member : group.members) {
-      const Row& row = held_rows_[member.input].row;
-      if (!row.Has(step)) continue;
-      if (row.HasHistogram(step)) {
-        if (!member.classic) native = row.histogram(step).get();
-      } else if (member.classic) {
-        buckets_.push_back({member.upper, row.value(step)});
+    for (const auto& [row, classic, upper] : columns_) {
+      if (!row->Has(step)) continue;
+      if (row->HasHistogram(step)) {
+        if (!classic) native = row->histogram(step).get();
+      } else if (classic) {
+        buckets_.push_back({upper, row->value(step)});
       }
     }
     if (native != nullptr && !buckets_.empty()) {
@@ -236,8 +245,10 @@ class HistogramGroups : public Operator {
   void EvaluateClassic(const Group& group, size_t step) {
     for (size_t result = 0; result < results_.size(); ++result) {
       MonotonicityFix fix;
-      result_buckets_ = buckets_;
-      results_[result].SetFloat(step, Classic(result, step, result_buckets_, fix));
+      const bool last = result + 1 == results_.size();
+      if (!last) result_buckets_ = buckets_;
+      std::vector<ClassicBucket>& buckets = last ? buckets_ : result_buckets_;
+      results_[result].SetFloat(step, Classic(result, step, buckets, fix));
       if (!fix.forced) continue;
       const TimestampMs time = grid_.TimeAt(step);
       context_.annotations().AddMonotonicity(
@@ -256,9 +267,10 @@ class HistogramGroups : public Operator {
   std::vector<Group> groups_;
   std::vector<HeldRow> held_rows_;  // By input.
   uint64_t held_ = 0;
-  std::vector<std::string> bad_bucket_;  // By input: what is wrong with its `le`.
-  std::vector<ClassicBucket> buckets_;
-  std::vector<ClassicBucket> result_buckets_;  // The same, for a function to change.
+  std::vector<std::string> bad_bucket_;        // By input: what is wrong with its `le`.
+  std::vector<Column> columns_;                // Of the group that is evaluated.
+  std::vector<ClassicBucket> buckets_;         // Of a step.
+  std::vector<ClassicBucket> result_buckets_;  // The same, for all but the last to change.
   std::vector<Row> results_;
   size_t next_result_ = 0;
   size_t next_group_ = 0;

@@ -153,9 +153,10 @@ absl::Status LeafRows::MakeRows(Batch& batch, size_t i, LeafScratch& scratch) co
   if (context_.NeedsResetHints(plan_.selector)) DetectResetHints(samples);
   const Labels& labels = group_->series->labels(index);
   std::vector<LeafRowPtr>& gifts = batch.gifts[i];
-  gifts.clear();
-  for (size_t taker = 0; taker < batch.takers.size(); ++taker) {
-    gifts.push_back(std::make_unique<LeafRow>());
+  gifts.resize(batch.takers.size());
+  for (LeafRowPtr& gift : gifts) {
+    if (gift == nullptr) gift = std::make_unique<LeafRow>();
+    gift->queryable = 0;
   }
   // Those that want to see the markers come before these are taken out.
   for (const bool markers : {true, false}) {
@@ -201,7 +202,7 @@ void LeafRows::FindTakers(Batch& batch) const {
   batch.takers.clear();
   if (group_->closed) return;
   for (LeafRows* leaf : group_->leaves) {
-    if (leaf != this && leaf->planned_ == 0) batch.takers.push_back(leaf);
+    if (leaf != this && !leaf->asked_) batch.takers.push_back(leaf);
   }
 }
 
@@ -238,12 +239,17 @@ void LeafRows::Advance() {
 
 // In series order, so that what fits does not depend on the workers. A leaf that has been read
 // from, or that lacks a row in between, takes nothing.
-void LeafRows::GiveAway(std::vector<LeafRowPtr>& gifts, size_t index) {
+absl::Status LeafRows::GiveAway(std::vector<LeafRowPtr>& gifts, size_t index) {
   for (size_t i = 0; i < gifts.size(); ++i) {
     if (current_->takers[i] == nullptr) continue;
     LeafRows& taker = *current_->takers[i];
-    if (group_->closed || taker.planned_ != 0 || taker.given_.size() != index) continue;
+    if (taker.asked_ || taker.planned_ + taker.given_.size() != index) continue;
     LeafRow& made = *gifts[i];
+    if (taker.early_ && taker.given_.empty()) {
+      RETURN_IF_ERROR(taker.TakeEarly(made));
+      continue;
+    }
+    if (group_->closed) continue;
     made.held = made.row.HeldWeight();
     if (!context_.HoldIfRoom(made.held, context_.setup().engine.max_samples / kGivenShare)) {
       group_->closed = true;
@@ -251,6 +257,21 @@ void LeafRows::GiveAway(std::vector<LeafRowPtr>& gifts, size_t index) {
     }
     taker.given_.push_back(std::move(gifts[i]));
   }
+  return absl::OkStatus();
+}
+
+bool LeafRows::GiveEarly(Operator::RowTaker taker) {
+  if (group_->leaves.size() == 1) return false;
+  early_ = std::move(taker);
+  return true;
+}
+
+absl::Status LeafRows::TakeEarly(LeafRow& made) {
+  ++planned_;
+  RETURN_IF_ERROR(HandOut(made, early_row_));
+  const absl::Status status = early_(early_row_);
+  std::swap(early_row_, made.row);  // To be used again.
+  return status;
 }
 
 bool LeafRows::DiscardGiven() {
@@ -269,6 +290,7 @@ absl::Status LeafRows::HandOut(LeafRow& made, Row& row) {
 }
 
 absl::Status LeafRows::Next(Row& row) {
+  asked_ = true;
   if (held_ > 0) context_.Release(std::exchange(held_, 0));
   if (!given_.empty()) {
     const LeafRowPtr made = std::move(given_.front());
@@ -283,7 +305,7 @@ absl::Status LeafRows::Next(Row& row) {
   RETURN_IF_ERROR(current_->statuses[i]);
   held_ = made.held;
   if (held_ > 0) RETURN_IF_ERROR(context_.Hold(held_));
-  GiveAway(current_->gifts[i], current_->first + i);
+  RETURN_IF_ERROR(GiveAway(current_->gifts[i], current_->first + i));
   return HandOut(made, row);
 }
 

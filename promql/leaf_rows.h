@@ -8,7 +8,7 @@
 // Leaves of one query that select the same series over about the same time read them together: the
 // first to be read makes the rows of the others from the same samples and gives them away. The
 // given rows are held until they are taken, up to a share of the sample limit; what does not fit is
-// read again by whoever needs it.
+// read again by whoever needs it. Whoever takes rows early gets them at once, and none is held.
 #pragma once
 
 #include <absl/status/status.h>
@@ -25,6 +25,7 @@
 #include "promql/ast.h"
 #include "promql/context.h"
 #include "promql/leaf_share.h"
+#include "promql/operator.h"
 #include "promql/row.h"
 #include "promql/window_kernel.h"
 #include "promql/workers.h"
@@ -82,6 +83,8 @@ class LeafRows {
   absl::StatusOr<std::vector<Labels>> Open();
   // Overwrites `row` with that of the next series. REQUIRES: a series remains.
   absl::Status Next(Row& row);
+  // See operator.h.
+  bool GiveEarly(Operator::RowTaker taker);
 
  private:
   friend class LeafShares;
@@ -106,7 +109,8 @@ class LeafRows {
   void MakeSome(Batch& batch, size_t first, size_t end) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status MakeRows(Batch& batch, size_t i, LeafScratch& scratch) const;
   absl::Status HoldScratch(LeafScratch& scratch);
-  void GiveAway(std::vector<LeafRowPtr>& gifts, size_t index);
+  absl::Status GiveAway(std::vector<LeafRowPtr>& gifts, size_t index);
+  absl::Status TakeEarly(LeafRow& made);
   absl::Status HandOut(LeafRow& made, Row& row);
   bool DiscardGiven();
   // `taker` goes: no row of it is made from here on.
@@ -119,7 +123,10 @@ class LeafRows {
   bool threaded_ = false;
   size_t batch_rows_ = 1;
   size_t piece_rows_ = 1;  // That a thread makes at a time.
-  size_t planned_ = 0;     // Series given to a batch, or taken from `given_`.
+  size_t planned_ = 0;     // Series given to a batch, or taken from `given_`, or early.
+  bool asked_ = false;     // For a row.
+  Operator::RowTaker early_;
+  Row early_row_;
   std::unique_ptr<Batch> current_;
   size_t next_ = 0;               // Row of current_.
   std::unique_ptr<Batch> ahead_;  // Being made, or to be used again.

@@ -7,6 +7,7 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -31,6 +32,12 @@ class Operator {
   // Overwrites `row` with the next series' samples; a row may be empty.
   // REQUIRES: a series remains.
   virtual absl::Status Next(Row& row) = 0;
+
+  // Asks an operator that is open to give rows to `taker`, in order, as soon as they are there:
+  // those that another operator made on its way need not be kept then. Next() goes on behind them.
+  // `taker` may change them, and lives as long as the operator. False if it will give none.
+  using RowTaker = std::function<absl::Status(Row& row)>;
+  virtual bool GiveEarly(RowTaker) { return false; }
 };
 
 using OperatorPtr = std::unique_ptr<Operator>;

@@ -122,7 +122,7 @@ class RangeCallOperator : public Operator {
   }
 
   absl::Status Next(Row& row) override {
-    bool drop_name = !function_.keeps_name && context_.delayed_name_removal();
+    bool drop_name = drops_name();
     if (rows_ != nullptr) {
       RETURN_IF_ERROR(rows_->Next(row));
     } else {
@@ -139,7 +139,17 @@ class RangeCallOperator : public Operator {
     return absl::OkStatus();
   }
 
+  bool GiveEarly(RowTaker taker) override {
+    if (rows_ == nullptr) return false;
+    return rows_->GiveEarly([this, taker = std::move(taker)](Row& row) {
+      row.drop_name = drops_name();
+      return taker(row);
+    });
+  }
+
  private:
+  bool drops_name() const { return !function_.keeps_name && context_.delayed_name_removal(); }
+
   absl::Status Apply(const Labels& labels, LeafScratch& scratch, LeafRow& out) const {
     const RangeSpec& spec = source_->spec();
     RangeCall call{.context = context_,

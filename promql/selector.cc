@@ -56,6 +56,7 @@ class SelectorOperator : public Operator {
 
   absl::StatusOr<std::vector<Labels>> Open() override { return rows_.Open(); }
   absl::Status Next(Row& row) override { return rows_.Next(row); }
+  bool GiveEarly(RowTaker taker) override { return rows_.GiveEarly(std::move(taker)); }
 
  private:
   absl::Status MakeRow(const Labels& labels, LeafScratch& scratch, LeafRow& out) const {

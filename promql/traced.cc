@@ -28,11 +28,15 @@ class TracedOperator : public Operator {
   absl::Status Next(Row& row) override {
     const Measure measure(context_, node_);
     RETURN_IF_ERROR(input_->Next(row));
-    const uint64_t samples = row.CountPresent();
-    node_.samples += samples * row.series;
-    node_.series += row.series - 1;
-    if (samples == 0) ++node_.series_empty;
+    Count(row);
     return absl::OkStatus();
+  }
+
+  bool GiveEarly(RowTaker taker) override {
+    return input_->GiveEarly([this, taker = std::move(taker)](Row& row) {
+      Count(row);
+      return taker(row);
+    });
   }
 
  private:
@@ -65,6 +69,13 @@ class TracedOperator : public Operator {
     const uint64_t read_;
     const ReadCost cost_;
   };
+
+  void Count(const Row& row) {
+    const uint64_t samples = row.CountPresent();
+    node_.samples += samples * row.series;
+    node_.series += row.series - 1;
+    if (samples == 0) ++node_.series_empty;
+  }
 
   QueryContext& context_;
   ExplainNode& node_;
