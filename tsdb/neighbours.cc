@@ -112,7 +112,12 @@ std::shared_ptr<const NeighbourCopies> Neighbours::Copy(size_t begin, size_t end
     wanted.push_back(ids_[i]);
   }
   if (in_memory && engine_.write_path.hot_set() != set_.pinned()) return nullptr;
-  if (!wanted.empty()) copies->stored = set_.Copy(wanted, in_memory, min, max, kCopiesBytesMax);
+  if (!wanted.empty()) {
+    // What is large of each series gains least by it.
+    const uint64_t less = std::min(counted.bytes() / 4, kCopiesBytesMax);
+    copies->stored =
+        set_.Copy(wanted, in_memory, min, max, std::max(kCopiesBytesMax - less, kSmallBytesMax));
+  }
   copies->bytes += copies->stored.bytes;
   if (!counted.Add(copies->bytes)) return nullptr;
   copies->counted = &counted;

@@ -50,7 +50,9 @@ class Neighbours {
   // reads them first is soon done, and that of one that reaches far little is kept.
   static constexpr size_t kTogether = 32;
   static_assert(kTogether <= NeighbourCopies::kNowhere);
+  // Bytes of one copy: so many while there are few, so many always.
   static constexpr uint64_t kCopiesBytesMax = 1 << 20;
+  static constexpr uint64_t kSmallBytesMax = 128 << 10;
 
   // The first `in_memory` of `ids` are in memory, the others not; each part rises. With
   // `last_times` of those in memory, only the newest sample up to there is wanted of each. `engine`

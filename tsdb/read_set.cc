@@ -100,6 +100,13 @@ void MoveTo(rocksdb::Iterator& it, std::string_view from, bool& stands) {
   stands = true;
 }
 
+// Whether `rows`, which are of `done` series, will take more than `bytes_max` of all `series`.
+bool WillBeTooMuch(const RowCopies& rows, size_t done, size_t series, uint64_t bytes_max) {
+  constexpr size_t kSeriesForGuess = 3;
+  return rows.bytes() > bytes_max ||
+         (done >= kSeriesForGuess && rows.bytes() / done > bytes_max / series);
+}
+
 // Adds what ReadChunks() of a series looks at to `rows`. False if something is damaged or too much.
 bool CopyChunks(rocksdb::Iterator& it, const BucketTable::Bucket& bucket, uint64_t id,
                 TimestampMs min, TimestampMs max, uint64_t bytes_max, bool& stands,
@@ -130,6 +137,7 @@ bool CopyFamily(rocksdb::Iterator& it, absl::Span<const BucketTable::Bucket> buc
       stands = stands && near && buckets.size() == 1;
       if (!CopyChunks(it, bucket, ids[i], min, max, bytes_max, stands, rows)) return false;
     }
+    if (WillBeTooMuch(rows, i + 1, ids.size(), bytes_max)) return false;
     rows.EndSeries(ids.size() - i - 1);
   }
   return true;
@@ -369,6 +377,7 @@ bool ReadSet::CopyColumns(const Generation& generation, rocksdb::Iterator& it,
       }
       if (!it.status().ok()) return false;
     }
+    if (WillBeTooMuch(rows, i + 1, ids.size(), bytes_max)) return false;
     rows.EndSeries(ids.size() - i - 1);
   }
   return true;
@@ -390,8 +399,8 @@ StoredCopies ReadSet::Copy(absl::Span<const uint64_t> ids, bool hot, TimestampMs
     if (CopyColumns(*set.generations[i], *at.iterator, ids, bytes_max - copies.bytes, rows)) {
       copies.bytes += rows.bytes();
       copies.generations[i] = std::move(rows);
-    } else {
-      at.iterator.reset();  // It may stand on damage.
+    } else if (!at.iterator->status().ok()) {
+      at.iterator.reset();  // It stands on damage.
     }
   }
   copies.families.resize(set.families.size());
