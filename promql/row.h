@@ -17,13 +17,17 @@ namespace varve::promql {
 
 using HistogramPtr = std::shared_ptr<const Histogram>;
 
-// The evaluation times of a (sub)query: start, start + step, ...
+// The evaluation times of a (sub)query, rising: start, start + step, ..., or those of a list.
 struct Grid {
   TimestampMs start = 0;
-  DurationMs step = 1;  // > 0, also when there is one step only.
+  DurationMs step = 1;  // > 0, also when there is one step only; the least, if they are uneven.
   size_t count = 1;
+  // Of uneven steps, `count` or more. Null: they are even.
+  std::shared_ptr<const std::vector<TimestampMs>> uneven;
 
-  TimestampMs TimeAt(size_t index) const { return start + static_cast<DurationMs>(index) * step; }
+  TimestampMs TimeAt(size_t index) const {
+    return uneven == nullptr ? start + static_cast<DurationMs>(index) * step : (*uneven)[index];
+  }
   TimestampMs end() const { return TimeAt(count == 0 ? 0 : count - 1); }
 };
 

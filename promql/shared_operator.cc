@@ -114,7 +114,8 @@ class SharedReader : public Operator {
 absl::StatusOr<OperatorPtr> SharedOperators::Plan(
     QueryContext& context, size_t part, const Grid& grid,
     const std::function<absl::StatusOr<OperatorPtr>()>& plan) {
-  const Key key{part, grid.start, grid.step, grid.count};
+  const Key key{part, grid.start, grid.step, grid.count,
+                grid.uneven == nullptr ? std::vector<TimestampMs>() : *grid.uneven};
   std::shared_ptr<SharedSource> source = sources_[key].lock();
   if (source == nullptr) {
     ASSIGN_OR_RETURN(OperatorPtr input, plan());

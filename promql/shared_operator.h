@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <tuple>
+#include <vector>
 
 #include "promql/operator.h"
 #include "promql/row.h"
@@ -28,7 +29,8 @@ class SharedOperators {
                                    const std::function<absl::StatusOr<OperatorPtr>()>& plan);
 
  private:
-  using Key = std::tuple<size_t, TimestampMs, DurationMs, size_t>;
+  // The number, and the grid's first step, step, count and uneven steps.
+  using Key = std::tuple<size_t, TimestampMs, DurationMs, size_t, std::vector<TimestampMs>>;
   absl::flat_hash_map<Key, std::weak_ptr<SharedSource>> sources_;
 };
 

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The inner expression is evaluated once, over all steps any outer step looks at.
+// The inner expression is evaluated once, over all steps any outer step looks at, and no others.
 #include "promql/subquery.h"
 
+#include <algorithm>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "model/status_macros.h"
 
@@ -62,22 +65,56 @@ class SubquerySource : public RangeSource {
   uint64_t held_ = 0;
 };
 
+TimestampMs FirstMultipleAfter(TimestampMs time, DurationMs step) {
+  const TimestampMs multiple = time / step * step;  // Rounded towards 0.
+  return multiple <= time ? multiple + step : multiple;
+}
+
+// Calls `add` with those multiples of `step` in each window that the windows before it lack.
+template <typename Add>
+void ForEachRun(const RangeSpec& spec, DurationMs step, Add add) {
+  TimestampMs next = FirstMultipleAfter(spec.EndAt(0) - spec.range, step);
+  for (size_t i = 0; i < (spec.fixed ? 1 : spec.grid.count); ++i) {
+    const TimestampMs end = spec.EndAt(i);
+    const TimestampMs first = std::max(next, FirstMultipleAfter(end - spec.range, step));
+    if (first > end) continue;
+    const auto count = static_cast<size_t>((end - first) / step) + 1;
+    add(first, count);
+    next = first + static_cast<DurationMs>(count) * step;
+  }
+}
+
 }  // namespace
 
-absl::StatusOr<Grid> SubqueryGrid(const QueryContext& context, const RangeSpec& spec,
-                                  DurationMs step) {
-  const TimestampMs after = spec.EndAt(0) - spec.range;
-  const TimestampMs last = spec.EndAt(spec.grid.count - 1);
-  TimestampMs start = after / step * step;
-  if (start <= after) start += step;
+absl::StatusOr<Grid> SubqueryGrid(QueryContext& context, const RangeSpec& spec, DurationMs step) {
   Grid grid;
-  grid.start = start;
+  grid.start = FirstMultipleAfter(spec.EndAt(0) - spec.range, step);
   grid.step = step;
-  grid.count = last < start ? 0 : static_cast<size_t>((last - start) / step) + 1;
+  grid.count = 0;
+  TimestampMs next = grid.start;
+  bool even = true;
+  ForEachRun(spec, step, [&](TimestampMs first, size_t count) {
+    even &= first == next;
+    grid.count += count;
+    next = first + static_cast<DurationMs>(count) * step;
+  });
+  if (!even && !context.setup().engine.rewrites) {
+    even = true;
+    grid.count = static_cast<size_t>((next - grid.start) / step);
+  }
   if (grid.count > context.setup().engine.max_samples) {
     return ExecutionError(
         "query processing would load too many samples into memory in query execution");
   }
+  if (even) return grid;
+  RETURN_IF_ERROR(context.HoldPlanned(grid, sizeof(TimestampMs)));
+  auto times = std::make_shared<std::vector<TimestampMs>>();
+  times->reserve(grid.count);
+  ForEachRun(spec, step, [&](TimestampMs first, size_t count) {
+    for (size_t i = 0; i < count; ++i) times->push_back(first + static_cast<DurationMs>(i) * step);
+  });
+  grid.start = times->front();
+  grid.uneven = std::move(times);
   return grid;
 }
 

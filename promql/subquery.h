@@ -8,11 +8,10 @@
 
 namespace varve::promql {
 
-// The steps a subquery evaluates: the multiples of `step` in (first end - range, last end].
-// Nothing fits: count 0. ResourceExhausted-like execution error for more steps than samples are
-// allowed.
-absl::StatusOr<Grid> SubqueryGrid(const QueryContext& context, const RangeSpec& spec,
-                                  DurationMs step);
+// The steps a subquery evaluates: the multiples of `step` in (end - range, end] of the steps
+// around it; without rewrites, those between them as well. Nothing fits: count 0. An execution
+// error for more steps than samples are allowed.
+absl::StatusOr<Grid> SubqueryGrid(QueryContext& context, const RangeSpec& spec, DurationMs step);
 
 // REQUIRES: `input` was planned over SubqueryGrid(); null if that has no steps.
 RangeSourcePtr MakeSubquery(QueryContext& context, const RangeSpec& spec, const Grid& inner,

@@ -21,8 +21,8 @@ constexpr size_t kKnownWindowsMax = 16;
 bool IsFor(const FoundWindows& found, const RangeSpec& spec, const TimeList& times) {
   return times.size() == found.size && times.stamp() == found.stamp &&
          spec.grid.count == found.begin.size() && spec.EndAt(0) == found.spec.EndAt(0) &&
-         spec.grid.step == found.spec.grid.step && spec.fixed == found.spec.fixed &&
-         spec.range == found.spec.range;
+         spec.grid.step == found.spec.grid.step && spec.grid.uneven == found.spec.grid.uneven &&
+         spec.fixed == found.spec.fixed && spec.range == found.spec.range;
 }
 
 void FindWindows(absl::Span<const TimestampMs> times, FoundWindows& found) {
@@ -32,16 +32,17 @@ void FindWindows(absl::Span<const TimestampMs> times, FoundWindows& found) {
   const size_t count = spec.grid.count;
   begin.resize(count);
   end.resize(count);
+  const bool even = !spec.fixed && spec.grid.uneven == nullptr;
   StepCursor to(times);
   for (size_t step = 0; step < count; ++step) {
     end[step] = static_cast<uint32_t>(to.MoveTo(spec.EndAt(step)));
-    if (spec.fixed || step + 1 == count) continue;
+    if (!even || step + 1 == count) continue;
     step +=
         to.MoveEvenly(spec.EndAt(step + 1), spec.grid.step, absl::MakeSpan(end).subspan(step + 1));
   }
   // A window often begins where an earlier one ended.
   size_t known = count;
-  if (!spec.fixed && spec.range % spec.grid.step == 0) {
+  if (even && spec.range % spec.grid.step == 0) {
     known = std::min(count, static_cast<size_t>(spec.range / spec.grid.step));
   }
   StepCursor from(times);

@@ -124,6 +124,7 @@ bool AreAlike(const FloatWindows& windows, const RangeSpec& spec, size_t step, s
   const TimestampMs* const times = windows.times.data();
   const uint32_t* const begin = windows.begin.data() + step;
   const uint32_t* const end = windows.end.data() + step;
+  if (spec.grid.uneven != nullptr) return false;
   const DurationMs advance = spec.fixed ? 0 : spec.grid.step;
   const uint32_t samples = end[0] - begin[0];
   const TimestampMs first = times[begin[0]];

@@ -184,8 +184,10 @@ std::string QueryGenerator::RangeCall(int depth) {
   const char* before = name == "quantile_over_time" ? "0.7, " : "";
   const char* after = name == "predict_linear" ? ", 90" : "";
   if (Chance(30)) {
-    return fmt::format("{}({}({})[{}:{}]{}{})", name, before, Vector(depth - 1), Pick(kRanges),
-                       Chance(50) ? "20s" : "1m", Modifiers(), after);
+    // Also such that leave steps out between those of the query.
+    return fmt::format("{}({}({})[{}:{}]{}{})", name, before, Vector(depth - 1),
+                       Chance(30) ? "30s" : Pick(kRanges), Chance(50) ? "20s" : "1m", Modifiers(),
+                       after);
   }
   return fmt::format("{}({}{}[{}]{}{})", name, before, Selector(), Pick(kRanges), Modifiers(),
                      after);

@@ -24,7 +24,7 @@ uint64_t TestSeed();
 int TestRounds(int standard);
 
 // The steps all generated queries are evaluated at.
-inline constexpr Grid kTestGrid = {.start = 0, .step = 45 * kSecond, .count = 14};
+inline const Grid kTestGrid = {.start = 0, .step = 45 * kSecond, .count = 14};
 
 class QueryGenerator {
  public:

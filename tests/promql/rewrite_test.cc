@@ -6,6 +6,7 @@
 #include "promql/rewrite.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <string>
 #include <vector>
@@ -215,6 +216,70 @@ class NotingStorage : public Queryable {
   mutable int with_values_ = 0;
   mutable int without_values_ = 0;
 };
+
+// How many steps of the inside of a subquery, which the whole query is about, are evaluated.
+uint64_t StepsInside(std::string_view query, bool rewrites, DurationMs step) {
+  Engine engine = NewEngine(rewrites);
+  QueryOptions options;
+  options.explain = true;
+  const auto result = engine.Range(Minutes(), query, 20 * kMinute, kEnd, step, options);
+  REQUIRE(result.ok());
+  const ExplainNode* node = result->explain.get();
+  while (!node->children.empty()) node = node->children.back().get();
+  return node->samples;
+}
+
+TEST_CASE("rewrites: a subquery has the steps that are looked at") {
+  struct Case {
+    std::string query;
+    DurationMs step;
+    uint64_t plain;
+    uint64_t rewritten;
+  };
+  for (const Case& c : {
+           // Of 16 or 17 windows a minute each, and of all of them.
+           Case{"max_over_time(n{s=\"3\",p=\"0\"}[3m:1m])", 5 * kMinute, 83, 17 * 3},
+           {"max_over_time(n{s=\"3\",p=\"0\"}[5m:1m])", 5 * kMinute, 85, 85},
+           {"max_over_time(n{s=\"3\",p=\"0\"}[6m:1m])", 5 * kMinute, 86, 86},
+           // Steps of the query that are no multiples of the subquery's.
+           {"last_over_time(n{s=\"3\",p=\"0\"}[2m:1m])", 7 * kMinute + 30 * kSecond, 77, 11 * 2},
+           {"last_over_time(n{s=\"3\",p=\"0\"}[90s:1m] offset 10s)", 4 * kMinute, 81, 21},
+           // Windows without a step.
+           {"last_over_time(n{s=\"3\",p=\"0\"}[1m:2m])", 3 * kMinute, 40, 14},
+           {"last_over_time(n{s=\"3\",p=\"0\"}[3m:1m] @ end())", 5 * kMinute, 3, 3},
+       }) {
+    CAPTURE(c.query);
+    CHECK(StepsInside(c.query, false, c.step) == c.plain);
+    CHECK(StepsInside(c.query, true, c.step) == c.rewritten);
+  }
+}
+
+TEST_CASE("rewrites: answers over the steps of a subquery that are looked at") {
+  for (const char* function : {"max_over_time", "sum_over_time", "rate", "delta", "last_over_time",
+                               "count_over_time", "deriv", "quantile_over_time", "changes"}) {
+    for (const char* inside : {"m_total", "rate(m_total[4m])", "sum by (p) (n)", "time() + m_total",
+                               "timestamp(n)", "max_over_time(m_total[2m:30s])", "topk(2, m_total)",
+                               "m_total - on (s) group_left () "
+                               "sum by (s) (n)",
+                               "sum(m_total) - avg_over_time(sum(m_total)[1m:20s])"}) {
+      for (const char* range : {"2m:20s", "150s:1m", "7m:45s", "1m:2m"}) {
+        const std::string first = std::string_view(function) == "quantile_over_time" ? "0.3, " : "";
+        const std::string query = fmt::format("{}({}({})[{}])", function, first, inside, range);
+        CAPTURE(query);
+        for (const DurationMs step : {kMinute, 5 * kMinute, 7 * kMinute + 13 * kSecond}) {
+          std::string texts[2];
+          for (const bool rewrites : {false, true}) {
+            Engine engine = NewEngine(rewrites);
+            const auto result = engine.Range(Minutes(), query, 20 * kMinute, kEnd, step);
+            REQUIRE(result.ok());
+            texts[rewrites] = AnswerText(*result);
+          }
+          CHECK(texts[0] == texts[1]);
+        }
+      }
+    }
+  }
+}
 
 TEST_CASE("rewrites: values are not asked for where only presence counts") {
   const auto selections = [](std::string_view query, bool rewrites) {
