@@ -281,6 +281,26 @@ TEST_CASE("rewrites: answers over the steps of a subquery that are looked at") {
   }
 }
 
+// Two windows two minutes apart whose samples are a minute apart: as far as the subquery's steps.
+TEST_CASE("rewrites: windows of uneven steps are not alike") {
+  MemoryStorage storage;
+  double value = 0;
+  for (const double minutes : {1.9, 2.9, 4.9, 5.9}) {
+    storage.AddFloat(Labels::Of({{kMetricName, "m_total"}}),
+                     static_cast<TimestampMs>(minutes * kMinute), value += 3);
+  }
+  std::string texts[2];
+  for (const bool rewrites : {false, true}) {
+    Engine engine = NewEngine(rewrites);
+    const auto result = engine.Range(storage, "last_over_time(rate(m_total[5m])[1m:1m])",
+                                     5 * kMinute, 7 * kMinute, 2 * kMinute);
+    REQUIRE(result.ok());
+    texts[rewrites] = AnswerText(*result);
+  }
+  CHECK(!texts[0].empty());
+  CHECK(texts[0] == texts[1]);
+}
+
 TEST_CASE("rewrites: values are not asked for where only presence counts") {
   const auto selections = [](std::string_view query, bool rewrites) {
     const NotingStorage storage;
