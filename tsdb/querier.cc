@@ -195,10 +195,11 @@ class StoredSeriesSet : public SeriesSet {
 
   bool is_known() const override {
     if (!newest_present_only_) return false;
-    const size_t counted = size() - std::min(size(), by_labels_.size());
+    const auto counted = std::count_if(present_.begin(), present_.end(),
+                                       [](uint64_t present) { return present > 0; });
     const auto present = std::count_if(sources_.begin(), sources_.end(),
                                        [](const Source& source) { return source.is_present; });
-    return 2 * (counted + static_cast<size_t>(present)) > counted + sources_.size();
+    return 2 * (counted + present) > counted + static_cast<ptrdiff_t>(sources_.size());
   }
 
   absl::Status Read(size_t index, TimestampMs min, TimestampMs max,
