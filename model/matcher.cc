@@ -106,8 +106,8 @@ absl::StatusOr<std::shared_ptr<const re2::RE2>> CompileAnchored(std::string_view
 }
 
 struct Matcher::Regex {
-  std::shared_ptr<const re2::RE2> compiled;
   std::optional<RegexShape> shape;
+  std::shared_ptr<const re2::RE2> compiled;  // If there is no shape.
   // What matches lies between these.
   bool has_range = false;
   std::string first;
@@ -144,8 +144,10 @@ absl::StatusOr<Matcher> Matcher::Create(MatchType type, std::string_view name,
   matcher.value_ = value;
   if (type == MatchType::kRegex || type == MatchType::kNotRegex) {
     auto regex = std::make_shared<Regex>();
-    ASSIGN_OR_RETURN(regex->compiled, CompileAnchored(value));
     regex->shape = ShapeOfRegex(value);
+    if (!regex->shape.has_value()) {
+      ASSIGN_OR_RETURN(regex->compiled, CompileAnchored(value));
+    }
     regex->SetRange(value);
     matcher.matches_anything_ =
         type == MatchType::kRegex && regex->shape.has_value() && regex->shape->accepts_all();
@@ -164,6 +166,11 @@ uint64_t Matcher::RegexBytes() const {
   constexpr uint64_t kInstructionBytes = 24;
   constexpr uint64_t kObjectBytes = 2048;
   if (regex_ == nullptr) return 0;
+  if (regex_->shape.has_value()) {
+    uint64_t bytes = 0;
+    for (const std::string& text : regex_->shape->texts) bytes += sizeof(text) + text.capacity();
+    return bytes;
+  }
   return kObjectBytes + static_cast<uint64_t>(regex_->compiled->ProgramSize()) * kInstructionBytes;
 }
 

@@ -69,7 +69,7 @@ class Matcher {
   };
   Range range() const;
 
-  // What the compiled expression takes, about; 0 if there is none.
+  // What the expression takes, compiled or as texts, about; 0 if there is none.
   uint64_t RegexBytes() const;
 
   // `name="value"`, the name quoted unless it is a legacy label name.

@@ -7,6 +7,8 @@
 #include <functional>
 #include <utility>
 
+#include "model/labels.h"
+
 namespace varve {
 
 namespace {
@@ -157,7 +159,7 @@ bool RegexShape::Accepts(std::string_view value) const {
 }
 
 std::optional<RegexShape> ShapeOfRegex(std::string_view pattern) {
-  if (pattern.size() > kRegexShapeBytesMax) return std::nullopt;
+  if (pattern.size() > kRegexShapeBytesMax || !IsValidUtf8(pattern)) return std::nullopt;
   RegexShape shape;
   std::string_view middle = pattern;
   shape.before = TakeFront(middle);

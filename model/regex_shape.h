@@ -33,7 +33,7 @@ struct RegexShape {
 };
 
 // The shape of `pattern`, whose dots match newlines: `a|b`, `a(b|c)[0-2]`, `a\.b.*`, `.*(a|b).+`,
-// `.*`. Nullopt if it has none that is known. REQUIRES: RE2 accepts the pattern.
+// `.*`. Nullopt if it has none that is known, so also if RE2 would not accept the pattern.
 std::optional<RegexShape> ShapeOfRegex(std::string_view pattern);
 
 // The text that everything `pattern` matches begins with, as far as it is plain to see: `node_` of
