@@ -90,10 +90,10 @@ SystemMemory FindSystemMemory(const std::string& root_path) {
 
 uint64_t ResidentBytes() {
   // Every query asks: opening it takes longer than reading it. Of this process as long as it lives.
-  static const int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-  if (file < 0) return 0;
+  static const int kFile = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  if (kFile < 0) return 0;
   std::array<char, 128> text{};
-  const ssize_t size = pread(file, text.data(), text.size() - 1, 0);
+  const ssize_t size = pread(kFile, text.data(), text.size() - 1, 0);
   if (size <= 0) return 0;
   // `SIZE RESIDENT ...`, in pages.
   const char* const end = text.data() + size;
