@@ -84,10 +84,6 @@ class HistogramGroups : public Operator {
       }
       if (MayHaveResult(group)) {
         SortMembers(group);
-        columns_.clear();
-        for (const Member& member : group.members) {
-          columns_.push_back({&held_rows_[member.input].row, member.classic, member.upper});
-        }
         for (size_t step = 0; step < grid_.count; ++step) Evaluate(group, step);
       }
       for (const Member& member : group.members) LetGo(member.input);
@@ -122,12 +118,6 @@ class HistogramGroups : public Operator {
   struct Member {
     size_t input = 0;
     bool classic = false;  // Else its histograms belong to this group.
-    double upper = 0;
-  };
-  // A member with its row.
-  struct Column {
-    const Row* row = nullptr;
-    bool classic = false;
     double upper = 0;
   };
   struct Group {
@@ -217,12 +207,13 @@ class HistogramGroups : public Operator {
   void Evaluate(const Group& group, size_t step) {
     buckets_.clear();
     const Histogram* native = nullptr;
-    for (const auto& [row, classic, upper] : columns_) {
-      if (!row->Has(step)) continue;
-      if (row->HasHistogram(step)) {
-        if (!classic) native = row->histogram(step).get();
-      } else if (classic) {
-        buckets_.push_back({upper, row->value(step)});
+    for (const Member& member : group.members) {
+      const Row& row = held_rows_[member.input].row;
+      if (!row.Has(step)) continue;
+      if (row.HasHistogram(step)) {
+        if (!member.classic) native = row.histogram(step).get();
+      } else if (member.classic) {
+        buckets_.push_back({member.upper, row.value(step)});
       }
     }
     if (native != nullptr && !buckets_.empty()) {
@@ -268,7 +259,6 @@ class HistogramGroups : public Operator {
   std::vector<HeldRow> held_rows_;  // By input.
   uint64_t held_ = 0;
   std::vector<std::string> bad_bucket_;        // By input: what is wrong with its `le`.
-  std::vector<Column> columns_;                // Of the group that is evaluated.
   std::vector<ClassicBucket> buckets_;         // Of a step.
   std::vector<ClassicBucket> result_buckets_;  // The same, for all but the last to change.
   std::vector<Row> results_;
